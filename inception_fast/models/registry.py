@@ -1,0 +1,83 @@
+"""The reference networks by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from inception_fast.errors import InputError
+from inception_fast.models.calibration import calibrate_batchnorm, initialize
+from inception_fast.models.googlenet import GoogLeNet
+from inception_fast.models.inception_v3 import InceptionV3
+
+
+@dataclass(frozen=True)
+class _Entry:
+    build: Callable[[int], nn.Module]
+    """``num_classes -> network``."""
+    input_size: int
+    """Side in pixels of the images that the authors use."""
+
+
+_MODELS = {
+    "googlenet": _Entry(GoogLeNet, 224),
+    "inception_v3": _Entry(InceptionV3, 299),
+}
+
+
+def list_models() -> list[str]:
+    """Names that :func:`create_model` takes."""
+    return list(_MODELS)
+
+
+def input_size(name: str) -> int:
+    """Side in pixels of the square images that the network ``name`` is made for.
+
+    Raises:
+        InputError: if there is no such network.
+    """
+    return _entry(name).input_size
+
+
+def create_model(name: str, *, num_classes: int = 1000, seed: int = 0) -> nn.Module:
+    """Build a reference network with live activations.
+
+    The weights are random and the BatchNorm statistics are those of real photographs at the network's native size (see
+    :mod:`inception_fast.models.calibration`), so different images give clearly different outputs. For trained weights, load the
+    package's ``state_dict`` into the result, or into the bare class, which spares the calibration.
+
+    Args:
+        name: one of :func:`list_models`.
+        num_classes: outputs of the classifier. 0 leaves the classifier out.
+        seed: chooses the weights. The same seed gives the same bits on the same machine with the same number of threads.
+
+    Returns:
+        float32 module on the CPU in eval mode: ``(N, 3, H, W)`` images in [-1, 1] to ``(N, num_classes)`` logits.
+
+    Raises:
+        InputError: if there is no such network, or ``num_classes`` is negative.
+        PhotosUnavailableError: if the packages that carry the photographs are not installed.
+    """
+    entry = _entry(name)
+    if num_classes < 0:
+        raise InputError("num_classes", num_classes, "0 or more")
+    # Imported late: only this function needs Pillow.
+    from inception_fast.photos import load_photos
+
+    photos = load_photos(entry.input_size)
+    # PyTorch's own initialisation would be thrown away, and would draw from the caller's global generator.
+    with torch.device("meta"):
+        model = entry.build(num_classes)
+    model = model.to_empty(device="cpu").float().eval()
+    initialize(model, seed)
+    calibrate_batchnorm(model, photos)
+    return model
+
+
+def _entry(name: str) -> _Entry:
+    if name not in _MODELS:
+        raise InputError("name", repr(name), f"one of {', '.join(_MODELS)}")
+    return _MODELS[name]

@@ -1,0 +1,108 @@
+"""Real photographs for calibration, tests and demonstrations.
+
+They are the sample images inside the wheels of scikit-image and scikit-learn (``pip install inception_fast[photos]``), read from
+the installed files: nothing is downloaded and neither package is imported.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from inception_fast.errors import InceptionFastError, InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# Colour photographs with distinct subjects, by package and path inside it.
+_FILES = (
+    ("skimage", "data/astronaut.png"),
+    ("sklearn", "datasets/images/china.jpg"),
+    ("skimage", "data/chelsea.png"),
+    ("skimage", "data/coffee.png"),
+    ("sklearn", "datasets/images/flower.jpg"),
+    ("skimage", "data/rocket.jpg"),
+    ("skimage", "data/motorcycle_left.png"),
+    ("skimage", "data/hubble_deep_field.jpg"),
+    ("skimage", "data/ihc.png"),
+    ("skimage", "data/retina.jpg"),
+)
+
+NAMES: tuple[str, ...] = tuple(Path(path).stem for _, path in _FILES)
+"""The photographs in the order in which :func:`load_photos` returns them."""
+
+_EXTRA = "the photographs in scikit-image and scikit-learn are needed (pip install 'inception_fast[photos]')"
+
+
+class PhotosUnavailableError(InceptionFastError, ImportError):
+    """A package that carries the photographs, or the Pillow that decodes them, is not installed."""
+
+
+def load_photos(size: int | tuple[int, int], count: int | None = None, *, seed: int = 0) -> torch.Tensor:
+    """Load real photographs as a batch.
+
+    The first ``len(NAMES)`` images are the largest centred crop of each photograph with the aspect ratio asked for; further ones are
+    crops of at least half the side at random places, every other one mirrored. Each is resized with Pillow's bicubic filter.
+
+    Args:
+        size: side of the square, or ``(height, width)``, in pixels.
+        count: number of images; ``None`` means each photograph once.
+        seed: chooses the crops beyond the first ``len(NAMES)``.
+
+    Returns:
+        float32 tensor ``(count, 3, height, width)``, RGB, contiguous, in [-1, 1] (``2 * pixel / 255 - 1``, the convention of the
+        Inception family). The same arguments give the same bits.
+
+    Raises:
+        InputError: if a size or the count is not positive.
+        PhotosUnavailableError: if scikit-image, scikit-learn or Pillow is not installed.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 1:
+        raise InputError("size", size, "positive sides")
+    count = len(_FILES) if count is None else count
+    if count < 1:
+        raise InputError("count", count, "at least 1")
+
+    rng = np.random.default_rng(seed)
+    batch = np.empty((count, 3, height, width), np.float32)
+    for i in range(count):
+        scale, place, mirrored = (1.0, (0.5, 0.5), False) if i < len(_FILES) else (*_random_crop(rng), i % 2 == 1)
+        pixels = _crop(_decode(*_FILES[i % len(_FILES)]), height, width, scale, place)
+        pixels = pixels[:, ::-1] if mirrored else pixels
+        batch[i] = pixels.transpose(2, 0, 1)
+    return torch.from_numpy(batch / 127.5 - 1.0)
+
+
+def _random_crop(rng: np.random.Generator) -> tuple[float, tuple[float, float]]:
+    scale, left, top = rng.uniform((0.5, 0.0, 0.0), (0.9, 1.0, 1.0))
+    return float(scale), (float(left), float(top))
+
+
+def _crop(image: Image, height: int, width: int, scale: float, place: tuple[float, float]) -> np.ndarray:
+    """Cut a window of ``scale`` times the largest one that fits, ``place`` in [0, 1] between left/top and right/bottom."""
+    fit = scale * min(image.width / width, image.height / height)
+    crop_w, crop_h = fit * width, fit * height
+    left, top = place[0] * (image.width - crop_w), place[1] * (image.height - crop_h)
+    bicubic = 3  # PIL.Image.BICUBIC, without importing Pillow at module level
+    return np.asarray(image.resize((width, height), bicubic, box=(left, top, left + crop_w, top + crop_h)))
+
+
+@lru_cache(maxsize=len(_FILES))
+def _decode(package: str, path: str) -> Image:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise PhotosUnavailableError(f"Pillow is not installed; {_EXTRA}") from error
+    # find_spec finds the package's folder without running its (slow) import.
+    spec = importlib.util.find_spec(package)
+    file = Path(next(iter(spec.submodule_search_locations)), path) if spec and spec.submodule_search_locations else None
+    if file is None or not file.is_file():
+        raise PhotosUnavailableError(f"{package} has no file {path} here; {_EXTRA}")
+    with Image.open(file) as image:
+        return image.convert("RGB")
