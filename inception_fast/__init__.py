@@ -1,0 +1,1 @@
+"""Fast inference for the Inception family."""

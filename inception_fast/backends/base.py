@@ -1,0 +1,90 @@
+"""The contract that every backend keeps, checked for each by ``tests/backends/test_conformance.py``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from inception_fast.plan.plan import Plan
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a backend can run here, and if not, why not (one sentence, without a full stop)."""
+
+    available: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """How a backend wants its Plans lowered; see :mod:`inception_fast.plan.lower`.
+
+    Attributes:
+        merge_siblings: make one product of the 1x1 convolutions that read one tensor.
+        merge_taps: make one convolution of the 1x3 and 3x1 that read one tensor, over the union of their taps.
+        pair: make one step of 1xn followed by nx1.
+    """
+
+    merge_siblings: bool = True
+    merge_taps: bool = False
+    pair: bool = True
+
+
+class Executor(ABC):
+    """A Plan made ready to run on one device. Safe to call from several threads at once."""
+
+    @abstractmethod
+    def run(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """One forward pass.
+
+        Args:
+            x: ``[N, C, H, W]``, N >= 1, any strides, in the Plan's dtype, on the executor's device. Checked by the caller.
+
+        Returns:
+            One newly allocated tensor for each of ``plan.outputs``, in the Plan's dtype: ``[N, C, H, W]`` in
+            channels_last memory format, or ``[N, C]``.
+        """
+
+
+class Backend(ABC):
+    """Turns Plans into Executors.
+
+    Attributes:
+        name: as users write it.
+        lowering: what its Plans should look like.
+    """
+
+    name: str
+    lowering: Lowering = Lowering()
+
+    @abstractmethod
+    def availability(self) -> Availability:
+        """Whether it can run on this machine, found without side effects."""
+
+    @abstractmethod
+    def devices(self) -> tuple[str, ...]:
+        """Device types whose tensors it takes here: ``cpu``, ``cuda``."""
+
+    def precisions(self, device: torch.device) -> tuple[str, ...]:
+        """Precisions that it serves on a device."""
+        return ("fp32", "tf32", "fp16", "bf16")
+
+    @abstractmethod
+    def compile(
+        self,
+        plan: Plan,
+        constants: Mapping[str, torch.Tensor],
+        *,
+        device: torch.device,
+        precision: str,
+        batch_invariant: bool = False,
+    ) -> Executor:
+        """Packs the constants (shapes and dtypes as ``plan.constants``, CPU) for ``device``.
+
+        ``precision`` tells ``tf32`` from ``fp32``, which share a dtype. With ``batch_invariant`` the bits of an image's
+        result do not depend on the batch it came in, nor on its place there.
+        """

@@ -1,0 +1,83 @@
+"""What every pass needs to make a new Graph from an old one."""
+
+from __future__ import annotations
+
+import graphlib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+
+import torch
+
+from inception_fast.graph import ir
+
+
+def referenced_params(op: ir.Op) -> set[str]:
+    """Names of the parameters that an op reads."""
+    names: set[str] = set()
+    for field in fields(op):
+        value = getattr(op, field.name)
+        if isinstance(value, ir.Op):
+            names |= referenced_params(value)
+        elif isinstance(value, str):
+            names.add(value)
+    return names
+
+
+def rebuild(
+    graph: ir.Graph,
+    nodes: Iterable[ir.Node],
+    *,
+    rename: Mapping[str, str] | None = None,
+    params: Mapping[str, torch.Tensor] | None = None,
+) -> ir.Graph:
+    """A Graph of ``nodes``, in topological order, without what no output needs.
+
+    Args:
+        graph: gives the outputs and the parameters to start from.
+        nodes: in any order; those that no output reaches are dropped, and so are parameters that nobody reads.
+        rename: value replaced -> value that takes its place, followed transitively.
+        params: parameters to add.
+    """
+    rename = dict(rename or {})
+
+    def resolve(name: str) -> str:
+        while name in rename:
+            name = rename[name]
+        return name
+
+    table = {n.name: replace(n, inputs=tuple(resolve(i) for i in n.inputs)) for n in nodes if n.name not in rename}
+    outputs = tuple(resolve(o) for o in graph.outputs)
+
+    live = {graph.input.name}
+    pending = list(outputs)
+    while pending:
+        name = pending.pop()
+        if name not in live:
+            live.add(name)
+            pending.extend(table[name].inputs)
+
+    # static_order visits ready nodes in insertion order, so the result is deterministic and close to the original order.
+    order = graphlib.TopologicalSorter({name: node.inputs for name, node in table.items() if name in live}).static_order()
+    ordered = tuple(table[name] for name in order)
+    ordered = (table[graph.input.name], *(n for n in ordered if n.name != graph.input.name))
+    used = set().union(*(referenced_params(n.op) for n in ordered))
+    merged = {**graph.params, **(params or {})}
+    return ir.Graph(ordered, outputs, {k: v for k, v in merged.items() if k in used})
+
+
+def fresh_name(base: str, taken: Iterable[str]) -> str:
+    """``base``, or ``base_1``, ``base_2`` ... where that is taken."""
+    taken = set(taken)
+    name, count = base, 0
+    while name in taken:
+        count += 1
+        name = f"{base}_{count}"
+    return name
+
+
+def with_input_size(graph: ir.Graph, height: int, width: int) -> ir.Graph:
+    """The same network for images of another size."""
+    node = graph.input
+    assert isinstance(node.op, ir.Input)
+    resized = replace(node, op=ir.Input((node.op.shape[0], height, width)))
+    return ir.Graph((resized, *graph.nodes[1:]), graph.outputs, graph.params)

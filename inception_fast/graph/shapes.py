@@ -1,0 +1,88 @@
+"""Shape of every op's result, per image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+
+from inception_fast.errors import InputError
+from inception_fast.graph import ir
+
+
+def conv_extent(size: int, kernel: int, stride: int, before: int, after: int, dilation: int = 1) -> int:
+    """Number of output pixels along one axis of a convolution."""
+    return (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def pool_extent(size: int, kernel: int, stride: int, padding: int, ceil_mode: bool, dilation: int = 1) -> int:
+    """Number of output pixels along one axis of a pooling, by PyTorch's rule.
+
+    In ceil mode the last window must start inside the image or its leading padding (``torch.nn.MaxPool2d``).
+    """
+    reach = size + 2 * padding - dilation * (kernel - 1) - 1
+    out = (reach + (stride - 1 if ceil_mode else 0)) // stride + 1
+    if ceil_mode and (out - 1) * stride >= size + padding:
+        out -= 1
+    return out
+
+
+def _conv(op: ir.Conv2d, shape: ir.Shape, params: Mapping[str, torch.Tensor]) -> ir.Shape:
+    _, height, width = shape
+    kh, kw = params[op.weight].shape[2:]
+    top, left, bottom, right = op.padding
+    return (
+        op.channels,
+        conv_extent(height, kh, op.stride[0], top, bottom, op.dilation[0]),
+        conv_extent(width, kw, op.stride[1], left, right, op.dilation[1]),
+    )
+
+
+def _pool(op: ir.MaxPool | ir.AvgPool, shape: ir.Shape) -> ir.Shape:
+    dilation = op.dilation if isinstance(op, ir.MaxPool) else (1, 1)
+    spatial = (
+        pool_extent(shape[1 + i], op.kernel[i], op.stride[i], op.padding[i], op.ceil_mode, dilation[i]) for i in (0, 1)
+    )
+    return (shape[0], *spatial)
+
+
+def infer_shape(op: ir.Op, inputs: list[ir.Shape], params: Mapping[str, torch.Tensor]) -> ir.Shape:
+    """Shape of ``op`` applied to values of the given shapes."""
+    match op:
+        case ir.Input():
+            return op.shape
+        case ir.Conv2d():
+            return _conv(op, inputs[0], params)
+        case ir.ConvPair():
+            return _conv(op.second, _conv(op.first, inputs[0], params), params)
+        case ir.MaxPool() | ir.AvgPool():
+            return _pool(op, inputs[0])
+        case ir.AdaptiveAvgPool():
+            return (inputs[0][0], *op.size)
+        case ir.Resize():
+            return (inputs[0][0], *op.size)
+        case ir.Slice():
+            return (op.channels, *inputs[0][1:])
+        case ir.Concat():
+            return (sum(s[0] for s in inputs), *inputs[0][1:])
+        case ir.Flatten():
+            return (int(torch.Size(inputs[0]).numel()),)
+        case ir.Linear():
+            return (params[op.weight].shape[0],)
+        case _:
+            return inputs[0]
+
+
+def infer_shapes(nodes: Iterable[ir.Node], params: Mapping[str, torch.Tensor]) -> dict[str, ir.Shape]:
+    """Shapes by value name.
+
+    Raises:
+        InputError: a value would have no pixels: the image is too small for the network.
+    """
+    shapes: dict[str, ir.Shape] = {}
+    for node in nodes:
+        shape = infer_shape(node.op, [shapes[i] for i in node.inputs], params)
+        if min(shape) < 1:
+            raise InputError("image size", f"{shape} at {node.origin or node.name}", "an image large enough for every layer")
+        shapes[node.name] = shape
+    return shapes

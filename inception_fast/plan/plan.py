@@ -1,0 +1,264 @@
+"""The Plan: steps over one arena, as every backend and the engine file see it.
+
+All activations are NHWC. All sizes and offsets are in elements *per image*: for a batch of N, an arena buffer occupies
+``arena[N * offset : N * (offset + size)]`` as a contiguous ``[N, height, width, channels]``. Scaling every offset by N keeps
+disjoint buffers disjoint, so one Plan serves every batch size.
+
+A Plan knows nothing of PyTorch modules or Graphs. ``validate`` (in :mod:`inception_fast.plan.check`) runs on construction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Literal
+
+Pair = tuple[int, int]
+Window = tuple[int, int, int, int]
+
+ALIGNMENT = 64
+"""Elements; arena offsets are multiples of it, so that every buffer starts on a cache line in every dtype and batch size."""
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """An NHWC activation.
+
+    Attributes:
+        home: ``input`` and ``output`` are the caller's memory, ``arena`` is the Plan's.
+        offset: elements per image into the arena, a multiple of ALIGNMENT; 0 for the caller's memory.
+    """
+
+    name: str
+    height: int
+    width: int
+    channels: int
+    home: Literal["input", "arena", "output"]
+    offset: int = 0
+
+    @property
+    def size(self) -> int:
+        """Elements per image."""
+        return self.height * self.width * self.channels
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Channels ``[start, start + channels)`` of the buffer with that index."""
+
+    buffer: int
+    start: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where consecutive output channels of a step go, and whether a ReLU is applied to them."""
+
+    slice: Slice
+    relu: bool
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """The arithmetic of one convolution, an implicit GEMM with K = taps x input channels.
+
+    ``out[n, y, x, o] = bias[o] + sum over t, c of
+    weight[o, t, c] * in[n, y * stride[0] + taps[t][0], x * stride[1] + taps[t][1], c]``, pixels outside the image being zero.
+
+    Attributes:
+        weight: name of a constant ``[C_out, T, C_in]`` in the Plan's dtype.
+        bias: name of a constant ``[C_out]`` float32, or None.
+        taps: (dy, dx) offsets of the input pixel from ``(y * stride[0], x * stride[1])``; padding and dilation are folded
+            into them, so a 3x3 with padding 1 has taps (-1, -1) ... (1, 1).
+        stride: (vertical, horizontal).
+    """
+
+    weight: str
+    bias: str | None
+    in_channels: int
+    out_channels: int
+    taps: tuple[Pair, ...]
+    stride: Pair
+
+
+@dataclass(frozen=True)
+class ConvStep:
+    """Convolution, then ``+ residual``, then the activation of each destination, written to its slice.
+
+    ``destinations`` cover the output channels in order. ``residual`` has C_out channels and the output's height and width.
+    """
+
+    kind: ClassVar[str] = "conv"
+    name: str
+    source: Slice
+    conv: Convolution
+    destinations: tuple[Destination, ...]
+    residual: Slice | None = None
+
+
+@dataclass(frozen=True)
+class PairStep:
+    """``second(relu?(first(source)))``; the intermediate ``[middle_height, middle_width]`` never reaches global memory."""
+
+    kind: ClassVar[str] = "pair"
+    name: str
+    source: Slice
+    first: Convolution
+    first_relu: bool
+    middle_height: int
+    middle_width: int
+    second: Convolution
+    destinations: tuple[Destination, ...]
+    residual: Slice | None = None
+
+
+@dataclass(frozen=True)
+class PoolStep:
+    """Max or average pooling, then ``act(. + bias)`` (average only).
+
+    Attributes:
+        kernel, stride: (vertical, horizontal).
+        padding: (top, left): the first window starts at ``-padding``; windows are clipped to the image. Ceil mode shows only
+            in the destination's size.
+        divisor: for ``avg``: ``window`` divides by kernel area clipped to the padded image (count_include_pad), ``inside`` by
+            the pixels inside the image.
+        padding_end: (bottom, right) padding, which the ``window`` divisor counts.
+    """
+
+    kind: ClassVar[str] = "pool"
+    name: str
+    mode: Literal["max", "avg"]
+    source: Slice
+    destination: Destination
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    padding_end: Pair
+    divisor: Literal["window", "inside"] = "inside"
+    bias: str | None = None
+
+
+@dataclass(frozen=True)
+class PointwiseStep:
+    """``act(source * scale + shift + other)`` per channel; absent parts are the identity. A bare one is a copy.
+
+    scale and shift name float32 constants ``[C]``.
+    """
+
+    kind: ClassVar[str] = "pointwise"
+    name: str
+    source: Slice
+    destination: Destination
+    scale: str | None = None
+    shift: str | None = None
+    other: Slice | None = None
+
+
+@dataclass(frozen=True)
+class ResizeStep:
+    """Bilinear interpolation to the destination's height and width (no antialiasing)."""
+
+    kind: ClassVar[str] = "resize"
+    name: str
+    source: Slice
+    destination: Destination
+    align_corners: bool
+
+
+@dataclass(frozen=True)
+class NormalizeStep:
+    """Each pixel's channel vector divided by ``max(its L2 norm, eps)``."""
+
+    kind: ClassVar[str] = "normalize"
+    name: str
+    source: Slice
+    destination: Destination
+    eps: float
+
+
+Step = ConvStep | PairStep | PoolStep | PointwiseStep | ResizeStep | NormalizeStep
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A parameter tensor's shape and dtype (a name of PyTorch's, ``float32`` ...); its values travel beside the Plan."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """One tensor returned: the whole of an ``output`` buffer, as ``[N, C, H, W]``, or ``[N, C]`` where ``flat``."""
+
+    buffer: int
+    flat: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps in an order that is valid one after the other, grouped in stages of steps that may run side by side.
+
+    Attributes:
+        dtype: of activations and weights: ``float32``, ``float16``, ``bfloat16`` or ``float64``.
+        stages: indices of steps; every step is in one stage, stages run in order, and the steps are in stage order.
+        arena: elements per image.
+        outputs: in the order that the model returned them; buffers may repeat.
+    """
+
+    dtype: str
+    buffers: tuple[Buffer, ...]
+    steps: tuple[Step, ...]
+    stages: tuple[tuple[int, ...], ...]
+    constants: dict[str, Constant]
+    outputs: tuple[Output, ...]
+    arena: int
+
+    def __post_init__(self) -> None:
+        from inception_fast.plan.check import validate
+
+        validate(self)
+
+    @cached_property
+    def input(self) -> int:
+        """Index of the input buffer."""
+        return next(i for i, b in enumerate(self.buffers) if b.home == "input")
+
+    @cached_property
+    def step_names(self) -> tuple[str, ...]:
+        return tuple(s.name for s in self.steps)
+
+
+def destinations_of(step: Step) -> tuple[Destination, ...]:
+    """Every slice that a step writes."""
+    return step.destinations if isinstance(step, ConvStep | PairStep) else (step.destination,)
+
+
+def sources_of(step: Step) -> tuple[Slice, ...]:
+    """Every slice that a step reads."""
+    extra = step.residual if isinstance(step, ConvStep | PairStep) else getattr(step, "other", None)
+    return (step.source,) if extra is None else (step.source, extra)
+
+
+def convolutions_of(step: Step) -> tuple[Convolution, ...]:
+    """The convolutions in a step, in order."""
+    match step:
+        case ConvStep():
+            return (step.conv,)
+        case PairStep():
+            return (step.first, step.second)
+        case _:
+            return ()
+
+
+def constants_of(step: Step) -> tuple[str, ...]:
+    """Names of the constants that a step reads."""
+    names: tuple[str | None, ...] = ()
+    for conv in convolutions_of(step):
+        names += (conv.weight, conv.bias)
+    if isinstance(step, PoolStep):
+        names += (step.bias,)
+    if isinstance(step, PointwiseStep):
+        names += (step.scale, step.shift)
+    return tuple(n for n in names if n is not None)
