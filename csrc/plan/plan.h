@@ -1,0 +1,187 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+// The Plan as inception_fast/plan/plan.py defines it: steps over one arena, NHWC, sizes and offsets
+// in elements per image. For a batch of N, an arena buffer occupies arena[N * offset, N * (offset +
+// size)).
+namespace ifast {
+
+// A file or a Plan that breaks its rules; the message says which part, what came and what was
+// expected.
+class EngineError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+enum class Dtype { kFloat32, kFloat16, kBFloat16, kFloat64 };
+
+constexpr std::size_t size_of(Dtype dtype) {
+  return dtype == Dtype::kFloat64 ? 8 : dtype == Dtype::kFloat32 ? 4 : 2;
+}
+
+// The name that PyTorch and the file use ("float32").
+std::string_view name_of(Dtype dtype);
+
+// Elements; arena offsets are multiples of it.
+inline constexpr std::int64_t kAlignment = 64;
+
+struct Pair {
+  int vertical = 0;
+  int horizontal = 0;
+};
+
+enum class Home { kInput, kArena, kOutput };
+
+struct Buffer {
+  std::string name;
+  int height = 0;
+  int width = 0;
+  int channels = 0;
+  Home home = Home::kArena;
+  std::int64_t offset = 0;  // into the arena; 0 for the caller's memory
+
+  std::int64_t size() const { return std::int64_t{height} * width * channels; }
+};
+
+// Channels [start, start + channels) of plan.buffers[buffer].
+struct Slice {
+  int buffer = 0;
+  int start = 0;
+  int channels = 0;
+};
+
+// Where consecutive output channels of a step go.
+struct Destination {
+  Slice slice;
+  bool relu = false;
+};
+
+// out[y, x, o] = bias[o] + sum over t, c of weight[o, t, c] * in[y * stride.vertical +
+// taps[t].vertical, x * stride.horizontal + taps[t].horizontal, c]; pixels outside the image are
+// zero.
+struct Convolution {
+  std::string weight;               // constant [C_out, T, C_in] in the Plan's dtype
+  std::optional<std::string> bias;  // constant [C_out] float32
+  int in_channels = 0;
+  int out_channels = 0;
+  std::vector<Pair> taps;
+  Pair stride;
+};
+
+struct ConvStep {
+  std::string name;
+  Slice source;
+  Convolution conv;
+  std::vector<Destination> destinations;  // cover the output channels in order
+  std::optional<Slice> residual;          // added before the activation
+};
+
+// second(relu?(first(source))); the intermediate is middle_height x middle_width.
+struct PairStep {
+  std::string name;
+  Slice source;
+  Convolution first;
+  bool first_relu = false;
+  int middle_height = 0;
+  int middle_width = 0;
+  Convolution second;
+  std::vector<Destination> destinations;
+  std::optional<Slice> residual;
+};
+
+enum class PoolMode { kMax, kAverage };
+enum class Divisor { kWindow, kInside };
+
+// Windows start at -padding and are clipped to the image; act(average + bias). kWindow divides by
+// the kernel's area clipped to the padded image, kInside by the pixels inside the image.
+struct PoolStep {
+  std::string name;
+  PoolMode mode = PoolMode::kMax;
+  Slice source;
+  Destination destination;
+  Pair kernel;
+  Pair stride;
+  Pair padding;      // top, left
+  Pair padding_end;  // bottom, right
+  Divisor divisor = Divisor::kInside;
+  std::optional<std::string> bias;  // constant [C] float32
+};
+
+// act(source * scale + shift + other); absent parts are the identity.
+struct PointwiseStep {
+  std::string name;
+  Slice source;
+  Destination destination;
+  std::optional<std::string> scale;  // constant [C] float32
+  std::optional<std::string> shift;  // constant [C] float32
+  std::optional<Slice> other;
+};
+
+// Bilinear, without antialiasing, to the destination's height and width.
+struct ResizeStep {
+  std::string name;
+  Slice source;
+  Destination destination;
+  bool align_corners = false;
+};
+
+// Each pixel's channel vector divided by max(its L2 norm, eps).
+struct NormalizeStep {
+  std::string name;
+  Slice source;
+  Destination destination;
+  double eps = 0;
+};
+
+using Step = std::variant<ConvStep, PairStep, PoolStep, PointwiseStep, ResizeStep, NormalizeStep>;
+
+struct Constant {
+  std::vector<std::int64_t> shape;
+  Dtype dtype = Dtype::kFloat32;
+};
+
+// The whole of an output buffer, as [N, C, H, W], or [N, C] where flat.
+struct Output {
+  int buffer = 0;
+  bool flat = false;
+};
+
+struct Plan {
+  Dtype dtype = Dtype::kFloat32;
+  std::vector<Buffer> buffers;
+  std::vector<Step> steps;
+  std::vector<std::vector<int>>
+      stages;  // indices of steps; those of one stage may run side by side
+  std::map<std::string, Constant> constants;
+  std::vector<Output> outputs;
+  std::int64_t arena = 0;
+
+  int input() const;  // index of the input buffer
+};
+
+// The bytes of each constant, little endian, in row-major order; whoever filled it keeps them
+// alive.
+using ConstantBytes = std::map<std::string, std::span<const std::byte>, std::less<>>;
+
+// Parses and checks the JSON form of a Plan (docs/engine-file.md). Throws EngineError.
+Plan parse_plan(std::string_view json);
+
+// Throws EngineError unless `bytes` has exactly the Plan's constants, each of the size its shape
+// says.
+void check_constants(const Plan& plan, const ConstantBytes& bytes);
+
+const std::string& name_of(const Step& step);
+const Slice& source_of(const Step& step);
+std::span<const Destination> destinations_of(const Step& step);
+
+}  // namespace ifast
