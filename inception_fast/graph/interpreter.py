@@ -1,0 +1,119 @@
+"""Runs a Graph one node at a time with PyTorch's own operators, in any dtype: the slow readable truth."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+import torch.nn.functional as F
+
+from inception_fast.errors import InputError
+from inception_fast.graph import ir
+
+
+@torch.no_grad()
+def interpret(
+    graph: ir.Graph,
+    x: torch.Tensor,
+    dtype: torch.dtype = torch.float64,
+    *,
+    values: Collection[str] | None = None,
+) -> list[torch.Tensor]:
+    """One forward pass of ``graph``, each value freed after its last use.
+
+    Args:
+        graph: what to run.
+        x: ``[N, C, H, W]`` of the graph's input shape, any dtype.
+        dtype: of the input, the parameters and every operation.
+        values: names of the values to return; None means the graph's outputs.
+
+    Returns:
+        The values asked for, in order, each ``[N, C, H, W]`` or ``[N, C]`` in ``dtype``.
+
+    Raises:
+        InputError: ``x`` does not have the graph's input shape, or a name in ``values`` is not a value of the graph.
+    """
+    assert isinstance(graph.input.op, ir.Input)
+    if tuple(x.shape[1:]) != graph.input.op.shape:
+        raise InputError("x", tuple(x.shape), ("N", *graph.input.op.shape))
+    wanted = tuple(graph.outputs if values is None else values)
+    for name in wanted:
+        if name not in graph.by_name:
+            raise InputError("values", name, "the name of a value in the graph")
+
+    params = {name: tensor.detach().to(dtype) for name, tensor in graph.params.items()}
+    last_reader = {value: node.name for node in graph.nodes for value in node.inputs}
+    live: dict[str, torch.Tensor] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, ir.Input):
+            live[node.name] = x.to(dtype)
+        else:
+            live[node.name] = apply_op(node.op, [live[i] for i in node.inputs], params)
+        for value in {node.name, *node.inputs}:
+            if last_reader.get(value, node.name) == node.name and value not in wanted:
+                del live[value]
+    return [live[name] for name in wanted]
+
+
+def apply_op(op: ir.Op, inputs: list[torch.Tensor], params: dict[str, torch.Tensor]) -> torch.Tensor:
+    """``op`` applied to tensors with the batch in front; ``params`` have the tensors' dtype."""
+    x = inputs[0]
+    match op:
+        case ir.Conv2d():
+            return _conv(op, inputs, params)
+        case ir.ConvPair():
+            return _conv(op.second, [_conv(op.first, [x], params), *inputs[1:]], params)
+        case ir.Slice():
+            return x.narrow(1, op.start, op.channels)
+        case ir.BatchNorm():
+            weight, bias = _optional(op.weight, params), _optional(op.bias, params)
+            return F.batch_norm(x, params[op.mean], params[op.var], weight, bias, training=False, eps=op.eps)
+        case ir.Affine():
+            return _act(x * _per_channel(params[op.scale], x) + _per_channel(params[op.shift], x), op.relu)
+        case ir.ReLU():
+            return F.relu(x)
+        case ir.Add():
+            return _act(x + inputs[1], op.relu)
+        case ir.Concat():
+            return torch.cat(inputs, dim=1)
+        case ir.Copy():
+            return x.clone()
+        case ir.MaxPool():
+            return F.max_pool2d(x, op.kernel, op.stride, op.padding, op.dilation, op.ceil_mode)
+        case ir.AvgPool():
+            pooled = F.avg_pool2d(x, op.kernel, op.stride, op.padding, op.ceil_mode, op.count_include_pad)
+            return _act(pooled if op.bias is None else pooled + _per_channel(params[op.bias], x), op.relu)
+        case ir.AdaptiveAvgPool():
+            return F.adaptive_avg_pool2d(x, op.size)
+        case ir.Flatten():
+            return x.flatten(1)
+        case ir.Linear():
+            return _act(F.linear(x, params[op.weight], _optional(op.bias, params)), op.relu)
+        case ir.Resize():
+            return F.interpolate(x, op.size, mode="bilinear", align_corners=op.align_corners)
+        case ir.Normalize():
+            return F.normalize(x, dim=1, eps=op.eps)
+        case _:
+            raise NotImplementedError(op.kind)
+
+
+def _conv(op: ir.Conv2d, inputs: list[torch.Tensor], params: dict[str, torch.Tensor]) -> torch.Tensor:
+    top, left, bottom, right = op.padding
+    x = F.pad(inputs[0], (left, right, top, bottom))
+    out = F.conv2d(x, params[op.weight], _optional(op.bias, params), op.stride, 0, op.dilation)
+    if len(inputs) > 1:
+        out = out + inputs[1]
+    parts = out.split([s.channels for s in op.segments], dim=1)
+    return torch.cat([_act(part, s.relu) for part, s in zip(parts, op.segments, strict=True)], dim=1)
+
+
+def _act(x: torch.Tensor, relu: bool) -> torch.Tensor:
+    return F.relu(x) if relu else x
+
+
+def _optional(name: str | None, params: dict[str, torch.Tensor]) -> torch.Tensor | None:
+    return None if name is None else params[name]
+
+
+def _per_channel(param: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return param.view(1, -1, *(1,) * (x.dim() - 2))
