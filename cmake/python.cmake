@@ -1,0 +1,30 @@
+# The Python modules. Each is one file of csrc/bindings with the rooms it binds; _native takes every other file there.
+find_package(Python REQUIRED COMPONENTS Interpreter Development.Module)
+set(PYBIND11_FINDPYTHON ON)
+find_package(pybind11 CONFIG REQUIRED)
+
+# NO_EXTRAS: link-time optimisation may move AVX-512 code into functions that run on every processor.
+function(ifast_python_module name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;ROOMS")
+  pybind11_add_module(${name} MODULE NO_EXTRAS ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ifast_common)
+  foreach(room ${arg_ROOMS})
+    if(TARGET ifast_${room})
+      target_link_libraries(${name} PRIVATE ifast_${room})
+    endif()
+  endforeach()
+  install(TARGETS ${name} LIBRARY DESTINATION .)
+endfunction()
+
+file(GLOB bindings CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/csrc/bindings/*.cpp)
+set(cuda_binding ${CMAKE_SOURCE_DIR}/csrc/bindings/cuda.cpp)
+set(emulator_binding ${CMAKE_SOURCE_DIR}/csrc/bindings/emulator.cpp)
+list(REMOVE_ITEM bindings ${cuda_binding} ${emulator_binding})
+
+ifast_python_module(_native SOURCES ${bindings} ROOMS plan cpu)
+if(TARGET ifast_cuda AND EXISTS ${cuda_binding})
+  ifast_python_module(_native_cuda SOURCES ${cuda_binding} ROOMS plan cuda)
+endif()
+if(TARGET ifast_emulator AND EXISTS ${emulator_binding})
+  ifast_python_module(_native_emulator SOURCES ${emulator_binding} ROOMS plan emulator)
+endif()

@@ -1,0 +1,24 @@
+"""Where a subcommand's results go: tables to stdout, JSON to a file, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def log(message: str) -> None:
+    """Prints a line of progress or warning to stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def write_json(path: Path | None, payload: Any) -> None:
+    """Writes ``payload`` to ``path``, ``-`` meaning stdout; does nothing where ``--json`` was not given."""
+    if path is None:
+        return
+    text = json.dumps(payload, indent=2, allow_nan=False) + "\n"
+    if str(path) == "-":
+        sys.stdout.write(text)
+    else:
+        path.write_text(text)
