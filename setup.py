@@ -1,7 +1,7 @@
 """Drives CMakeLists.txt. Where the C++ part cannot be built, the package installs without it and records why.
 
-Environment: INCEPTION_FAST_NATIVE=0 leaves the C++ part out, =1 makes its absence an error; INCEPTION_FAST_CUDA_ARCHS is a
-CMake list of GPU architectures ("80;90a-real"); CMAKE_ARGS is passed on to CMake.
+Environment: INCEPTION_FAST_NATIVE=0 leaves the C++ part out, =1 makes its absence an error; CMAKE_ARGS is passed on to
+CMake, such as CMAKE_ARGS="-DIFAST_CUDA_ARCHITECTURES=80;100a-real" or CMAKE_ARGS=-DIFAST_CUDA=OFF.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 COMPILERS = ("c++", "g++", "clang++")
+INSTALL_COMPILER = "install a C++20 compiler (g++ 11 or clang 14, or later) and Python's headers, then install again"
+BAR = "!" * 80
 PROBE = """
 #include <Python.h>
 #include <concepts>
@@ -66,21 +68,24 @@ def probe_compiler(compiler: list[str]) -> str:
     return f"the C++ compiler {compiler[0]} fails on a C++20 program that includes Python.h: {error.strip()}"
 
 
-def native_obstacle() -> str:
-    """Why the C++ part cannot be built here; '' when it can."""
+def native_obstacle() -> tuple[str, str]:
+    """Why the C++ part cannot be built here and what to do about it; empty when it can."""
     if os.environ.get("INCEPTION_FAST_NATIVE") == "0":
-        return "switched off with INCEPTION_FAST_NATIVE=0"
+        return "switched off with INCEPTION_FAST_NATIVE=0", "unset INCEPTION_FAST_NATIVE and install again"
     compiler = find_compiler()
     if compiler is None:
-        return f"no C++ compiler: none of {', '.join(COMPILERS)} is on PATH, and CXX is not set"
+        return f"no C++ compiler: none of {', '.join(COMPILERS)} is on PATH, and CXX is not set", INSTALL_COMPILER
     missing = [tool for tool in ("cmake", "ninja") if find_tool(tool) is None]
     if importlib.util.find_spec("pybind11") is None:
         missing.append("pybind11")
-    return f"build tools are missing: {', '.join(missing)}" if missing else probe_compiler(compiler)
+    if missing:
+        return f"build tools are missing: {', '.join(missing)}", "install again without --no-build-isolation"
+    failure = probe_compiler(compiler)
+    return (failure, INSTALL_COMPILER) if failure else ("", "")
 
 
-def cmake_build(package: Path, version: str) -> dict[str, object]:
-    """Configures, builds and installs the Python modules into ``package``; returns what CMake recorded."""
+def cmake_build(version: str) -> tuple[list[Path], dict[str, object]]:
+    """Configures and builds; returns the Python modules and what CMake recorded."""
     cmake, ninja = find_tool("cmake"), find_tool("ninja")
     compiler = shlex.join(find_compiler() or [])
     # A cache belongs to one source folder, Python and compiler; another of any gets a cache of its own.
@@ -93,18 +98,17 @@ def cmake_build(package: Path, version: str) -> dict[str, object]:
         "pybind11_DIR": pybind11,
         "IFAST_VERSION": version,
     }
-    if os.environ.get("INCEPTION_FAST_CUDA_ARCHS"):
-        options["IFAST_CUDA_ARCHITECTURES"] = os.environ["INCEPTION_FAST_CUDA_ARCHS"]
     defines = [f"-D{name}={value}" for name, value in options.items()]
     defines += shlex.split(os.environ.get("CMAKE_ARGS", ""))
     environment = os.environ | {"CXX": compiler}
+    shutil.rmtree(build / "modules", ignore_errors=True)
     for arguments in (
         ["-S", str(ROOT), "-B", str(build), "-G", "Ninja", *defines],
         ["--build", str(build)],
-        ["--install", str(build), "--prefix", str(package)],
+        ["--install", str(build), "--prefix", str(build / "modules")],
     ):
         subprocess.run([cmake, *arguments], check=True, env=environment)
-    return json.loads((build / "build_record.json").read_text())
+    return list((build / "modules").iterdir()), json.loads((build / "build_record.json").read_text())
 
 
 def git_commit() -> str | None:
@@ -121,27 +125,21 @@ class CMakeBuild(build_ext):
         package = (ROOT if self.inplace else Path(self.build_lib).resolve()) / "inception_fast"
         package.mkdir(parents=True, exist_ok=True)
         version = self.distribution.get_version()
-        obstacle = native_obstacle()
+        reason, advice = native_obstacle()
         record: dict[str, object] = {"version": version, "commit": git_commit(), "machine": platform.machine()}
-        if obstacle and os.environ.get("INCEPTION_FAST_NATIVE") == "1":
-            raise SystemExit(f"INCEPTION_FAST_NATIVE=1, but {obstacle}")
-        if obstacle:
-            for stale in package.glob("_native*.so"):
-                stale.unlink()
-            print(
-                f"{'!' * 80}\nWARNING: inception_fast is installed WITHOUT its C++ part: {obstacle}\n{'!' * 80}",
-                file=sys.stderr,
-            )
-        else:
-            record |= cmake_build(package, version)
-        record["native"] = {"built": not obstacle, "reason": obstacle}
+        if reason and os.environ.get("INCEPTION_FAST_NATIVE") == "1":
+            raise SystemExit(f"INCEPTION_FAST_NATIVE=1, but {reason}")
+        if reason:
+            print(f"{BAR}\nWARNING: inception_fast is built WITHOUT its C++ part: {reason}\n{BAR}", file=sys.stderr)
+        modules, built = ([], {}) if reason else cmake_build(version)
+        # Deleted before the copy: writing into a module that a running process has mapped would crash that process.
+        for stale in package.glob("_native*.so"):
+            stale.unlink()
+        for module in modules:
+            shutil.copy2(module, package)
+        record |= built
+        record["native"] = {"built": not reason, "reason": reason, "advice": advice}
         (package / "_build_info.json").write_text(json.dumps(record, indent=2) + "\n")
-
-    def get_outputs(self) -> list[str]:
-        return []
-
-    def get_output_mapping(self) -> dict[str, str]:
-        return {}
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-# The CUDA room, or the reason why it is not built, in IFAST_CUDA_REASON.
+# The CUDA room, or the reason why it is not built and what to do about it.
 include(CheckLanguage)
 
 set(IFAST_CUDA_REASON "")
+set(IFAST_CUDA_ADVICE "")
 set(IFAST_CUDA_BUILT false)
 file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/csrc/cuda/*.cu ${CMAKE_SOURCE_DIR}/csrc/cuda/*.cpp)
 
 if(NOT IFAST_CUDA)
   set(IFAST_CUDA_REASON "switched off with IFAST_CUDA=OFF")
+  set(IFAST_CUDA_ADVICE "install again without IFAST_CUDA=OFF in CMAKE_ARGS")
 elseif(NOT cuda_sources)
   set(IFAST_CUDA_REASON "this version has no CUDA kernels")
 else()
@@ -20,10 +22,12 @@ else()
   check_language(CUDA)
   if(NOT CMAKE_CUDA_COMPILER)
     set(IFAST_CUDA_REASON "no working nvcc was found")
+    set(IFAST_CUDA_ADVICE "install the CUDA toolkit 12 or later, put nvcc on PATH or its path in CUDACXX, and install again")
   else()
     enable_language(CUDA)
     if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.0)
       set(IFAST_CUDA_REASON "nvcc ${CMAKE_CUDA_COMPILER_VERSION} has no C++20; 12.0 or later is needed")
+      set(IFAST_CUDA_ADVICE "install a newer CUDA toolkit, put its nvcc's path in CUDACXX, and install again")
     endif()
   endif()
 endif()

@@ -15,10 +15,11 @@ NEVER_BUILT = "the package runs from a source tree that was never installed"
 
 @dataclass(frozen=True)
 class Part:
-    """One compiled part: whether it was built, and if not, the reason."""
+    """One compiled part: whether it was built, and if not, the reason and what to do about it."""
 
     built: bool
     reason: str
+    advice: str
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class BuildInfo:
 
 def parse_build_info(record: dict[str, Any]) -> BuildInfo:
     """A :class:`BuildInfo` from the JSON that ``setup.py`` wrote; an empty record means that nothing was built."""
-    native = Part(**record.get("native", {"built": False, "reason": NEVER_BUILT}))
-    cuda = record.get("cuda", {"built": False, "reason": f"no C++ part: {native.reason}"})
+    native = Part(**record["native"]) if record else Part(False, NEVER_BUILT, "pip install .")
+    cuda = record.get("cuda", {"built": False, "reason": "there is no C++ part", "advice": native.advice})
     return BuildInfo(
         version=record.get("version"),
         commit=record.get("commit"),
@@ -61,7 +62,7 @@ def parse_build_info(record: dict[str, Any]) -> BuildInfo:
         nvcc=cuda.get("nvcc") or None,
         cuda_architectures=tuple(filter(None, cuda.get("architectures", "").split(";"))) if cuda["built"] else (),
         native=native,
-        cuda=Part(cuda["built"], cuda["reason"]),
+        cuda=Part(cuda["built"], cuda["reason"], cuda["advice"]),
     )
 
 

@@ -1,7 +1,8 @@
 """The ``inception-fast`` command.
 
-A subcommand is a module of this package with ``add_arguments(parser)`` and ``run(args) -> int | None``; its file name is its name
-and the first line of its docstring its help. Exit status: 0 where what was asked holds, 1 where it does not, 2 for wrong use.
+A subcommand is a module of this package with ``add_arguments(parser)`` and ``run(args) -> int``; its file name is its
+name and the first line of its docstring its help. Exit status: 0 where what was asked holds, 1 where it does not, 2 for
+wrong use.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line ``argv`` (``sys.argv`` by default) and returns its exit status."""
     args = build_parser().parse_args(argv)
     try:
-        return args.run(args) or 0
+        return args.run(args)
     except InceptionFastError as error:
         log(f"inception-fast: {error}")
         return WRONG_USE
