@@ -1,7 +1,7 @@
 """Real photographs for calibration, tests and demonstrations.
 
-They are the sample images inside the wheels of scikit-image and scikit-learn (``pip install inception_fast[photos]``), read from
-the installed files: nothing is downloaded and neither package is imported.
+They are the sample images inside the wheels of scikit-image and scikit-learn (``pip install inception_fast[photos]``),
+read from the installed files: nothing is downloaded and neither package is imported.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ class PhotosUnavailableError(InceptionFastError, ImportError):
 def load_photos(size: int | tuple[int, int], count: int | None = None, *, seed: int = 0) -> torch.Tensor:
     """Load real photographs as a batch.
 
-    The first ``len(NAMES)`` images are the largest centred crop of each photograph with the aspect ratio asked for; further ones are
-    crops of at least half the side at random places, every other one mirrored. Each is resized with Pillow's bicubic filter.
+    The first ``len(NAMES)`` images are the largest centred crop of each photograph with the aspect ratio asked for;
+    further ones are crops of at least half that side at random places, every other one mirrored. Each is resized with
+    Pillow's bicubic filter.
 
     Args:
         size: side of the square, or ``(height, width)``, in pixels.
@@ -55,16 +56,17 @@ def load_photos(size: int | tuple[int, int], count: int | None = None, *, seed: 
         seed: chooses the crops beyond the first ``len(NAMES)``.
 
     Returns:
-        float32 tensor ``(count, 3, height, width)``, RGB, contiguous, in [-1, 1] (``2 * pixel / 255 - 1``, the convention of the
-        Inception family). The same arguments give the same bits.
+        float32 tensor ``(count, 3, height, width)``, RGB, contiguous, in [-1, 1] (``pixel / 127.5 - 1``, the convention
+        of the Inception family). The same arguments give the same bits.
 
     Raises:
-        InputError: if a size or the count is not positive.
+        InputError: if ``size`` is not one or two positive integers, or ``count`` is not positive.
         PhotosUnavailableError: if scikit-image, scikit-learn or Pillow is not installed.
     """
-    height, width = (size, size) if isinstance(size, int) else size
-    if min(height, width) < 1:
-        raise InputError("size", size, "positive sides")
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or min(sides) < 1:
+        raise InputError("size", size, "a positive side, or a positive height and width")
+    height, width = sides
     count = len(_FILES) if count is None else count
     if count < 1:
         raise InputError("count", count, "at least 1")
@@ -85,7 +87,7 @@ def _random_crop(rng: np.random.Generator) -> tuple[float, tuple[float, float]]:
 
 
 def _crop(image: Image, height: int, width: int, scale: float, place: tuple[float, float]) -> np.ndarray:
-    """Cut a window of ``scale`` times the largest one that fits, ``place`` in [0, 1] between left/top and right/bottom."""
+    """Cut and resize a window of ``scale`` times the largest that fits; ``place`` 0 is left or top, 1 right or bottom."""
     fit = scale * min(image.width / width, image.height / height)
     crop_w, crop_h = fit * width, fit * height
     left, top = place[0] * (image.width - crop_w), place[1] * (image.height - crop_h)

@@ -1,8 +1,9 @@
 """Random weights that keep a network's activations alive.
 
-A deep network with naive random weights tends to a constant: every image gives nearly one output, and a kernel that reads the wrong
-pixel goes unnoticed. Here the convolutions get He's initialisation (K. He et al., ICCV 2015, arXiv:1502.01852) and every BatchNorm
-the statistics of real photographs, so each layer sees inputs of unit scale that still depend on the image.
+A deep network with naive random weights tends to a constant: every image gives nearly one output, and a kernel that
+reads the wrong pixel goes unnoticed. Here the convolutions get He's initialisation (K. He et al., ICCV 2015,
+arXiv:1502.01852) and every BatchNorm the statistics of real photographs, so each layer sees inputs of unit scale that
+still depend on the image.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 @torch.no_grad()
 def initialize(model: nn.Module, seed: int) -> None:
-    """Fill every parameter and buffer of ``model`` in place, from ``seed`` alone; PyTorch's global generator is left untouched.
+    """Fill every parameter and buffer in place, from ``seed`` alone; PyTorch's global generator is left untouched.
 
-    Convolutions before a BatchNorm: normal of variance ``2 / fan_in`` (He). Layers with a bias (the residual 1x1 convolutions and the
-    classifier, which no ReLU follows directly): variance ``1 / fan_in``, bias of deviation 0.1. BatchNorm: scale around 1 and shift
-    around 0, neither exactly, so that folding them wrongly shows.
+    Convolutions before a BatchNorm: normal of variance ``2 / fan_in`` (He). Layers with a bias (the residual 1x1
+    convolutions and the classifier, whose output goes into a sum or out): variance ``1 / fan_in``, bias of deviation
+    0.1. BatchNorm: scale around 1 and shift around 0, neither exactly, so that folding them wrongly shows.
     """
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
@@ -38,9 +39,9 @@ def initialize(model: nn.Module, seed: int) -> None:
 
 @torch.no_grad()
 def calibrate_batchnorm(model: nn.Module, images: Tensor) -> None:
-    """Set the running statistics of every BatchNorm to those of its input over ``images``, in one forward pass in eval mode.
+    """Set the running statistics of every BatchNorm to those of its input over ``images``, in one forward pass.
 
-    Each BatchNorm takes its statistics just before it runs, so the layers after it see exactly what they will see in inference.
+    Each BatchNorm takes its statistics just before it runs, so the layers after it see what they will see in inference.
 
     Args:
         model: network in eval mode; its BatchNorm buffers are changed in place.

@@ -1,7 +1,7 @@
 """GoogLeNet (Inception-v1): C. Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, arXiv:1409.4842, Table 1.
 
-As torchvision trains it: BatchNorm after every convolution in place of local response normalisation, max pools that round their
-output size up, and 3x3 kernels in the branch that the paper gives 5x5 ones.
+As torchvision has it: BatchNorm after every convolution in place of local response normalisation, max pools that round
+their output size up, and 3x3 kernels in the branch that the paper gives 5x5 ones.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from inception_fast.models.layers import BasicConv2d, Concat, classifier, discar
 
 
 class GoogLeNet(nn.Module):
-    """``(N, 3, H, W) -> (N, num_classes)`` logits, or ``(N, 1024)`` features where ``num_classes`` is 0. Native size 224.
+    """``(N, 3, H, W) -> (N, num_classes)`` logits, or ``(N, 1024)`` features where ``num_classes`` is 0.
 
-    Takes the ``state_dict`` of ``torchvision.models.googlenet``, with auxiliary heads or without; they are not built here, since
-    they run in training only.
+    Native size 224. Takes the ``state_dict`` of ``torchvision.models.googlenet``, with auxiliary heads or without; they
+    are not built here, since they run in training only.
 
     Args:
         num_classes: outputs of the classifier; 0 leaves it out.
@@ -73,7 +73,7 @@ class GoogLeNet(nn.Module):
 
 
 class Inception(Concat):
-    """The paper's Figure 2b. The arguments are the columns of its Table 1 (#1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj)."""
+    """The paper's Figure 2b; the arguments are the columns of its Table 1."""
 
     def __init__(
         self, in_channels: int, ch1x1: int, ch3x3_reduce: int, ch3x3: int, ch5x5_reduce: int, ch5x5: int, pool_proj: int
@@ -84,7 +84,7 @@ class Inception(Concat):
             BasicConv2d(in_channels, ch3x3_reduce, 1),
             BasicConv2d(ch3x3_reduce, ch3x3, 3, padding=1),
         )
-        # torchvision's weights have 3x3 kernels here (its issue 906), and no 5x5 GoogLeNet with BatchNorm was published.
+        # torchvision's trained weights have 3x3 kernels here (its issue 906).
         self.branch3 = nn.Sequential(
             BasicConv2d(in_channels, ch5x5_reduce, 1),
             BasicConv2d(ch5x5_reduce, ch5x5, 3, padding=1),

@@ -1,7 +1,7 @@
-"""Inception-v3: C. Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016, arXiv:1512.00567.
+"""Inception-v3: C. Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016,
+arXiv:1512.00567, Table 1 with the blocks of Figures 5 to 7 and 10.
 
-The paper's Table 1 with the blocks of its Figures 5 to 7 and 10, in the version that Google released and torchvision ported. The
-average pools of the branches count the padding as zeros.
+As torchvision has it: the average pools of the branches count the padding as zeros.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from inception_fast.models.layers import BasicConv2d, classifier, discard_on_loa
 
 
 class InceptionV3(nn.Module):
-    """``(N, 3, H, W) -> (N, num_classes)`` logits, or ``(N, 2048)`` features where ``num_classes`` is 0. Native size 299, least 75.
+    """``(N, 3, H, W) -> (N, num_classes)`` logits, or ``(N, 2048)`` features where ``num_classes`` is 0.
 
-    Takes the ``state_dict`` of ``torchvision.models.inception_v3``, with the auxiliary head or without; it is not built here, since
-    it runs in training only.
+    Native size 299, least 75. Takes the ``state_dict`` of ``torchvision.models.inception_v3``, with the auxiliary head
+    or without; it is not built here, since it runs in training only.
 
     Args:
         num_classes: outputs of the classifier; 0 leaves it out.

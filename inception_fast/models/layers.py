@@ -47,9 +47,9 @@ def classifier(in_features: int, num_classes: int) -> nn.Module:
 
 
 def imagenet_to_inception(x: Tensor) -> Tensor:
-    """Turn an input normalised by ImageNet's mean and deviation into one in [-1, 1], as torchvision's ``transform_input``.
+    """Turn an input normalised by ImageNet's mean and deviation into one in [-1, 1]: ``(N, 3, H, W) -> (N, 3, H, W)``.
 
-    ``(N, 3, H, W) -> (N, 3, H, W)``.
+    The ``transform_input`` of torchvision.
     """
     channels = [
         torch.unsqueeze(x[:, c], 1) * (std / 0.5) + (mean - 0.5) / 0.5
@@ -59,10 +59,10 @@ def imagenet_to_inception(x: Tensor) -> Tensor:
 
 
 def discard_on_load(module: nn.Module, *children: str) -> None:
-    """Let ``module.load_state_dict`` skip the entries of ``children`` that a package's network has and ours has not.
+    """Let ``module.load_state_dict`` skip the entries of ``children``, which a package's network has and ours has not.
 
-    Auxiliary heads run in training only, and ``num_classes=0`` leaves out the classifier; a ``state_dict`` that carries them still
-    loads with ``strict=True``, and every other surplus key still fails.
+    Auxiliary heads run in training only, and ``num_classes=0`` leaves out the classifier; a ``state_dict`` that carries
+    them still loads with ``strict=True``, and every other surplus key still fails.
     """
 
     def discard(_: nn.Module, state_dict: dict[str, Any], prefix: str, *_rest: object) -> None:

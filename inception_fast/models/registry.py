@@ -11,7 +11,10 @@ from torch import nn
 from inception_fast.errors import InputError
 from inception_fast.models.calibration import calibrate_batchnorm, initialize
 from inception_fast.models.googlenet import GoogLeNet
+from inception_fast.models.inception_resnet import InceptionResnetV1, InceptionResnetV2
+from inception_fast.models.inception_v2 import InceptionV2
 from inception_fast.models.inception_v3 import InceptionV3
+from inception_fast.models.inception_v4 import InceptionV4
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,11 @@ class _Entry:
 
 _MODELS = {
     "googlenet": _Entry(GoogLeNet, 224),
+    "inception_v2": _Entry(InceptionV2, 224),
     "inception_v3": _Entry(InceptionV3, 299),
+    "inception_v4": _Entry(InceptionV4, 299),
+    "inception_resnet_v1": _Entry(InceptionResnetV1, 160),
+    "inception_resnet_v2": _Entry(InceptionResnetV2, 299),
 }
 
 
@@ -46,13 +53,15 @@ def create_model(name: str, *, num_classes: int = 1000, seed: int = 0) -> nn.Mod
     """Build a reference network with live activations.
 
     The weights are random and the BatchNorm statistics are those of real photographs at the network's native size (see
-    :mod:`inception_fast.models.calibration`), so different images give clearly different outputs. For trained weights, load the
-    package's ``state_dict`` into the result, or into the bare class, which spares the calibration.
+    :mod:`inception_fast.models.calibration`), so different images give clearly different outputs. To hold trained
+    weights, take the class itself (``InceptionV3()`` and so on), which spares the calibration, and load the package's
+    ``state_dict``.
 
     Args:
         name: one of :func:`list_models`.
-        num_classes: outputs of the classifier. 0 leaves the classifier out.
-        seed: chooses the weights. The same seed gives the same bits on the same machine with the same number of threads.
+        num_classes: outputs of the classifier. 0 leaves it out, and the features come out: unit-length embeddings of 512
+            numbers from ``inception_resnet_v1``, as its users expect them, and the pooled last block from the others.
+        seed: chooses the weights. The same seed gives the same bits on one machine with one number of threads.
 
     Returns:
         float32 module on the CPU in eval mode: ``(N, 3, H, W)`` images in [-1, 1] to ``(N, num_classes)`` logits.
