@@ -1,7 +1,8 @@
 """Every exception that the package raises on purpose.
 
-All derive from :class:`InceptionFastError`. Those about an argument are also ``ValueError`` or ``TypeError``, so that callers who
-know only the standard exceptions catch them too. Messages name the argument, what came and what was expected.
+All derive from :class:`InceptionFastError`. Those about an argument are also ``ValueError`` or ``TypeError``, so
+that callers who know only the standard exceptions catch them too. Messages name the argument, what came and what
+was expected.
 """
 
 from __future__ import annotations

@@ -42,11 +42,13 @@ class Executor(ABC):
         """One forward pass.
 
         Args:
-            x: ``[N, C, H, W]``, N >= 1, any strides, in the Plan's dtype, on the executor's device. Checked by the caller.
+            x: ``[N, C, H, W]``, N >= 1, any strides, in the Plan's dtype, on the executor's device. Checked by the
+            caller.
 
         Returns:
             One newly allocated tensor for each of ``plan.outputs``, in the Plan's dtype: ``[N, C, H, W]`` in
-            channels_last memory format, or ``[N, C]``.
+            channels_last memory format; the caller flattens those that are ``flat``. Outputs of one buffer may be
+            one tensor.
         """
 
 

@@ -1,8 +1,9 @@
 """The Graph: what an Inception-family network computes, with neither memory nor modules in it.
 
-A Graph is a tuple of :class:`Node` in topological order. Each node defines one value, named after the node, by applying one
-:class:`Op` to earlier values. Shapes are per image: ``(C, H, W)``, or ``(C,)`` after flattening; the batch is implicit, so one
-Graph serves every batch size. Parameters are referred to by name and live in :attr:`Graph.params`.
+A Graph is a tuple of :class:`Node` in topological order. Each node defines one value, named after the node, by
+applying one :class:`Op` to earlier values. Shapes are per image: ``(C, H, W)``, or ``(C,)`` after flattening; the
+batch is implicit, so one Graph serves every batch size. Parameters are referred to by name and live in
+:attr:`Graph.params`.
 
 Everything is frozen: a pass returns a new Graph (see :mod:`inception_fast.graph.rewrite`).
 """

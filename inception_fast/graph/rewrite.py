@@ -56,8 +56,9 @@ def rebuild(
             live.add(name)
             pending.extend(table[name].inputs)
 
-    # static_order visits ready nodes in insertion order, so the result is deterministic and close to the original order.
-    order = graphlib.TopologicalSorter({name: node.inputs for name, node in table.items() if name in live}).static_order()
+    # static_order takes ready nodes in insertion order: the result is deterministic and close to the original order.
+    needs = {name: node.inputs for name, node in table.items() if name in live}
+    order = graphlib.TopologicalSorter(needs).static_order()
     ordered = tuple(table[name] for name in order)
     ordered = (table[graph.input.name], *(n for n in ordered if n.name != graph.input.name))
     used = set().union(*(referenced_params(n.op) for n in ordered))

@@ -27,7 +27,8 @@ def pool_extent(size: int, kernel: int, stride: int, padding: int, ceil_mode: bo
     return out
 
 
-def _conv(op: ir.Conv2d, shape: ir.Shape, params: Mapping[str, torch.Tensor]) -> ir.Shape:
+def conv_shape(op: ir.Conv2d, shape: ir.Shape, params: Mapping[str, torch.Tensor]) -> ir.Shape:
+    """``(C, H, W)`` of a convolution's result."""
     _, height, width = shape
     kh, kw = params[op.weight].shape[2:]
     top, left, bottom, right = op.padding
@@ -52,9 +53,9 @@ def infer_shape(op: ir.Op, inputs: list[ir.Shape], params: Mapping[str, torch.Te
         case ir.Input():
             return op.shape
         case ir.Conv2d():
-            return _conv(op, inputs[0], params)
+            return conv_shape(op, inputs[0], params)
         case ir.ConvPair():
-            return _conv(op.second, _conv(op.first, inputs[0], params), params)
+            return conv_shape(op.second, conv_shape(op.first, inputs[0], params), params)
         case ir.MaxPool() | ir.AvgPool():
             return _pool(op, inputs[0])
         case ir.AdaptiveAvgPool():
@@ -83,6 +84,7 @@ def infer_shapes(nodes: Iterable[ir.Node], params: Mapping[str, torch.Tensor]) -
     for node in nodes:
         shape = infer_shape(node.op, [shapes[i] for i in node.inputs], params)
         if min(shape) < 1:
-            raise InputError("image size", f"{shape} at {node.origin or node.name}", "an image large enough for every layer")
+            where = node.origin or node.name
+            raise InputError("image size", f"{shape} at {where}", "an image large enough for every layer")
         shapes[node.name] = shape
     return shapes

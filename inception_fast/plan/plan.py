@@ -1,10 +1,11 @@
 """The Plan: steps over one arena, as every backend and the engine file see it.
 
 All activations are NHWC. All sizes and offsets are in elements *per image*: for a batch of N, an arena buffer occupies
-``arena[N * offset : N * (offset + size)]`` as a contiguous ``[N, height, width, channels]``. Scaling every offset by N keeps
-disjoint buffers disjoint, so one Plan serves every batch size.
+``arena[N * offset : N * (offset + size)]`` as a contiguous ``[N, height, width, channels]``. Scaling every offset
+by N keeps disjoint buffers disjoint, so one Plan serves every batch size.
 
-A Plan knows nothing of PyTorch modules or Graphs. ``validate`` (in :mod:`inception_fast.plan.check`) runs on construction.
+A Plan knows nothing of PyTorch modules or Graphs. ``validate`` (in :mod:`inception_fast.plan.check`) runs on
+construction.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ from functools import cached_property
 from typing import ClassVar, Literal
 
 Pair = tuple[int, int]
-Window = tuple[int, int, int, int]
 
 ALIGNMENT = 64
-"""Elements; arena offsets are multiples of it, so that every buffer starts on a cache line in every dtype and batch size."""
+"""Elements: arena offsets are multiples of it, so every buffer starts on a cache line in any dtype and batch size."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,14 @@ class Convolution:
     """The arithmetic of one convolution, an implicit GEMM with K = taps x input channels.
 
     ``out[n, y, x, o] = bias[o] + sum over t, c of
-    weight[o, t, c] * in[n, y * stride[0] + taps[t][0], x * stride[1] + taps[t][1], c]``, pixels outside the image being zero.
+    weight[o, t, c] * in[n, y * stride[0] + taps[t][0], x * stride[1] + taps[t][1], c]``, pixels outside the image
+    being zero.
 
     Attributes:
         weight: name of a constant ``[C_out, T, C_in]`` in the Plan's dtype.
         bias: name of a constant ``[C_out]`` float32, or None.
-        taps: (dy, dx) offsets of the input pixel from ``(y * stride[0], x * stride[1])``; padding and dilation are folded
-            into them, so a 3x3 with padding 1 has taps (-1, -1) ... (1, 1).
+        taps: (dy, dx) offsets of the input pixel from ``(y * stride[0], x * stride[1])``; padding and dilation are
+            folded into them, so a 3x3 with padding 1 has taps (-1, -1) ... (1, 1).
         stride: (vertical, horizontal).
     """
 
@@ -86,7 +87,8 @@ class Convolution:
 class ConvStep:
     """Convolution, then ``+ residual``, then the activation of each destination, written to its slice.
 
-    ``destinations`` cover the output channels in order. ``residual`` has C_out channels and the output's height and width.
+    ``destinations`` cover the output channels in order. ``residual`` has C_out channels and the output's height and
+    width.
     """
 
     kind: ClassVar[str] = "conv"
@@ -99,7 +101,9 @@ class ConvStep:
 
 @dataclass(frozen=True)
 class PairStep:
-    """``second(relu?(first(source)))``; the intermediate ``[middle_height, middle_width]`` never reaches global memory."""
+    """``second(relu?(first(source)))``; the intermediate ``[middle_height, middle_width]`` never reaches global
+    memory.
+    """
 
     kind: ClassVar[str] = "pair"
     name: str
@@ -119,10 +123,10 @@ class PoolStep:
 
     Attributes:
         kernel, stride: (vertical, horizontal).
-        padding: (top, left): the first window starts at ``-padding``; windows are clipped to the image. Ceil mode shows only
-            in the destination's size.
-        divisor: for ``avg``: ``window`` divides by kernel area clipped to the padded image (count_include_pad), ``inside`` by
-            the pixels inside the image.
+        padding: (top, left): the first window starts at ``-padding``; windows are clipped to the image. Ceil mode
+            shows only in the destination's size.
+        divisor: for ``avg``: ``window`` divides by kernel area clipped to the padded image (count_include_pad),
+            ``inside`` by the pixels inside the image.
         padding_end: (bottom, right) padding, which the ``window`` divisor counts.
     """
 
@@ -182,7 +186,7 @@ Step = ConvStep | PairStep | PoolStep | PointwiseStep | ResizeStep | NormalizeSt
 
 @dataclass(frozen=True)
 class Constant:
-    """A parameter tensor's shape and dtype (a name of PyTorch's, ``float32`` ...); its values travel beside the Plan."""
+    """Shape and dtype (PyTorch's name, ``float32`` ...) of a parameter tensor; its values travel beside the Plan."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -190,7 +194,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Output:
-    """One tensor returned: the whole of an ``output`` buffer, as ``[N, C, H, W]``, or ``[N, C]`` where ``flat``."""
+    """One tensor returned: a whole ``output`` buffer, as ``[N, C, H, W]``, or as ``[N, C * H * W]`` where ``flat``."""
 
     buffer: int
     flat: bool

@@ -1,0 +1,199 @@
+"""``reference``: the Plan run step by step in plain PyTorch, in any dtype; slow, readable, and what the others are
+held against.
+
+Each step reads its slices, computes in the accumulator's dtype (float32, or float64 in a float64 Plan), and writes
+its slices rounded once to the Plan's dtype. Memory that no step has written holds NaN, so a read before a write
+shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+
+from inception_fast.backends.base import Availability, Backend, Executor
+from inception_fast.backends.memory import Memory
+from inception_fast.errors import InputError
+from inception_fast.plan.check import accumulator_dtype
+from inception_fast.plan.plan import (
+    Convolution,
+    ConvStep,
+    NormalizeStep,
+    PairStep,
+    Plan,
+    PointwiseStep,
+    PoolStep,
+    ResizeStep,
+    Slice,
+    Step,
+    destinations_of,
+)
+
+
+class ReferenceBackend(Backend):
+    """See the module."""
+
+    name = "reference"
+
+    def availability(self) -> Availability:
+        return Availability(True)
+
+    def devices(self) -> tuple[str, ...]:
+        return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+
+    def compile(
+        self,
+        plan: Plan,
+        constants: Mapping[str, torch.Tensor],
+        *,
+        device: torch.device,
+        precision: str = "fp32",
+        batch_invariant: bool = False,
+    ) -> ReferenceExecutor:
+        return ReferenceExecutor(plan, constants, device, batch_invariant)
+
+
+class ReferenceExecutor(Executor):
+    """Runs a Plan one step after the other.
+
+    Args:
+        batch_invariant: compute image by image; PyTorch's convolutions order their sums by batch size.
+    """
+
+    def __init__(
+        self, plan: Plan, constants: Mapping[str, torch.Tensor], device: torch.device, batch_invariant: bool = False
+    ) -> None:
+        self._plan, self._batch_invariant = plan, batch_invariant
+        accumulator = getattr(torch, accumulator_dtype(plan.dtype))
+        self._constants = {k: v.to(device, accumulator) for k, v in constants.items()}
+
+    def run(self, x: torch.Tensor) -> list[torch.Tensor]:
+        if self._batch_invariant and len(x) > 1:
+            images = [self._pass(image).outputs() for image in x.split(1)]
+            return [torch.cat(same) for same in zip(*images, strict=True)]
+        return self._pass(x).outputs()
+
+    def run_until(self, x: torch.Tensor, stop_after: str) -> list[torch.Tensor]:
+        """What the step named ``stop_after`` wrote, one ``[N, C, H, W]`` a destination, to find where two executors
+        part.
+
+        Raises:
+            InputError: no step has that name.
+        """
+        if stop_after not in self._plan.step_names:
+            raise InputError("stop_after", repr(stop_after), f"one of {', '.join(self._plan.step_names)}")
+        index = self._plan.step_names.index(stop_after)
+        memory = self._pass(x, last=index)
+        return [memory.nchw(d.slice).clone() for d in destinations_of(self._plan.steps[index])]
+
+    @torch.no_grad()
+    def _pass(self, x: torch.Tensor, last: int | None = None) -> Memory:
+        memory = Memory(self._plan, x, fill=float("nan"))
+        for step in self._plan.steps if last is None else self._plan.steps[: last + 1]:
+            result = self._compute(step, memory)
+            start = 0
+            for d in destinations_of(step):
+                part = result[:, start : start + d.slice.channels]
+                memory.nchw(d.slice).copy_(part.relu() if d.relu else part)
+                start += d.slice.channels
+        return memory
+
+    def _compute(self, step: Step, memory: Memory) -> torch.Tensor:
+        """A step's result before activation, ``[N, C, H, W]`` in the accumulator's dtype."""
+        source = self._read(memory, step.source)
+        target = self._plan.buffers[destinations_of(step)[0].slice.buffer]
+        size = (target.height, target.width)
+        match step:
+            case ConvStep():
+                return self._add(self._convolve(source, step.conv, size), memory, step.residual)
+            case PairStep():
+                middle = self._convolve(source, step.first, (step.middle_height, step.middle_width))
+                if step.first_relu:
+                    middle = middle.relu()
+                rounded = middle.to(memory[step.source].dtype).to(middle.dtype)
+                return self._add(self._convolve(rounded, step.second, size), memory, step.residual)
+            case PoolStep():
+                return _pool(source, step, size, self._constants.get(step.bias or ""))
+            case PointwiseStep():
+                if step.scale is not None:
+                    source = source * _per_channel(self._constants[step.scale])
+                if step.shift is not None:
+                    source = source + _per_channel(self._constants[step.shift])
+                return self._add(source, memory, step.other)
+            case ResizeStep():
+                return F.interpolate(source, size, mode="bilinear", align_corners=step.align_corners)
+            case NormalizeStep():
+                return source / source.norm(dim=1, keepdim=True).clamp_min(step.eps)
+
+    def _read(self, memory: Memory, piece: Slice) -> torch.Tensor:
+        return memory.nchw(piece).to(getattr(torch, accumulator_dtype(self._plan.dtype)))
+
+    def _add(self, value: torch.Tensor, memory: Memory, piece: Slice | None) -> torch.Tensor:
+        return value if piece is None else value + self._read(memory, piece)
+
+    def _convolve(self, x: torch.Tensor, conv: Convolution, size: tuple[int, int]) -> torch.Tensor:
+        bias = None if conv.bias is None else self._constants[conv.bias]
+        window, origin = dense_window(conv, self._constants[conv.weight])
+        return F.conv2d(padded(x, conv, origin, window.shape[2:], size), window, bias, conv.stride)
+
+
+def dense_window(conv: Convolution, weight: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
+    """The taps ``[C_out, T, C_in]`` as a dense kernel ``[C_out, C_in, kh, kw]``, zero between them, and its first
+    tap.
+    """
+    rows, columns = [dy for dy, _ in conv.taps], [dx for _, dx in conv.taps]
+    top, left = min(rows), min(columns)
+    kernel = weight.new_zeros(conv.out_channels, conv.in_channels, max(rows) - top + 1, max(columns) - left + 1)
+    for t, (dy, dx) in enumerate(conv.taps):
+        kernel[:, :, dy - top, dx - left] = weight[:, t]
+    return kernel, (top, left)
+
+
+def window_padding(
+    conv: Convolution, origin: tuple[int, int], kernel: tuple[int, ...], source: tuple[int, ...], size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right) zeros that make an unpadded convolution give ``size``; negative ones crop."""
+    last = [(size[i] - 1) * conv.stride[i] + origin[i] + kernel[i] for i in (0, 1)]
+    return -origin[0], -origin[1], last[0] - source[0], last[1] - source[1]
+
+
+def padded(
+    x: torch.Tensor, conv: Convolution, origin: tuple[int, int], kernel: tuple[int, ...], size: tuple[int, int]
+) -> torch.Tensor:
+    """``x`` with the zeros that :func:`window_padding` asks for."""
+    top, left, bottom, right = window_padding(conv, origin, kernel, tuple(x.shape[2:]), size)
+    return F.pad(x, (left, right, top, bottom))
+
+
+def _per_channel(vector: torch.Tensor) -> torch.Tensor:
+    return vector.view(-1, 1, 1)
+
+
+def _pool(x: torch.Tensor, step: PoolStep, size: tuple[int, int], bias: torch.Tensor | None) -> torch.Tensor:
+    """Pools by unfolding: pixels outside the image are minus infinity for the maximum, zero for the sum."""
+    _, _, height, width = x.shape
+    pads: list[int] = []
+    for axis, extent in ((1, width), (0, height)):
+        reach = (size[axis] - 1) * step.stride[axis] + step.kernel[axis] - step.padding[axis]
+        pads += [step.padding[axis], max(0, reach - extent)]
+    outside = float("-inf") if step.mode == "max" else 0.0
+    windows = _windows(F.pad(x, pads, value=outside), step, size)
+    if step.mode == "max":
+        return windows.amax(dim=(-2, -1))
+    count = x.new_ones(1, 1, height, width)
+    if step.divisor == "window":
+        (top, left), (bottom, right) = step.padding, step.padding_end
+        grown = F.pad(count, (left, right, top, bottom), value=1.0)
+        count = F.pad(grown, (0, max(0, pads[1] - right), 0, max(0, pads[3] - bottom)))
+    else:
+        count = F.pad(count, pads)
+    mean = windows.sum(dim=(-2, -1)) / _windows(count, step, size).sum(dim=(-2, -1))
+    return mean if bias is None else mean + _per_channel(bias)
+
+
+def _windows(x: torch.Tensor, step: PoolStep, size: tuple[int, int]) -> torch.Tensor:
+    """``[N, C, *size, kh, kw]``."""
+    unfolded = x.unfold(2, step.kernel[0], step.stride[0]).unfold(3, step.kernel[1], step.stride[1])
+    return unfolded[:, :, : size[0], : size[1]]

@@ -1,0 +1,220 @@
+"""What must hold for a Plan before anything runs it. Backends rely on every rule here and check none of them again.
+
+``csrc/plan/check.cpp`` holds the same rules for C++.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import combinations
+
+from inception_fast.errors import PlanError
+from inception_fast.plan.memory import lifetimes
+from inception_fast.plan.plan import (
+    ALIGNMENT,
+    Buffer,
+    Convolution,
+    ConvStep,
+    PairStep,
+    Plan,
+    PointwiseStep,
+    PoolStep,
+    ResizeStep,
+    Slice,
+    Step,
+    constants_of,
+    convolutions_of,
+    destinations_of,
+    sources_of,
+)
+
+DTYPES = ("float32", "float16", "bfloat16", "float64")
+MAX_EXTENT = 1 << 20
+"""Largest height, width, channel count, stride, kernel or tap offset: products of two stay within 64 bits."""
+MAX_ELEMENTS = 1 << 40
+"""Largest buffer or arena, in elements per image."""
+
+
+def accumulator_dtype(dtype: str) -> str:
+    """The dtype of biases, scales and sums in a Plan of ``dtype``."""
+    return "float64" if dtype == "float64" else "float32"
+
+
+def validate(plan: Plan) -> None:
+    """Checks a Plan's invariants: sizes, slices, constants, order and memory.
+
+    Raises:
+        PlanError: names the first step or buffer that breaks a rule.
+    """
+    _require(plan.dtype in DTYPES, f"dtype {plan.dtype!r} is not one of {', '.join(DTYPES)}")
+    _check_buffers(plan)
+    _check_names("buffer", (b.name for b in plan.buffers))
+    _check_names("step", (s.name for s in plan.steps))
+    flat = [i for stage in plan.stages for i in stage]
+    _require(flat == list(range(len(plan.steps))) and all(plan.stages), "stages do not list every step once, in order")
+    for step in plan.steps:
+        _check_step(plan, step)
+    used = {name for step in plan.steps for name in constants_of(step)}
+    _require(used == set(plan.constants), f"constants without a reader: {sorted(set(plan.constants) - used)}")
+    _check_outputs(plan)
+    _check_order(plan)
+    _check_memory(plan)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise PlanError(message)
+
+
+def _check_names(what: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        _require(bool(name) and name not in seen, f"{what} name {name!r} is empty or used twice")
+        seen.add(name)
+
+
+def _check_buffers(plan: Plan) -> None:
+    _require(sum(b.home == "input" for b in plan.buffers) == 1, "there must be exactly one input buffer")
+    _require(0 <= plan.arena <= MAX_ELEMENTS, f"arena of {plan.arena} elements")
+    for b in plan.buffers:
+        extents = (b.height, b.width, b.channels)
+        _require(all(1 <= e <= MAX_EXTENT for e in extents), f"buffer {b.name}: size {extents}")
+        _require(b.size <= MAX_ELEMENTS, f"buffer {b.name}: {b.size} elements")
+        if b.home == "arena":
+            placed = b.offset % ALIGNMENT == 0 and 0 <= b.offset <= plan.arena - b.size
+            _require(placed, f"buffer {b.name}: offset {b.offset} is not aligned inside the arena of {plan.arena}")
+        else:
+            _require(
+                b.home in ("input", "output") and b.offset == 0, f"buffer {b.name}: home {b.home}, offset {b.offset}"
+            )
+
+
+def _check_slice(plan: Plan, step: Step, piece: Slice) -> Buffer:
+    _require(0 <= piece.buffer < len(plan.buffers), f"step {step.name}: no buffer {piece.buffer}")
+    buffer = plan.buffers[piece.buffer]
+    inside = piece.channels >= 1 and 0 <= piece.start <= buffer.channels - piece.channels
+    _require(inside, f"step {step.name}: channels {piece.start}+{piece.channels} of buffer {buffer.name}")
+    return buffer
+
+
+def _check_constant(plan: Plan, step: Step, name: str | None, shape: tuple[int, ...], dtype: str) -> None:
+    if name is not None:
+        constant = plan.constants.get(name)
+        right = constant is not None and constant.shape == shape and constant.dtype == dtype
+        _require(right, f"step {step.name}: constant {name} is {constant}, expected {dtype} {shape}")
+
+
+def _check_convolution(plan: Plan, step: Step, conv: Convolution) -> None:
+    taps = conv.taps
+    _require(0 < len(taps) == len(set(taps)), f"step {step.name}: taps are missing or repeated")
+    _require(all(abs(d) <= MAX_EXTENT for tap in taps for d in tap), f"step {step.name}: a tap is out of range")
+    _require(all(1 <= s <= MAX_EXTENT for s in conv.stride), f"step {step.name}: stride {conv.stride}")
+    channels = (conv.in_channels, conv.out_channels)
+    _require(all(1 <= c <= MAX_EXTENT for c in channels), f"step {step.name}: channels {channels}")
+    _check_constant(plan, step, conv.weight, (conv.out_channels, len(taps), conv.in_channels), plan.dtype)
+    _check_constant(plan, step, conv.bias, (conv.out_channels,), accumulator_dtype(plan.dtype))
+
+
+def _check_step(plan: Plan, step: Step) -> None:
+    reads = [(piece, _check_slice(plan, step, piece)) for piece in sources_of(step)]
+    writes = [(d.slice, _check_slice(plan, step, d.slice)) for d in destinations_of(step)]
+    _require(bool(writes), f"step {step.name}: no destination")
+    source, target = reads[0][1], writes[0][1]
+    channels = sum(piece.channels for piece, _ in writes)
+    plane = (target.height, target.width)
+    _require(all((b.height, b.width) == plane for _, b in writes), f"step {step.name}: destinations of different sizes")
+    _require(all(b.home != "input" for _, b in writes), f"step {step.name}: writes the input")
+    for piece, buffer in reads[1:]:
+        fits = (buffer.height, buffer.width, piece.channels) == (*plane, channels)
+        _require(fits, f"step {step.name}: the second operand is {buffer.height}x{buffer.width}x{piece.channels}")
+    for (a, _), (b, _) in combinations(writes, 2):
+        _require(not _intersect(a, b), f"step {step.name}: writes overlap")
+    for (a, _), (b, _) in ((r, w) for r in reads for w in writes):
+        _require(not _intersect(a, b), f"step {step.name}: reads what it writes")
+
+    for conv in convolutions_of(step):
+        _check_convolution(plan, step, conv)
+    accumulator = accumulator_dtype(plan.dtype)
+    match step:
+        case ConvStep():
+            ends = (step.conv.in_channels, step.conv.out_channels)
+            _require(ends == (step.source.channels, channels), f"step {step.name}: channels {ends}")
+        case PairStep():
+            chain = (step.first.in_channels, step.first.out_channels, step.second.out_channels)
+            expected = (step.source.channels, step.second.in_channels, channels)
+            _require(chain == expected, f"step {step.name}: channels {chain}, expected {expected}")
+            middle = (step.middle_height, step.middle_width)
+            _require(all(1 <= e <= MAX_EXTENT for e in middle), f"step {step.name}: intermediate {middle}")
+        case PoolStep():
+            _require(step.source.channels == channels, f"step {step.name}: changes the number of channels")
+            _check_window(step, source, target)
+            _require(step.bias is None or step.mode == "avg", f"step {step.name}: a bias on a max pool")
+            _check_constant(plan, step, step.bias, (channels,), accumulator)
+        case PointwiseStep():
+            _check_constant(plan, step, step.scale, (channels,), accumulator)
+            _check_constant(plan, step, step.shift, (channels,), accumulator)
+    if not isinstance(step, ConvStep | PairStep):
+        _require(step.source.channels == channels, f"step {step.name}: changes the number of channels")
+        if not isinstance(step, PoolStep | ResizeStep):
+            _require((source.height, source.width) == plane, f"step {step.name}: changes the image size")
+
+
+def _check_window(step: PoolStep, source: Buffer, target: Buffer) -> None:
+    """Every window must contain a pixel of the image, or its maximum or divisor would be undefined."""
+    for axis, (size, out) in enumerate(((source.height, target.height), (source.width, target.width))):
+        kernel, stride, before, after = (
+            step.kernel[axis],
+            step.stride[axis],
+            step.padding[axis],
+            step.padding_end[axis],
+        )
+        extents = 1 <= kernel <= MAX_EXTENT and 1 <= stride <= MAX_EXTENT and 0 <= after <= MAX_EXTENT
+        fits = 0 <= before < kernel and (out - 1) * stride - before < size
+        _require(extents and fits, f"step {step.name}: a window lies outside the image")
+    known = step.mode in ("max", "avg") and step.divisor in ("window", "inside")
+    _require(known, f"step {step.name}: mode {step.mode}, divisor {step.divisor}")
+
+
+def _intersect(a: Slice, b: Slice) -> bool:
+    return a.buffer == b.buffer and a.start < b.start + b.channels and b.start < a.start + a.channels
+
+
+def _check_outputs(plan: Plan) -> None:
+    _require(bool(plan.outputs), "no outputs")
+    for output in plan.outputs:
+        known = 0 <= output.buffer < len(plan.buffers) and plan.buffers[output.buffer].home == "output"
+        _require(known, f"output {output.buffer} is not an output buffer")
+    returned = {o.buffer for o in plan.outputs}
+    for index, buffer in enumerate(plan.buffers):
+        _require(buffer.home != "output" or index in returned, f"output buffer {buffer.name} is never returned")
+
+
+def _check_order(plan: Plan) -> None:
+    """Every channel is written exactly once, and in an earlier stage than any that reads it."""
+    written: dict[int, set[int]] = {i: set() for i in range(len(plan.buffers))}
+    written[plan.input] = set(range(plan.buffers[plan.input].channels))
+    for stage in plan.stages:
+        for step in (plan.steps[i] for i in stage):
+            for piece in sources_of(step):
+                ready = written[piece.buffer].issuperset(range(piece.start, piece.start + piece.channels))
+                _require(ready, f"step {step.name}: reads {plan.buffers[piece.buffer].name} before it is written")
+        for step in (plan.steps[i] for i in stage):
+            for piece in (d.slice for d in destinations_of(step)):
+                channels = set(range(piece.start, piece.start + piece.channels))
+                once = written[piece.buffer].isdisjoint(channels)
+                _require(once, f"step {step.name}: writes {plan.buffers[piece.buffer].name} a second time")
+                written[piece.buffer] |= channels
+    for index, buffer in enumerate(plan.buffers):
+        _require(len(written[index]) == buffer.channels, f"buffer {buffer.name}: some channels are never written")
+
+
+def _check_memory(plan: Plan) -> None:
+    lives = lifetimes(plan.steps, plan.stages)
+    placed = sorted((b.offset, i) for i, b in enumerate(plan.buffers) if b.home == "arena")
+    for position, (start, i) in enumerate(placed):
+        end = start + plan.buffers[i].size
+        for other_start, j in placed[position + 1 :]:
+            if other_start >= end:
+                break
+            clash = f"buffers {plan.buffers[i].name} and {plan.buffers[j].name} share memory while both are live"
+            _require(not lives[i].overlaps(lives[j]), clash)

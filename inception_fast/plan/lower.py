@@ -1,0 +1,197 @@
+"""Graph -> Plan: one step a node, stages, and one arena.
+
+Expects a Graph that the passes have prepared (:func:`inception_fast.graph.passes.optimize_graph`): concats are in
+place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+
+from inception_fast.errors import PlanError
+from inception_fast.graph import ir
+from inception_fast.graph.shapes import conv_shape
+from inception_fast.plan.check import accumulator_dtype
+from inception_fast.plan.memory import layout, lifetimes
+from inception_fast.plan.placement import Placement, is_merged, is_segment, is_view, place, unflattened
+from inception_fast.plan.plan import (
+    Constant,
+    Convolution,
+    ConvStep,
+    Destination,
+    NormalizeStep,
+    PairStep,
+    Plan,
+    PointwiseStep,
+    PoolStep,
+    ResizeStep,
+    Slice,
+    Step,
+)
+from inception_fast.plan.schedule import schedule
+
+
+def lower(graph: ir.Graph, dtype: str = "float32") -> tuple[Plan, dict[str, torch.Tensor]]:
+    """The Plan of a prepared Graph, and its constants (CPU tensors as ``plan.constants`` describes them).
+
+    Raises:
+        PlanError: the Graph was not prepared, or asks for something that no step does.
+    """
+    placement = place(graph)
+    maker = _StepMaker(graph, placement, dtype)
+    made = [step for node in graph.nodes if (step := maker.step(node)) is not None]
+    for value, where in placement.copies:
+        made.append(PointwiseStep(f"{value}.output", placement.places[value], Destination(where, relu=False)))
+    steps, stages = schedule(made)
+    sizes = {i: b.size for i, b in enumerate(placement.buffers) if b.home == "arena"}
+    offsets, arena = layout(sizes, lifetimes(steps, stages))
+    buffers = tuple(replace(b, offset=offsets.get(i, 0)) for i, b in enumerate(placement.buffers))
+    described = describe(maker.constants)
+    return Plan(dtype, buffers, steps, stages, described, tuple(placement.outputs), arena), maker.constants
+
+
+def describe(constants: Mapping[str, torch.Tensor]) -> dict[str, Constant]:
+    """Shapes and dtypes of constants, as a Plan lists them."""
+    return {k: Constant(tuple(v.shape), str(v.dtype).removeprefix("torch.")) for k, v in constants.items()}
+
+
+@dataclass
+class _StepMaker:
+    graph: ir.Graph
+    placement: Placement
+    dtype: str
+    constants: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def step(self, node: ir.Node) -> Step | None:
+        """The step that computes a node, or None where there is nothing to do."""
+        op, places = node.op, self.placement.places
+        if isinstance(op, ir.Input | ir.Concat) or is_view(self.graph, node) or is_segment(self.graph, node):
+            return None
+        self._refuse_flattened(node)
+        source = places[node.inputs[0]]
+        second = places[node.inputs[1]] if len(node.inputs) > 1 else None
+        name = node.name
+        match op:
+            case ir.Conv2d():
+                conv = self.convolution(name, op)
+                return ConvStep(name, source, conv, self.destinations(node, op), second)
+            case ir.ConvPair():
+                middle = conv_shape(op.first, self.graph.shapes[node.inputs[0]], self.graph.params)
+                first, last = self.convolution(f"{name}.first", op.first), self.convolution(f"{name}.second", op.second)
+                relu, targets = op.first.segments[0].relu, self.destinations(node, op.second)
+                return PairStep(name, source, first, relu, middle[1], middle[2], last, targets, second)
+            case ir.Linear():
+                return ConvStep(name, source, self.linear(node, op), (self.destination(name, op.relu),))
+            case ir.MaxPool() | ir.AvgPool() | ir.AdaptiveAvgPool():
+                return self.pool(node, source)
+            case ir.Affine():
+                scale, shift = self.vector(f"{name}.scale", op.scale), self.vector(f"{name}.shift", op.shift)
+                return PointwiseStep(name, source, self.destination(name, op.relu), scale, shift)
+            case ir.Add():
+                return PointwiseStep(name, source, self.destination(name, op.relu), other=second)
+            case ir.ReLU() | ir.Copy():
+                return PointwiseStep(name, source, self.destination(name, isinstance(op, ir.ReLU)))
+            case ir.Resize():
+                return ResizeStep(name, source, self.destination(name), op.align_corners)
+            case ir.Normalize():
+                return NormalizeStep(name, source, self.destination(name), op.eps)
+        raise PlanError(f"{name}: no step does {op.kind}; fold_batchnorm comes before lowering")
+
+    def _refuse_flattened(self, node: ir.Node) -> None:
+        """Flattening is free for a 1x1 image and for a linear layer; anything else would need the channels-first
+        order.
+        """
+        for value in node.inputs:
+            _, height, width = self.placement.plane(unflattened(self.graph, value))
+            flattened = value != unflattened(self.graph, value)
+            if flattened and height * width > 1 and not isinstance(node.op, ir.Linear):
+                raise PlanError(f"{node.name}: {node.op.kind} over a flattened {height}x{width} image")
+
+    def destination(self, value: str, relu: bool = False) -> Destination:
+        return Destination(self.placement.places[value], relu)
+
+    def destinations(self, node: ir.Node, op: ir.Conv2d) -> tuple[Destination, ...]:
+        """One per segment; a merged convolution's are where its Slice nodes were placed."""
+        if not is_merged(op):
+            return (self.destination(node.name, op.segments[0].relu),)
+        readers = {n.op.start: n for n in self.graph.consumers[node.name] if isinstance(n.op, ir.Slice)}
+        targets, start = [], 0
+        for segment in op.segments:
+            reader = readers.get(start)
+            if reader is None or reader.op.channels != segment.channels:  # type: ignore[attr-defined]
+                raise PlanError(f"{node.name}: no Slice names the segment at channel {start}")
+            targets.append(self.destination(reader.name, segment.relu))
+            start += segment.channels
+        return tuple(targets)
+
+    def constant(self, name: str, value: torch.Tensor, dtype: str) -> str:
+        self.constants[name] = value.detach().to(getattr(torch, dtype)).contiguous()
+        return name
+
+    def vector(self, name: str, param: str | None) -> str | None:
+        """A bias, scale or shift, kept at the accumulator's precision."""
+        return None if param is None else self.constant(name, self.graph.params[param], accumulator_dtype(self.dtype))
+
+    def convolution(self, name: str, op: ir.Conv2d) -> Convolution:
+        weight = self.graph.params[op.weight]
+        out_channels, in_channels, kernel_h, kernel_w = weight.shape
+        window = op.taps or tuple((r, c) for r in range(kernel_h) for c in range(kernel_w))
+        rows, columns = [r for r, _ in window], [c for _, c in window]
+        packed = weight[:, :, rows, columns].transpose(1, 2)
+        top, left, *_ = op.padding
+        taps = tuple((r * op.dilation[0] - top, c * op.dilation[1] - left) for r, c in window)
+        return Convolution(
+            self.constant(f"{name}.weight", packed, self.dtype),
+            self.vector(f"{name}.bias", op.bias),
+            in_channels,
+            out_channels,
+            taps,
+            op.stride,
+        )
+
+    def linear(self, node: ir.Node, op: ir.Linear) -> Convolution:
+        """A linear layer over a flattened HxW image is an HxW convolution with one output pixel."""
+        channels, height, width = self.placement.plane(unflattened(self.graph, node.inputs[0]))
+        weight = self.graph.params[op.weight]
+        packed = weight.view(-1, channels, height * width).transpose(1, 2)
+        return Convolution(
+            self.constant(f"{node.name}.weight", packed, self.dtype),
+            self.vector(f"{node.name}.bias", op.bias),
+            channels,
+            weight.shape[0],
+            tuple((r, c) for r in range(height) for c in range(width)),
+            (1, 1),
+        )
+
+    def pool(self, node: ir.Node, source: Slice) -> PoolStep:
+        op = node.op
+        if isinstance(op, ir.MaxPool):
+            if op.dilation != (1, 1):
+                raise PlanError(f"{node.name}: a dilated max pool")
+            target = self.destination(node.name)
+            return PoolStep(node.name, "max", source, target, op.kernel, op.stride, op.padding, op.padding)
+        if isinstance(op, ir.AdaptiveAvgPool):
+            _, height, width = self.placement.plane(node.inputs[0])
+            if height % op.size[0] or width % op.size[1]:
+                raise PlanError(f"{node.name}: adaptive average pool of {height}x{width} to {op.size[0]}x{op.size[1]}")
+            kernel = (height // op.size[0], width // op.size[1])
+            return PoolStep(node.name, "avg", source, self.destination(node.name), kernel, kernel, (0, 0), (0, 0))
+        assert isinstance(op, ir.AvgPool)
+        bias, target = self.vector(f"{node.name}.bias", op.bias), self.destination(node.name, op.relu)
+        divisor: Literal["window", "inside"] = "window" if op.count_include_pad else "inside"
+        return PoolStep(
+            node.name,
+            "avg",
+            source,
+            target,
+            op.kernel,
+            op.stride,
+            op.padding,
+            op.padding,
+            divisor,
+            bias,
+        )
