@@ -88,9 +88,10 @@ def cmake_build(version: str) -> tuple[list[Path], dict[str, object]]:
     """Configures and builds; returns the Python modules and what CMake recorded."""
     cmake, ninja = find_tool("cmake"), find_tool("ninja")
     compiler = shlex.join(find_compiler() or [])
-    # A cache belongs to one source folder, Python and compiler; another of any gets a cache of its own.
-    key = hashlib.sha256(repr((str(ROOT), sys.prefix, sys.version, compiler)).encode()).hexdigest()[:8]
-    build = ROOT / "build" / f"cmake-{key}"
+    # CMake keeps what it found at first, so another source folder, Python or compiler gets a build folder of its own.
+    nvcc = os.environ.get("CUDACXX") or shutil.which("nvcc")
+    key = repr((str(ROOT), sys.prefix, sys.version, compiler, nvcc)).encode()
+    build = ROOT / "build" / f"cmake-{hashlib.sha256(key).hexdigest()[:8]}"
     pybind11 = importlib.import_module("pybind11").get_cmake_dir()
     options = {
         "CMAKE_MAKE_PROGRAM": ninja,

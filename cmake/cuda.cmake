@@ -4,7 +4,7 @@ include(CheckLanguage)
 set(IFAST_CUDA_REASON "")
 set(IFAST_CUDA_ADVICE "")
 set(IFAST_CUDA_BUILT false)
-file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/csrc/cuda/*.cu ${CMAKE_SOURCE_DIR}/csrc/cuda/*.cpp)
+file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/cuda/*.cu ${PROJECT_SOURCE_DIR}/csrc/cuda/*.cpp)
 
 if(NOT IFAST_CUDA)
   set(IFAST_CUDA_REASON "switched off with IFAST_CUDA=OFF")

@@ -16,9 +16,9 @@ function(ifast_python_module name)
   install(TARGETS ${name} LIBRARY DESTINATION .)
 endfunction()
 
-file(GLOB bindings CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/csrc/bindings/*.cpp)
-set(cuda_binding ${CMAKE_SOURCE_DIR}/csrc/bindings/cuda.cpp)
-set(emulator_binding ${CMAKE_SOURCE_DIR}/csrc/bindings/emulator.cpp)
+file(GLOB bindings CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/bindings/*.cpp)
+set(cuda_binding ${PROJECT_SOURCE_DIR}/csrc/bindings/cuda.cpp)
+set(emulator_binding ${PROJECT_SOURCE_DIR}/csrc/bindings/emulator.cpp)
 list(REMOVE_ITEM bindings ${cuda_binding} ${emulator_binding})
 
 ifast_python_module(_native SOURCES ${bindings} ROOMS plan cpu)
