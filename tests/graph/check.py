@@ -1,0 +1,58 @@
+"""What every pass must hold to, whatever else a test asserts about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+
+from inception_fast.graph import ir
+from inception_fast.graph.interpreter import interpret
+
+TOLERANCE = 1e-12
+
+
+def relative_error(got: torch.Tensor, truth: torch.Tensor) -> float:
+    """L2 norm of the difference over that of the truth; NaN where either holds a NaN or infinity."""
+    assert got.shape == truth.shape
+    return float((got - truth).norm() / truth.norm().clamp_min(torch.finfo(truth.dtype).tiny))
+
+
+def random_input(graph: ir.Graph, batch: int = 2, seed: int = 0) -> torch.Tensor:
+    assert isinstance(graph.input.op, ir.Input)
+    return torch.randn(batch, *graph.input.op.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def kinds(graph: ir.Graph) -> Counter[str]:
+    return Counter(node.op.kind for node in graph.nodes)
+
+
+def assert_same_values(before: ir.Graph, after: ir.Graph, batch: int = 2) -> None:
+    """Both graphs return the same tensors in float64, and every value that kept its name kept its meaning."""
+    assert len(after.outputs) == len(before.outputs)
+    shared = [n.name for n in before.nodes if n.name in after.by_name]
+    x = random_input(before, batch)
+    truth = interpret(before, x, values=[*before.outputs, *shared])
+    got = interpret(after, x, values=[*after.outputs, *shared])
+    for name, a, b in zip([*before.outputs, *shared], got, truth, strict=True):
+        assert b.isfinite().all() and b.count_nonzero(), f"%{name} proves nothing"
+        assert relative_error(a, b) <= TOLERANCE, name
+
+
+def check_pass(transform: Callable[..., ir.Graph], before: ir.Graph, **options: bool) -> ir.Graph:
+    """Applies a pass and returns its result, once it is known to be valid, equal, pure and idempotent."""
+    text = str(before)
+    params = {name: tensor.clone() for name, tensor in before.params.items()}
+
+    after = transform(before, **options)
+
+    assert str(before) == text, "the pass changed its argument"
+    assert all(torch.equal(before.params[n], params[n]) for n in params), "the pass changed a parameter"
+    seen: set[str] = set()
+    for node in after.nodes:
+        assert seen.issuperset(node.inputs) and node.name not in seen, f"{node} is out of order"
+        seen.add(node.name)
+    assert_same_values(before, after)
+    assert kinds(transform(after, **options)) == kinds(after), "a second run changes more"
+    return after
