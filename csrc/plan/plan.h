@@ -29,6 +29,11 @@ constexpr std::size_t size_of(Dtype dtype) {
   return dtype == Dtype::kFloat64 ? 8 : dtype == Dtype::kFloat32 ? 4 : 2;
 }
 
+// Of biases, scales and sums in a Plan of `dtype`.
+constexpr Dtype accumulator_of(Dtype dtype) {
+  return dtype == Dtype::kFloat64 ? Dtype::kFloat64 : Dtype::kFloat32;
+}
+
 // The name that PyTorch and the file use ("float32").
 std::string_view name_of(Dtype dtype);
 
@@ -71,7 +76,7 @@ struct Destination {
 // zero.
 struct Convolution {
   std::string weight;               // constant [C_out, T, C_in] in the Plan's dtype
-  std::optional<std::string> bias;  // constant [C_out] float32
+  std::optional<std::string> bias;  // constant [C_out], accumulator_of(plan.dtype)
   int in_channels = 0;
   int out_channels = 0;
   std::vector<Pair> taps;
@@ -114,7 +119,7 @@ struct PoolStep {
   Pair padding;      // top, left
   Pair padding_end;  // bottom, right
   Divisor divisor = Divisor::kInside;
-  std::optional<std::string> bias;  // constant [C] float32
+  std::optional<std::string> bias;  // constant [C], accumulator_of(plan.dtype)
 };
 
 // act(source * scale + shift + other); absent parts are the identity.
@@ -122,8 +127,8 @@ struct PointwiseStep {
   std::string name;
   Slice source;
   Destination destination;
-  std::optional<std::string> scale;  // constant [C] float32
-  std::optional<std::string> shift;  // constant [C] float32
+  std::optional<std::string> scale;  // constant [C], accumulator_of(plan.dtype)
+  std::optional<std::string> shift;  // constant [C], accumulator_of(plan.dtype)
   std::optional<Slice> other;
 };
 
@@ -173,15 +178,12 @@ struct Plan {
 // alive.
 using ConstantBytes = std::map<std::string, std::span<const std::byte>, std::less<>>;
 
-// Parses and checks the JSON form of a Plan (docs/engine-file.md). Throws EngineError.
-Plan parse_plan(std::string_view json);
-
-// Throws EngineError unless `bytes` has exactly the Plan's constants, each of the size its shape
-// says.
-void check_constants(const Plan& plan, const ConstantBytes& bytes);
-
 const std::string& name_of(const Step& step);
 const Slice& source_of(const Step& step);
+// The residual or other operand, where there is one.
+const Slice* second_source_of(const Step& step);
 std::span<const Destination> destinations_of(const Step& step);
+// The convolutions in a step, in order.
+std::vector<const Convolution*> convolutions_of(const Step& step);
 
 }  // namespace ifast

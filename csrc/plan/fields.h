@@ -1,0 +1,142 @@
+#pragma once
+
+#include <array>
+#include <string_view>
+#include <tuple>
+
+#include "plan/plan.h"
+
+// What the structs of plan.h are called in JSON: the one list that readers and the Python bindings
+// walk.
+namespace ifast {
+
+template <class Struct, class T>
+struct Field {
+  std::string_view name;
+  T Struct::* member;
+};
+template <class Struct, class T>
+Field(std::string_view, T Struct::*) -> Field<Struct, T>;
+
+template <class T>
+inline constexpr std::tuple<> kFields{};
+
+template <class T>
+concept HasFields = std::tuple_size_v<std::remove_cvref_t<decltype(kFields<T>)>> != 0;
+
+// The "kind" that a step carries.
+template <class T>
+inline constexpr std::string_view kKind{};
+
+// The words for an enum's values, in order.
+template <class Enum>
+inline constexpr std::array<std::string_view, 0> kNames{};
+
+template <>
+inline constexpr std::array<std::string_view, 4> kNames<Dtype>{"float32", "float16", "bfloat16",
+                                                               "float64"};
+template <>
+inline constexpr std::array<std::string_view, 3> kNames<Home>{"input", "arena", "output"};
+template <>
+inline constexpr std::array<std::string_view, 2> kNames<PoolMode>{"max", "avg"};
+template <>
+inline constexpr std::array<std::string_view, 2> kNames<Divisor>{"window", "inside"};
+
+template <>
+inline constexpr auto kFields<Buffer> =
+    std::tuple{Field{"name", &Buffer::name},   Field{"height", &Buffer::height},
+               Field{"width", &Buffer::width}, Field{"channels", &Buffer::channels},
+               Field{"home", &Buffer::home},   Field{"offset", &Buffer::offset}};
+
+template <>
+inline constexpr auto kFields<Slice> =
+    std::tuple{Field{"buffer", &Slice::buffer}, Field{"start", &Slice::start},
+               Field{"channels", &Slice::channels}};
+
+template <>
+inline constexpr auto kFields<Destination> =
+    std::tuple{Field{"slice", &Destination::slice}, Field{"relu", &Destination::relu}};
+
+template <>
+inline constexpr auto kFields<Convolution> =
+    std::tuple{Field{"weight", &Convolution::weight},
+               Field{"bias", &Convolution::bias},
+               Field{"in_channels", &Convolution::in_channels},
+               Field{"out_channels", &Convolution::out_channels},
+               Field{"taps", &Convolution::taps},
+               Field{"stride", &Convolution::stride}};
+
+template <>
+inline constexpr std::string_view kKind<ConvStep> = "conv";
+template <>
+inline constexpr auto kFields<ConvStep> =
+    std::tuple{Field{"name", &ConvStep::name}, Field{"source", &ConvStep::source},
+               Field{"conv", &ConvStep::conv}, Field{"destinations", &ConvStep::destinations},
+               Field{"residual", &ConvStep::residual}};
+
+template <>
+inline constexpr std::string_view kKind<PairStep> = "pair";
+template <>
+inline constexpr auto kFields<PairStep> =
+    std::tuple{Field{"name", &PairStep::name},
+               Field{"source", &PairStep::source},
+               Field{"first", &PairStep::first},
+               Field{"first_relu", &PairStep::first_relu},
+               Field{"middle_height", &PairStep::middle_height},
+               Field{"middle_width", &PairStep::middle_width},
+               Field{"second", &PairStep::second},
+               Field{"destinations", &PairStep::destinations},
+               Field{"residual", &PairStep::residual}};
+
+template <>
+inline constexpr std::string_view kKind<PoolStep> = "pool";
+template <>
+inline constexpr auto kFields<PoolStep> =
+    std::tuple{Field{"name", &PoolStep::name},       Field{"mode", &PoolStep::mode},
+               Field{"source", &PoolStep::source},   Field{"destination", &PoolStep::destination},
+               Field{"kernel", &PoolStep::kernel},   Field{"stride", &PoolStep::stride},
+               Field{"padding", &PoolStep::padding}, Field{"padding_end", &PoolStep::padding_end},
+               Field{"divisor", &PoolStep::divisor}, Field{"bias", &PoolStep::bias}};
+
+template <>
+inline constexpr std::string_view kKind<PointwiseStep> = "pointwise";
+template <>
+inline constexpr auto kFields<PointwiseStep> =
+    std::tuple{Field{"name", &PointwiseStep::name},
+               Field{"source", &PointwiseStep::source},
+               Field{"destination", &PointwiseStep::destination},
+               Field{"scale", &PointwiseStep::scale},
+               Field{"shift", &PointwiseStep::shift},
+               Field{"other", &PointwiseStep::other}};
+
+template <>
+inline constexpr std::string_view kKind<ResizeStep> = "resize";
+template <>
+inline constexpr auto kFields<ResizeStep> =
+    std::tuple{Field{"name", &ResizeStep::name}, Field{"source", &ResizeStep::source},
+               Field{"destination", &ResizeStep::destination},
+               Field{"align_corners", &ResizeStep::align_corners}};
+
+template <>
+inline constexpr std::string_view kKind<NormalizeStep> = "normalize";
+template <>
+inline constexpr auto kFields<NormalizeStep> = std::tuple{
+    Field{"name", &NormalizeStep::name}, Field{"source", &NormalizeStep::source},
+    Field{"destination", &NormalizeStep::destination}, Field{"eps", &NormalizeStep::eps}};
+
+template <>
+inline constexpr auto kFields<Constant> =
+    std::tuple{Field{"shape", &Constant::shape}, Field{"dtype", &Constant::dtype}};
+
+template <>
+inline constexpr auto kFields<Output> =
+    std::tuple{Field{"buffer", &Output::buffer}, Field{"flat", &Output::flat}};
+
+template <>
+inline constexpr auto kFields<Plan> =
+    std::tuple{Field{"dtype", &Plan::dtype},         Field{"buffers", &Plan::buffers},
+               Field{"steps", &Plan::steps},         Field{"stages", &Plan::stages},
+               Field{"constants", &Plan::constants}, Field{"outputs", &Plan::outputs},
+               Field{"arena", &Plan::arena}};
+
+}  // namespace ifast
