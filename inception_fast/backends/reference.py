@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from inception_fast.backends.base import Availability, Backend, Executor
 from inception_fast.backends.memory import Memory
+from inception_fast.backends.per_image import run_per_image
 from inception_fast.errors import InputError
 from inception_fast.plan.check import accumulator_dtype
 from inception_fast.plan.plan import (
@@ -70,9 +71,8 @@ class ReferenceExecutor(Executor):
         self._constants = {k: v.to(device, accumulator) for k, v in constants.items()}
 
     def run(self, x: torch.Tensor) -> list[torch.Tensor]:
-        if self._batch_invariant and len(x) > 1:
-            images = [self._pass(image).outputs() for image in x.split(1)]
-            return [torch.cat(same) for same in zip(*images, strict=True)]
+        if self._batch_invariant:
+            return run_per_image(lambda image: self._pass(image).outputs(), x)
         return self._pass(x).outputs()
 
     def run_until(self, x: torch.Tensor, stop_after: str) -> list[torch.Tensor]:

@@ -1,0 +1,184 @@
+"""FastModel: a Plan and its constants behind the face of the module that they were made from."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import torch
+from torch import nn
+
+from inception_fast.backends import Backend, Executor, select_backend
+from inception_fast.errors import InputError, InputTypeError
+from inception_fast.graph.structure import OutputStructure
+from inception_fast.plan.engine_file import EngineFile, read_engine, write_engine
+from inception_fast.plan.plan import Plan
+from inception_fast.report import Report
+
+
+class FastModel(nn.Module):
+    """An Inception-family network on fast kernels, for inference only.
+
+    Made by :func:`inception_fast.optimize` and :func:`inception_fast.load`. Safe to call from several threads. The
+    weights are those that the model had then: changing the model afterwards changes nothing here.
+
+    Args:
+        engine: the Plan, its constants and the contract of its input.
+        structure: how the outputs are nested.
+        backend: name of the backend asked for, or ``auto``.
+        device: where to get ready first; tensors on other devices that the backend serves are taken too.
+    """
+
+    def __init__(self, engine: EngineFile, structure: OutputStructure, backend: str, device: torch.device) -> None:
+        super().__init__()
+        self.training = False
+        self._engine, self._structure, self._requested = engine, structure, backend
+        self._input_dtype: torch.dtype = getattr(torch, engine.metadata.input_dtype)
+        self._plan_dtype: torch.dtype = getattr(torch, engine.plan.dtype)
+        self._executors: dict[torch.device, tuple[Backend, Executor]] = {}
+        self._lock = threading.Lock()
+        self._backend, _ = self.executor_for(device)
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that was chosen for the device it was made on."""
+        return self._backend.name
+
+    @property
+    def precision(self) -> str:
+        return self._engine.metadata.precision
+
+    @property
+    def batch_invariant(self) -> bool:
+        return self._engine.metadata.batch_invariant
+
+    @property
+    def plan(self) -> Plan:
+        return self._engine.plan
+
+    @property
+    def engine(self) -> EngineFile:
+        """Everything that :meth:`save` writes."""
+        return self._engine
+
+    def report(self) -> Report:
+        """What was fused, merged and left alone, and why; which backend runs it. ``str()`` of it is for people."""
+        return Report.of(self._engine, self.backend)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes an engine file, which :func:`inception_fast.load` and the C++ library read.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        write_engine(path, self._engine)
+
+    def forward(self, x: torch.Tensor) -> object:
+        """The model's outputs, in its own structure.
+
+        Args:
+            x: ``[N, C, H, W]`` with C, H and W of the example that it was made with; any N >= 1, any strides; in
+                the example's dtype or the Plan's; on a device that the backend serves.
+
+        Returns:
+            What the model returned, in the dtype of ``x``. Feature maps are in channels_last memory format.
+
+        Raises:
+            InputError: names what does not fit.
+        """
+        return self._structure.unflatten(self.run_flat(x))
+
+    def run_flat(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The output tensors in order, without their structure. Arguments and errors as :meth:`forward`."""
+        if torch.compiler.is_compiling():
+            from inception_fast.integrations.ops import run_traced
+
+            return run_traced(self, x)
+        self.check(x)
+        return self.execute(x)
+
+    def execute(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """:meth:`run_flat` for an input that :meth:`check` has passed."""
+        _, executor = self.executor_for(x.device)
+        results = executor.run(x if x.dtype == self._plan_dtype else x.to(self._plan_dtype))
+        flat = (t.flatten(1) if o.flat else t for t, o in zip(results, self.plan.outputs, strict=True))
+        return [t if t.dtype == x.dtype else t.to(x.dtype) for t in flat]
+
+    def executor_for(self, device: torch.device) -> tuple[Backend, Executor]:
+        """The backend and its executor for a device, made on first use.
+
+        Raises:
+            BackendUnavailableError: the backend asked for does not serve the device.
+        """
+        found = self._executors.get(device)
+        if found is None:
+            with self._lock:
+                found = self._executors.get(device)
+                if found is None:
+                    found = self._executors[device] = self._compile(device)
+        return found
+
+    def _compile(self, device: torch.device) -> tuple[Backend, Executor]:
+        backend = select_backend(self._requested, device, self.precision)
+        executor = backend.compile(
+            self.plan,
+            self._engine.constants,
+            device=device,
+            precision=self.precision,
+            batch_invariant=self.batch_invariant,
+        )
+        return backend, executor
+
+    def check(self, x: torch.Tensor) -> None:
+        """Refuses an input that does not fit; see :meth:`forward`."""
+        if not isinstance(x, torch.Tensor):
+            raise InputTypeError("x", type(x).__name__, "a torch.Tensor")
+        shape = self._engine.metadata.input_shape
+        expected = f"[N, {', '.join(map(str, shape))}]"
+        if x.dim() != 4:
+            raise InputError("x", f"rank {x.dim()} (shape {list(x.shape)})", f"rank 4, {expected}")
+        if x.shape[0] < 1:
+            raise InputError("x", f"an empty batch (shape {list(x.shape)})", f"{expected} with N >= 1")
+        if tuple(x.shape[1:]) != shape:
+            what = "channels" if x.shape[1] != shape[0] else "image size"
+            raise InputError("x", f"shape {list(x.shape)}", f"{expected}; the {what} differ")
+        if x.dtype not in (self._input_dtype, self._plan_dtype):
+            allowed = " or ".join(dict.fromkeys(map(str, (self._input_dtype, self._plan_dtype))))
+            raise InputTypeError("x", x.dtype, allowed)
+        if x.requires_grad and torch.is_grad_enabled():
+            raise InputError("x", "requires_grad=True with grad enabled", "inference: torch.no_grad() or x.detach()")
+        if self.training:
+            raise InputError("training", True, "False: FastModel is for inference; call .eval()")
+        if x.device not in self._executors and x.device.type not in self._backend.devices():
+            devices = " or ".join(self._backend.devices())
+            raise InputError("x", f"device {x.device}", f"{devices} for backend '{self.backend}'")
+
+    def extra_repr(self) -> str:
+        return f"backend={self.backend}, precision={self.precision}, steps={len(self.plan.steps)}"
+
+
+def load(path: str | os.PathLike[str], backend: str = "auto", device: torch.device | str | None = None) -> FastModel:
+    """A FastModel from an engine file.
+
+    Args:
+        backend: as for :func:`inception_fast.optimize`.
+        device: where to get ready; by default a GPU where PyTorch sees one and the backend can use it, else the CPU.
+
+    Raises:
+        EngineFileError: truncated, corrupt, of a newer version, or packed for another backend.
+        BackendUnavailableError: the backend cannot run here.
+        OSError: the file cannot be read.
+    """
+    engine = read_engine(path)
+    structure = OutputStructure.from_json(engine.metadata.structure)
+    return FastModel(engine, structure, backend, default_device(backend) if device is None else torch.device(device))
+
+
+def default_device(backend: str) -> torch.device:
+    """A GPU where there is one that the backend serves, else the CPU."""
+    if torch.cuda.is_available():
+        from inception_fast.backends import get_backend
+
+        if backend == "auto" or "cuda" in get_backend(backend).devices():
+            return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")

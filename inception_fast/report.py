@@ -1,0 +1,67 @@
+"""What was done to a network, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+
+from inception_fast.graph.passes import PassReport
+from inception_fast.plan.engine_file import EngineFile
+
+
+@dataclass(frozen=True)
+class Report:
+    """Returned by ``FastModel.report()``.
+
+    Attributes:
+        backend, precision: what runs it.
+        steps: number of steps of each kind.
+        stages: number of stages.
+        arena: bytes of intermediate activations per image.
+        passes: what each pass changed, in numbers, and what it left alone and why.
+    """
+
+    backend: str
+    precision: str
+    steps: dict[str, int]
+    stages: int
+    arena: int
+    passes: list[dict[str, object]]
+
+    @staticmethod
+    def of(engine: EngineFile, backend: str) -> Report:
+        plan = engine.plan
+        width = {"float64": 8, "float32": 4}.get(plan.dtype, 2)
+        return Report(
+            backend,
+            engine.metadata.precision,
+            dict(Counter(s.kind for s in plan.steps)),
+            len(plan.stages),
+            plan.arena * width,
+            json.loads(engine.metadata.report or "[]"),
+        )
+
+    def __str__(self) -> str:
+        steps = ", ".join(f"{count} {kind}" for kind, count in self.steps.items())
+        arena = f"arena {self.arena / 2**20:.1f} MiB an image"
+        lines = [
+            f"backend {self.backend}, precision {self.precision}",
+            f"{sum(self.steps.values())} steps ({steps}) in {self.stages} stages, {arena}",
+        ]
+        for entry in self.passes:
+            lines.append(_pass_line(entry))
+            lines += [f"    {note}" for note in entry["notes"]]  # type: ignore[attr-defined]
+        return "\n".join(lines)
+
+
+def _pass_line(entry: dict[str, object]) -> str:
+    before, after = entry["before"], entry["after"]
+    assert isinstance(before, dict) and isinstance(after, dict)
+    changed = [f"{k} {before[k]} -> {after[k]}" for k in before if before[k] != after[k]]
+    return f"{entry['name']}: {', '.join(changed) or 'no change'}"
+
+
+def passes_to_text(reports: tuple[PassReport, ...]) -> str:
+    """The passes' reports as the JSON text that an engine file keeps."""
+    return json.dumps([asdict(r) for r in reports])
