@@ -9,16 +9,11 @@ from typing import Any
 
 
 def log(message: str) -> None:
-    """Prints a line of progress or warning to stderr."""
+    """Prints a line to stderr, where it does not get into a table that is piped on."""
     print(message, file=sys.stderr, flush=True)
 
 
 def write_json(path: Path | None, payload: Any) -> None:
-    """Writes ``payload`` to ``path``, ``-`` meaning stdout; does nothing where ``--json`` was not given."""
-    if path is None:
-        return
-    text = json.dumps(payload, indent=2, allow_nan=False) + "\n"
-    if str(path) == "-":
-        sys.stdout.write(text)
-    else:
-        path.write_text(text)
+    """Writes ``payload`` to ``path``; does nothing where ``--json`` was not given."""
+    if path is not None:
+        path.write_text(json.dumps(payload, indent=2, allow_nan=False) + "\n")

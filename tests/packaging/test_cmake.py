@@ -1,0 +1,100 @@
+"""What CMake configures: nothing is compiled here beyond CMake's own probes."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+X86 = platform.machine() in ("x86_64", "AMD64")
+
+
+@pytest.fixture
+def configure(setup_script: ModuleType, checkout: Path, tmp_path: Path) -> Any:
+    """Returns ``configure(*defines, **environment) -> (record, compile commands by file name)`` over ``checkout``."""
+    cmake, ninja = setup_script.find_tool("cmake"), setup_script.find_tool("ninja")
+    if setup_script.find_compiler() is None or cmake is None or ninja is None:
+        pytest.skip("needs a C++ compiler, cmake and ninja")
+
+    def run(*defines: str, **environment: str) -> tuple[dict[str, Any], dict[str, str]]:
+        build = tmp_path / "build"
+        common = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
+        subprocess.run(
+            [cmake, "-S", checkout, "-B", build, *common, "-DIFAST_PYTHON=OFF", *defines],
+            check=True,
+            capture_output=True,
+            env=os.environ | environment,
+        )
+        listing = build / "compile_commands.json"
+        commands = json.loads(listing.read_text()) if listing.exists() else []
+        return json.loads((build / "build_record.json").read_text()), {
+            Path(entry["file"]).name: entry["command"] for entry in commands
+        }
+
+    return run
+
+
+def add_source(checkout: Path, name: str) -> None:
+    path = checkout / "csrc" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("int probe() { return 1; }\n")
+
+
+@pytest.mark.skipif(not X86, reason="AVX is x86-64's")
+def test_only_files_named_after_an_instruction_set_get_its_flags(configure: Any, checkout: Path) -> None:
+    for suffix in ("", "_avx2", "_avx512", "_avx512bf16", "_avx512vnni"):
+        add_source(checkout, f"cpu/probe{suffix}.cpp")
+    record, commands = configure("-DIFAST_CUDA=OFF")
+    built = record["instruction_sets"].split(";")
+    assert {"avx2", "avx512"} <= set(built)
+    assert "-mavx" not in commands["probe.cpp"]
+    assert "-mavx2" in commands["probe_avx2.cpp"] and "-mavx512" not in commands["probe_avx2.cpp"]
+    for name in built[1:]:
+        assert {"-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"} <= set(
+            commands[f"probe_{name}.cpp"].split()
+        )
+    assert "-mavx512bf16" not in commands["probe_avx512.cpp"]
+
+
+def test_arithmetic_stays_ieee(configure: Any, checkout: Path) -> None:
+    add_source(checkout, "cpu/probe.cpp")
+    _, commands = configure("-DIFAST_CUDA=OFF")
+    assert all("-O3" in command and "fast-math" not in command for command in commands.values())
+
+
+def test_other_processors_leave_out_the_x86_files(configure: Any, checkout: Path) -> None:
+    add_source(checkout, "cpu/probe.cpp")
+    add_source(checkout, "cpu/probe_avx512.cpp")
+    record, commands = configure("-DIFAST_CUDA=OFF", "-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64")
+    assert record["instruction_sets"] == ""
+    assert "probe.cpp" in commands
+    assert not [name for name in commands if "_avx" in name]
+
+
+def test_empty_rooms_configure(configure: Any, checkout: Path) -> None:
+    for room in ("plan", "cpu", "cuda", "emulator"):
+        shutil.rmtree(checkout / "csrc" / room, ignore_errors=True)
+    record, _ = configure()
+    assert record["cuda"]["reason"] == "this version has no CUDA kernels"
+
+
+def test_nvcc_that_does_not_work_is_recorded(configure: Any, checkout: Path) -> None:
+    add_source(checkout, "cuda/probe.cu")
+    record, _ = configure(CUDACXX=shutil.which("false") or "/bin/false")
+    assert record["cuda"]["built"] is False
+    assert record["cuda"]["reason"] == "no working nvcc was found"
+    assert "CUDACXX" in record["cuda"]["advice"]
+
+
+def test_cuda_can_be_switched_off(configure: Any, checkout: Path) -> None:
+    add_source(checkout, "cuda/probe.cu")
+    record, commands = configure("-DIFAST_CUDA=OFF")
+    assert "IFAST_CUDA=OFF" in record["cuda"]["reason"]
+    assert "probe.cu" not in commands
