@@ -87,10 +87,11 @@ def _random_crop(rng: np.random.Generator) -> tuple[float, tuple[float, float]]:
 
 
 def _crop(image: Image, height: int, width: int, scale: float, place: tuple[float, float]) -> np.ndarray:
-    """Cut and resize a window of ``scale`` times the largest that fits; ``place`` 0 is left or top, 1 right or bottom."""
+    """Cut and resize a window of ``scale`` times the largest that fits; ``place`` goes from 0, left or top, to 1."""
     fit = scale * min(image.width / width, image.height / height)
-    crop_w, crop_h = fit * width, fit * height
-    left, top = place[0] * (image.width - crop_w), place[1] * (image.height - crop_h)
+    # Whole pixels, so that rounding never puts an edge outside the photograph.
+    crop_w, crop_h = max(1, int(fit * width)), max(1, int(fit * height))
+    left, top = int(place[0] * (image.width - crop_w)), int(place[1] * (image.height - crop_h))
     bicubic = 3  # PIL.Image.BICUBIC, without importing Pillow at module level
     return np.asarray(image.resize((width, height), bicubic, box=(left, top, left + crop_w, top + crop_h)))
 

@@ -49,7 +49,9 @@ def calibrate_batchnorm(model: nn.Module, images: Tensor) -> None:
     """
 
     def take_statistics(module: nn.Module, inputs: tuple[Tensor]) -> None:
-        assert isinstance(module, _BatchNorm) and module.running_mean is not None and module.running_var is not None
+        assert isinstance(module, _BatchNorm)
+        assert module.running_mean is not None
+        assert module.running_var is not None
         (x,) = inputs
         over = [dim for dim in range(x.ndim) if dim != 1]
         # The biased variance is what makes the output over these very images have unit variance.

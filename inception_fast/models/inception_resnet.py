@@ -1,8 +1,8 @@
-"""Inception-ResNet-v1 and -v2: C. Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual Connections
-on Learning", AAAI 2017, arXiv:1602.07261, Figures 7, 10 to 15 (v1) and 16 to 19 (v2).
+"""Inception-ResNet-v1 and -v2: C. Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual
+Connections on Learning", AAAI 2017, arXiv:1602.07261, Figures 7, 10 to 15 (v1) and 16 to 19 (v2).
 
-The two differ in widths, depth, stem and head. v1 is the network that facenet-pytorch uses for faces. v2 is the one that
-Google released and timm ported: its stem is Inception-v3's with one Inception block after it, not the paper's Figure 3.
+The two differ in widths, depth, stem and head. v1 is the network that facenet-pytorch uses for faces. v2 is the one
+that timm has: its stem is Inception-v3's with one Inception block after it, not the paper's Figure 3.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from inception_fast.models.layers import BN_EPS, BasicConv2d, Concat, classifier
 
 
 class InceptionResnetV1(nn.Module):
-    """``(N, 3, H, W) -> (N, num_classes)`` logits, or ``(N, 512)`` embeddings of unit length where ``num_classes`` is 0.
+    """``(N, 3, H, W) -> (N, num_classes)`` logits, or ``(N, 512)`` unit-length embeddings where ``num_classes`` is 0.
 
     Native size 160, least 75. Takes the ``state_dict`` of facenet-pytorch's ``InceptionResnetV1``; logits are its
     ``classify=True``, which skips the normalisation, and embeddings its default.

@@ -12,8 +12,8 @@ from inception_fast.models.layers import BasicConv2d, Concat
 class Residual(nn.Module):
     """``relu(x + scale * conv2d(cat(branches)))``: the end of every residual block, Figure 20.
 
-    ``conv2d`` is 1x1 with a bias and without BatchNorm. Scales well under 1 keep the training of such wide networks stable
-    (Section 3.3).
+    ``conv2d`` is 1x1 with a bias and without BatchNorm. Scales well under 1 keep the training of such wide networks
+    stable (Section 3.3).
 
     Args:
         channels: channels of the block's input and output.

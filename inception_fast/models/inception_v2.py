@@ -3,8 +3,8 @@ Training by Reducing Internal Covariate Shift", ICML 2015, arXiv:1502.03167, Fig
 
 Three places where the figure needs reading:
 
-- Rows 4c and 4d print a pool projection of 128 channels and an output of 576; only 96 adds up to 576, and to the 1024 of
-  4e. Google's TensorFlow release has 96, and so has this.
+- Rows 4c and 4d print a pool projection of 128 channels and an output of 576; only 96 adds up to 576, and to the 1024
+  of 4e. Google's TensorFlow release has 96, and so has this.
 - Rows 3c and 4e print the size of their input (28x28, 14x14); their stride is 2, so they give 14x14 and 7x7.
 - The first convolution is separable with depth multiplier 8. Nothing stands between its two halves, so they make one
   dense 7x7 convolution of limited rank; here it is dense.

@@ -59,8 +59,8 @@ def create_model(name: str, *, num_classes: int = 1000, seed: int = 0) -> nn.Mod
 
     Args:
         name: one of :func:`list_models`.
-        num_classes: outputs of the classifier. 0 leaves it out, and the features come out: unit-length embeddings of 512
-            numbers from ``inception_resnet_v1``, as its users expect them, and the pooled last block from the others.
+        num_classes: outputs of the classifier. 0 leaves it out, and the features come out: unit-length embeddings of
+            512 numbers from ``inception_resnet_v1``, as its users expect, and the pooled last block from the others.
         seed: chooses the weights. The same seed gives the same bits on one machine with one number of threads.
 
     Returns:

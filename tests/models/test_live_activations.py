@@ -1,0 +1,110 @@
+"""Created networks tell photographs apart, and no part of them is dead."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from inception_fast.models import create_model, input_size, list_models
+from inception_fast.models.inception_resnet_blocks import Residual
+from inception_fast.models.layers import BasicConv2d
+from inception_fast.photos import NAMES, load_photos
+
+
+def pairwise_relative_l2(outputs: Tensor) -> Tensor:
+    """Distance of each pair of rows over the larger norm of the two."""
+    distances, norms = torch.cdist(outputs.double(), outputs.double()), outputs.double().norm(dim=1)
+    a, b = torch.triu_indices(len(outputs), len(outputs), offset=1)
+    return distances[a, b] / torch.maximum(norms[a], norms[b])
+
+
+@pytest.mark.parametrize("name", list_models())
+@torch.no_grad()
+def test_photographs_give_different_outputs(name: str, model_for) -> None:
+    # The photographs of the calibration, then crops that it never saw.
+    photographs = load_photos(input_size(name), len(NAMES) + 6)
+    assert pairwise_relative_l2(model_for(name)(photographs)).min() > 0.1
+
+
+@pytest.mark.parametrize("name", list_models())
+@torch.no_grad()
+def test_every_layer_is_alive(name: str, model_for) -> None:
+    model = model_for(name)
+    live: dict[str, float] = {}
+    scale: dict[str, float] = {}
+    change: dict[str, float] = {}
+
+    def look(path: str, output: Tensor) -> None:
+        live[path] = float((output.amax(dim=(0, 2, 3)) > 0).float().mean())
+        scale[path] = float(output.std())
+        change[path] = float(pairwise_relative_l2(output.flatten(1)).min())
+
+    hooks = [
+        module.register_forward_hook(lambda _m, _i, output, path=path: look(path, output))
+        for path, module in model.named_modules()
+        if isinstance(module, BasicConv2d | Residual)
+    ]
+    model(load_photos(input_size(name), 4))
+    for hook in hooks:
+        hook.remove()
+
+    assert len(live) > 50
+    assert min(live.values()) == 1.0, "a channel never fires"
+    assert min(scale.values()) > 0.3, "activations vanish"
+    assert max(scale.values()) < 3, "activations explode"
+    assert min(change.values()) > 0.3, "a layer's output hardly depends on the image"
+
+
+@pytest.mark.parametrize("name", list_models())
+@torch.no_grad()
+def test_calibration_normalises_every_batchnorm(name: str, model_for) -> None:
+    """Over the calibration's own photographs the layer's output has mean ``bias`` and deviation ``weight``."""
+    deviations: list[Tensor] = []
+
+    def look(module: nn.BatchNorm2d, _: tuple[Tensor], output: Tensor) -> None:
+        over = [dim for dim in range(output.ndim) if dim != 1]
+        var, mean = torch.var_mean(output.double(), dim=over, correction=0)
+        # eps matters where the input's variance is small.
+        want = module.weight * (module.running_var / (module.running_var + module.eps)).sqrt()
+        deviations.append(torch.maximum((mean - module.bias).abs().max(), (var.sqrt() - want).abs().max()))
+
+    model = model_for(name)
+    hooks = [
+        module.register_forward_hook(look)
+        for module in model.modules()
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+    ]
+    model(load_photos(input_size(name)))
+    for hook in hooks:
+        hook.remove()
+    assert max(deviations) < 1e-3
+
+
+def test_seed_decides_the_weights_and_nothing_else_does() -> None:
+    torch.manual_seed(1)
+    first = create_model("inception_resnet_v1", seed=3).state_dict()
+    state = torch.random.get_rng_state()
+    torch.manual_seed(2)
+    again = create_model("inception_resnet_v1", seed=3).state_dict()
+    other = create_model("inception_resnet_v1", seed=4).state_dict()
+    assert torch.equal(torch.random.get_rng_state(), torch.manual_seed(2).get_state()), "the global generator moved"
+    assert not torch.equal(torch.random.get_rng_state(), state)
+
+    assert first.keys() == again.keys() == other.keys()
+    for key, tensor in first.items():
+        assert torch.equal(tensor, again[key]), key
+        if not key.endswith("num_batches_tracked"):
+            assert not torch.equal(tensor, other[key]), key
+
+
+def test_callers_default_dtype_and_device_do_not_matter() -> None:
+    want = create_model("googlenet").state_dict()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            got = create_model("googlenet").state_dict()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for key, tensor in want.items():
+        assert torch.equal(tensor, got[key]), key
