@@ -148,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
         "version": check_versions(),
         "machine": check_machine(),
     }
-    commit = f", commit {info.commit[:12]}" if info.commit else ""
+    commit = f", built from commit {info.commit[:12]}" if info.commit else ""
     print_report(f"inception-fast {package_version()}{commit}", sections)
     healthy = all(finding.state != BROKEN for finding in _all(sections))
     payload = {name: {f.item: asdict(f) for f in findings} for name, findings in sections.items()}

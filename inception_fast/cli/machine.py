@@ -9,6 +9,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+CPUINFO = Path("/proc/cpuinfo")
+
 # As the Linux kernel spells them; only those that a kernel of this package could use.
 INSTRUCTION_SETS = (
     "avx2",
@@ -28,10 +30,10 @@ INSTRUCTION_SETS = (
 )
 
 
-def _cpuinfo(field: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
-    if not cpuinfo.exists():
+def _cpuinfo(field: str) -> str | None:
+    if not CPUINFO.exists():
         return None
-    match = re.search(rf"^{field}\s*:\s*(.*)$", cpuinfo.read_text(), re.MULTILINE)
+    match = re.search(rf"^{field}\s*:\s*(.*)$", CPUINFO.read_text(), re.MULTILINE)
     return match and match[1].strip()
 
 

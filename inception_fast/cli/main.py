@@ -62,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line ``argv`` (``sys.argv`` by default) and returns its exit status."""
     args = build_parser().parse_args(argv)
     try:
-        return args.run(args)
+        status = args.run(args)
+        sys.stdout.flush()
+        return status
     except InceptionFastError as error:
         log(f"inception-fast: {error}")
         return WRONG_USE
