@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
-from itertools import combinations
+from math import inf, prod
 
 from inception_fast.errors import PlanError
 from inception_fast.plan.memory import lifetimes
@@ -15,6 +16,7 @@ from inception_fast.plan.plan import (
     Buffer,
     Convolution,
     ConvStep,
+    NormalizeStep,
     PairStep,
     Plan,
     PointwiseStep,
@@ -29,10 +31,13 @@ from inception_fast.plan.plan import (
 )
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
-MAX_EXTENT = 1 << 20
-"""Largest height, width, channel count, stride, kernel or tap offset: products of two stay within 64 bits."""
-MAX_ELEMENTS = 1 << 40
-"""Largest buffer or arena, in elements per image."""
+MAX_EXTENT = 1 << 15
+"""Largest height, width, stride, kernel, padding or tap offset: a product of two fits in 31 bits."""
+MAX_CHANNELS = 1 << 20
+MAX_ELEMENTS = (1 << 31) - 1
+"""Largest buffer, arena, constant or intermediate, in elements per image: indices fit in 32 bits."""
+MAX_COUNT = 4096
+"""Largest number of buffers or steps: comparing all pairs of them takes seconds."""
 
 
 def accumulator_dtype(dtype: str) -> str:
@@ -47,6 +52,8 @@ def validate(plan: Plan) -> None:
         PlanError: names the first step or buffer that breaks a rule.
     """
     _require(plan.dtype in DTYPES, f"dtype {plan.dtype!r} is not one of {', '.join(DTYPES)}")
+    for what, count in (("buffers", len(plan.buffers)), ("steps", len(plan.steps))):
+        _require(count <= MAX_COUNT, f"{count} {what}, at most {MAX_COUNT} are allowed")
     _check_buffers(plan)
     _check_names("buffer", (b.name for b in plan.buffers))
     _check_names("step", (s.name for s in plan.steps))
@@ -77,9 +84,7 @@ def _check_buffers(plan: Plan) -> None:
     _require(sum(b.home == "input" for b in plan.buffers) == 1, "there must be exactly one input buffer")
     _require(0 <= plan.arena <= MAX_ELEMENTS, f"arena of {plan.arena} elements")
     for b in plan.buffers:
-        extents = (b.height, b.width, b.channels)
-        _require(all(1 <= e <= MAX_EXTENT for e in extents), f"buffer {b.name}: size {extents}")
-        _require(b.size <= MAX_ELEMENTS, f"buffer {b.name}: {b.size} elements")
+        _require(_is_image(b.height, b.width, b.channels), f"buffer {b.name}: {b.height}x{b.width}x{b.channels}")
         if b.home == "arena":
             placed = b.offset % ALIGNMENT == 0 and 0 <= b.offset <= plan.arena - b.size
             _require(placed, f"buffer {b.name}: offset {b.offset} is not aligned inside the arena of {plan.arena}")
@@ -87,6 +92,11 @@ def _check_buffers(plan: Plan) -> None:
             _require(
                 b.home in ("input", "output") and b.offset == 0, f"buffer {b.name}: home {b.home}, offset {b.offset}"
             )
+
+
+def _is_image(height: int, width: int, channels: int) -> bool:
+    inside = 1 <= height <= MAX_EXTENT and 1 <= width <= MAX_EXTENT and 1 <= channels <= MAX_CHANNELS
+    return inside and height * width * channels <= MAX_ELEMENTS
 
 
 def _check_slice(plan: Plan, step: Step, piece: Slice) -> Buffer:
@@ -102,6 +112,7 @@ def _check_constant(plan: Plan, step: Step, name: str | None, shape: tuple[int, 
         constant = plan.constants.get(name)
         right = constant is not None and constant.shape == shape and constant.dtype == dtype
         _require(right, f"step {step.name}: constant {name} is {constant}, expected {dtype} {shape}")
+        _require(prod(shape) <= MAX_ELEMENTS, f"step {step.name}: constant {name} has {prod(shape)} elements")
 
 
 def _check_convolution(plan: Plan, step: Step, conv: Convolution) -> None:
@@ -110,7 +121,7 @@ def _check_convolution(plan: Plan, step: Step, conv: Convolution) -> None:
     _require(all(abs(d) <= MAX_EXTENT for tap in taps for d in tap), f"step {step.name}: a tap is out of range")
     _require(all(1 <= s <= MAX_EXTENT for s in conv.stride), f"step {step.name}: stride {conv.stride}")
     channels = (conv.in_channels, conv.out_channels)
-    _require(all(1 <= c <= MAX_EXTENT for c in channels), f"step {step.name}: channels {channels}")
+    _require(all(1 <= c <= MAX_CHANNELS for c in channels), f"step {step.name}: channels {channels}")
     _check_constant(plan, step, conv.weight, (conv.out_channels, len(taps), conv.in_channels), plan.dtype)
     _check_constant(plan, step, conv.bias, (conv.out_channels,), accumulator_dtype(plan.dtype))
 
@@ -127,10 +138,6 @@ def _check_step(plan: Plan, step: Step) -> None:
     for piece, buffer in reads[1:]:
         fits = (buffer.height, buffer.width, piece.channels) == (*plane, channels)
         _require(fits, f"step {step.name}: the second operand is {buffer.height}x{buffer.width}x{piece.channels}")
-    for (a, _), (b, _) in combinations(writes, 2):
-        _require(not _intersect(a, b), f"step {step.name}: writes overlap")
-    for (a, _), (b, _) in ((r, w) for r in reads for w in writes):
-        _require(not _intersect(a, b), f"step {step.name}: reads what it writes")
 
     for conv in convolutions_of(step):
         _check_convolution(plan, step, conv)
@@ -143,8 +150,8 @@ def _check_step(plan: Plan, step: Step) -> None:
             chain = (step.first.in_channels, step.first.out_channels, step.second.out_channels)
             expected = (step.source.channels, step.second.in_channels, channels)
             _require(chain == expected, f"step {step.name}: channels {chain}, expected {expected}")
-            middle = (step.middle_height, step.middle_width)
-            _require(all(1 <= e <= MAX_EXTENT for e in middle), f"step {step.name}: intermediate {middle}")
+            middle = (step.middle_height, step.middle_width, step.first.out_channels)
+            _require(_is_image(*middle), f"step {step.name}: intermediate {middle}")
         case PoolStep():
             _require(step.source.channels == channels, f"step {step.name}: changes the number of channels")
             _check_window(step, source, target)
@@ -153,6 +160,8 @@ def _check_step(plan: Plan, step: Step) -> None:
         case PointwiseStep():
             _check_constant(plan, step, step.scale, (channels,), accumulator)
             _check_constant(plan, step, step.shift, (channels,), accumulator)
+        case NormalizeStep():
+            _require(0 <= step.eps < inf, f"step {step.name}: eps {step.eps}")
     if not isinstance(step, ConvStep | PairStep):
         _require(step.source.channels == channels, f"step {step.name}: changes the number of channels")
         if not isinstance(step, PoolStep | ResizeStep):
@@ -175,37 +184,58 @@ def _check_window(step: PoolStep, source: Buffer, target: Buffer) -> None:
     _require(known, f"step {step.name}: mode {step.mode}, divisor {step.divisor}")
 
 
-def _intersect(a: Slice, b: Slice) -> bool:
-    return a.buffer == b.buffer and a.start < b.start + b.channels and b.start < a.start + a.channels
-
-
 def _check_outputs(plan: Plan) -> None:
     _require(bool(plan.outputs), "no outputs")
     for output in plan.outputs:
         known = 0 <= output.buffer < len(plan.buffers) and plan.buffers[output.buffer].home == "output"
         _require(known, f"output {output.buffer} is not an output buffer")
+        buffer = plan.buffers[output.buffer]
+        flat = (buffer.height, buffer.width) == (1, 1)
+        _require(flat or not output.flat, f"output {buffer.name}: {buffer.height}x{buffer.width} cannot be flat")
     returned = {o.buffer for o in plan.outputs}
     for index, buffer in enumerate(plan.buffers):
         _require(buffer.home != "output" or index in returned, f"output buffer {buffer.name} is never returned")
 
 
+class _Channels:
+    """Disjoint runs of channels, sorted and merged: a hostile Plan may name millions of channels in a few bytes."""
+
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+
+    def contains(self, start: int, end: int) -> bool:
+        before = bisect_right(self.starts, start)
+        return before > 0 and self.ends[before - 1] >= end
+
+    def add(self, start: int, end: int) -> bool:
+        """Adds ``[start, end)``; False where a part of it was there already."""
+        at = bisect_right(self.starts, start)
+        if (at > 0 and self.ends[at - 1] > start) or (at < len(self.starts) and self.starts[at] < end):
+            return False
+        first = at - 1 if at > 0 and self.ends[at - 1] == start else at
+        last = at + 1 if at < len(self.starts) and self.starts[at] == end else at
+        self.starts[first:last] = [min([start, *self.starts[first:last]])]
+        self.ends[first:last] = [max([end, *self.ends[first:last]])]
+        return True
+
+
 def _check_order(plan: Plan) -> None:
     """Every channel is written exactly once, and in an earlier stage than any that reads it."""
-    written: dict[int, set[int]] = {i: set() for i in range(len(plan.buffers))}
-    written[plan.input] = set(range(plan.buffers[plan.input].channels))
+    written = [_Channels() for _ in plan.buffers]
+    written[plan.input].add(0, plan.buffers[plan.input].channels)
     for stage in plan.stages:
         for step in (plan.steps[i] for i in stage):
             for piece in sources_of(step):
-                ready = written[piece.buffer].issuperset(range(piece.start, piece.start + piece.channels))
+                ready = written[piece.buffer].contains(piece.start, piece.start + piece.channels)
                 _require(ready, f"step {step.name}: reads {plan.buffers[piece.buffer].name} before it is written")
         for step in (plan.steps[i] for i in stage):
             for piece in (d.slice for d in destinations_of(step)):
-                channels = set(range(piece.start, piece.start + piece.channels))
-                once = written[piece.buffer].isdisjoint(channels)
+                once = written[piece.buffer].add(piece.start, piece.start + piece.channels)
                 _require(once, f"step {step.name}: writes {plan.buffers[piece.buffer].name} a second time")
-                written[piece.buffer] |= channels
     for index, buffer in enumerate(plan.buffers):
-        _require(len(written[index]) == buffer.channels, f"buffer {buffer.name}: some channels are never written")
+        whole = written[index].contains(0, buffer.channels)
+        _require(whole, f"buffer {buffer.name}: some channels are never written")
 
 
 def _check_memory(plan: Plan) -> None:
