@@ -1,0 +1,62 @@
+"""The passes, each a pure function Graph -> Graph in a file of its own name, and the order they run in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Protocol
+
+from inception_fast.graph import ir
+from inception_fast.graph.passes import (
+    commute_avgpool,
+    eliminate_concat,
+    fold_batchnorm,
+    fold_input_affine,
+    fuse_activation,
+    fuse_residual,
+    merge_siblings,
+    pair_factorized,
+)
+from inception_fast.graph.report import PassReport, report_pass
+
+
+class Options(Protocol):
+    """Which of the optional passes a backend wants (:class:`inception_fast.backends.base.Lowering`)."""
+
+    @property
+    def merge_siblings(self) -> bool: ...
+    @property
+    def merge_taps(self) -> bool: ...
+    @property
+    def pair(self) -> bool: ...
+
+
+Pass = Callable[[ir.Graph], ir.Graph]
+Explanation = Callable[[ir.Graph], tuple[str, ...]]
+
+
+def optimize_graph(graph: ir.Graph, options: Options) -> tuple[ir.Graph, tuple[PassReport, ...]]:
+    """Runs the pipeline.
+
+    Returns:
+        The graph ready for lowering, its concats in place, and a report for each pass that ran, in order.
+    """
+    reports = []
+    for name, run, why_not in _pipeline(options):
+        before, graph = graph, run(graph)
+        reports.append(report_pass(name, before, graph, why_not(graph)))
+    return graph, tuple(reports)
+
+
+def _pipeline(options: Options) -> Iterator[tuple[str, Pass, Explanation]]:
+    yield "fold_batchnorm", fold_batchnorm.fold_batchnorm, fold_batchnorm.why_not
+    yield "fuse_activation", fuse_activation.fuse_activation, fuse_activation.why_not
+    yield "fuse_residual", fuse_residual.fuse_residual, fuse_residual.why_not
+    yield "fold_input_affine", fold_input_affine.fold_input_affine, fold_input_affine.why_not
+    yield "commute_avgpool", commute_avgpool.commute_avgpool, commute_avgpool.why_not
+    if options.merge_siblings:
+        merge = partial(merge_siblings.merge_siblings, taps=options.merge_taps)
+        yield "merge_siblings", merge, merge_siblings.why_not
+    yield "eliminate_concat", eliminate_concat.eliminate_concat, eliminate_concat.why_not
+    if options.pair:
+        yield "pair_factorized", pair_factorized.pair_factorized, pair_factorized.why_not
