@@ -47,7 +47,7 @@ clean: ## remove what was built; the environment in .venv stays
 $(TORCH_STAMP): constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or later is needed, PYTHON=$(PYTHON) is " + sys.version if sys.version_info < (3, 10) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) $(TORCH_REQUIREMENT) torchvision setuptools cmake ninja pybind11
+	$(PIP) $(TORCH_REQUIREMENT) torchvision 'setuptools>=77' cmake ninja pybind11
 	rm -f $(VENV)/.torch-* && touch $@
 
 $(INSTALLED): $(TORCH_STAMP) pyproject.toml $(NATIVE_SOURCES)

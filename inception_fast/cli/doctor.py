@@ -16,14 +16,7 @@ from inception_fast.cli.table import render_table
 
 OK, MISSING, BROKEN = "ok", "missing", "BROKEN"
 OLDEST_TORCH = (2, 11)
-OPTIONAL_PACKAGES = {
-    "torchvision": "test",
-    "timm": "test",
-    "scikit-image": "photos",
-    "scikit-learn": "photos",
-    "onnxruntime": "bench",
-    "openvino": "bench",
-}
+OPTIONAL_PACKAGES = ("torchvision", "timm", "scikit-image", "scikit-learn", "onnxruntime", "openvino")
 BACKEND_ADVICE = {
     "cpu": "make the C++ part available (see above)",
     "triton": "use a machine with a CUDA device, or set TRITON_INTERPRET=1 to run its kernels slowly on the CPU",
@@ -90,9 +83,7 @@ def check_versions() -> list[Finding]:
         _check_package("numpy", "install numpy"),
         _check_package("triton", "install triton for GPU kernels; its wheels are for Linux"),
     ]
-    return findings + [
-        _check_package(name, f"pip install 'inception-fast[{extra}]'") for name, extra in OPTIONAL_PACKAGES.items()
-    ]
+    return findings + [_check_package(name, f"pip install {name}") for name in OPTIONAL_PACKAGES]
 
 
 def _check_package(name: str, advice: str) -> Finding:
