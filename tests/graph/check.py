@@ -9,6 +9,7 @@ import torch
 
 from inception_fast.graph import ir
 from inception_fast.graph.interpreter import interpret
+from inception_fast.graph.segments import segment_slices
 
 TOLERANCE = 1e-12
 
@@ -56,3 +57,16 @@ def check_pass(transform: Callable[..., ir.Graph], before: ir.Graph, **options: 
     assert_same_values(before, after)
     assert kinds(transform(after, **options)) == kinds(after), "a second run changes more"
     return after
+
+
+def assert_concats_in_place(graph: ir.Graph) -> None:
+    """What lowering relies on: one step writes each input of each concat, to one place."""
+    placed = [value for node in graph.of_kind(ir.Concat) for value in node.inputs]
+    assert len(placed) == len(set(placed))
+    for node in graph.of_kind(ir.Concat):
+        assert node.op == ir.Concat(in_place=True) and len(node.inputs) > 1
+        for value in node.inputs:
+            producer = graph.by_name[value]
+            assert not isinstance(producer.op, ir.Input | ir.Concat | ir.Flatten)
+            if isinstance(producer.op, ir.Slice):
+                assert producer in (segment_slices(graph, graph.by_name[producer.inputs[0]]) or ())

@@ -1,22 +1,13 @@
 from inception_fast.graph import ir
 from inception_fast.graph.passes.eliminate_concat import eliminate_concat, why_not
-from inception_fast.graph.segments import segment_slices
 from tests.graph.build import Build
-from tests.graph.check import check_pass, kinds
+from tests.graph.check import assert_concats_in_place, check_pass, kinds
 
 
 def eliminate(graph: ir.Graph) -> ir.Graph:
     """The pass, with the postcondition that lowering relies on."""
     after = check_pass(eliminate_concat, graph)
-    placed = [value for node in after.of_kind(ir.Concat) for value in node.inputs]
-    assert len(placed) == len(set(placed))
-    for node in after.of_kind(ir.Concat):
-        assert node.op.in_place and len(node.inputs) > 1
-        for value in node.inputs:
-            producer = after.by_name[value]
-            assert not isinstance(producer.op, ir.Input | ir.Concat | ir.Flatten)
-            if isinstance(producer.op, ir.Slice):
-                assert producer in (segment_slices(after, after.by_name[producer.inputs[0]]) or ())
+    assert_concats_in_place(after)
     assert len(why_not(after)) == kinds(after)["Copy"]
     return after
 

@@ -1,0 +1,106 @@
+"""Every pass, and the pipeline as a whole, on graphs that nobody would write."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from random import Random
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from inception_fast.graph import ir
+from inception_fast.graph.passes import (
+    commute_avgpool,
+    eliminate_concat,
+    fold_batchnorm,
+    fold_input_affine,
+    fuse_activation,
+    fuse_residual,
+    merge_siblings,
+    optimize_graph,
+    pair_factorized,
+)
+from tests.graph.build import Build
+from tests.graph.check import assert_concats_in_place, assert_same_values, check_pass, kinds
+
+PASSES: tuple[Callable[[ir.Graph], ir.Graph], ...] = (
+    fold_batchnorm.fold_batchnorm,
+    fuse_activation.fuse_activation,
+    fuse_residual.fuse_residual,
+    fold_input_affine.fold_input_affine,
+    commute_avgpool.commute_avgpool,
+    merge_siblings.merge_siblings,
+    lambda graph: merge_siblings.merge_siblings(graph, taps=True),
+    eliminate_concat.eliminate_concat,
+    pair_factorized.pair_factorized,
+)
+KERNELS = ((1, 1), (1, 1), (1, 1), (3, 3), (1, 3), (3, 1), (1, 5))
+EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+
+
+@dataclass(frozen=True)
+class Options:
+    merge_siblings: bool
+    merge_taps: bool
+    pair: bool
+
+
+def random_graph(random: Random) -> ir.Graph:
+    """Up to 16 ops on a 4 x 5 x 6 image, most of them reading what was made last."""
+    b = Build(4, 5, 6, seed=random.randrange(2**31))
+    values = ["x"]
+
+    def pick() -> str:
+        return random.choice(values[-3:] if random.random() < 0.7 else values)
+
+    def conv(x: str) -> str:
+        channels = random.choice((2, 4, (1, 3)))
+        padding = (0, 0, 0, 0) if random.random() < 0.2 else None
+        kernel = random.choice(KERNELS)
+        if padding and any(k > s for k, s in zip(kernel, b.graph(x).shapes[x][1:], strict=True)):
+            padding = None
+        return b.conv(x, channels, kernel, bias=random.random() < 0.5, relu=random.random() < 0.3, padding=padding)
+
+    def alike(x: str, axis: slice) -> list[str]:
+        shapes = b.graph(x).shapes
+        return [v for v in values if shapes[v][axis] == shapes[x][axis]]
+
+    def cut(x: str) -> str:
+        channels = b.channels(x)
+        start = random.randrange(channels)
+        return b.slice(x, start, random.randint(1, channels - start))
+
+    makers: list[Callable[[str], str]] = [
+        *(conv,) * 4,
+        b.batchnorm,
+        b.affine,
+        *(b.relu,) * 2,
+        *(lambda x: b.add(x, random.choice(alike(x, slice(None))), relu=random.random() < 0.3),) * 2,
+        *(lambda x: b.concat(x, *random.sample(peers := alike(x, slice(1, None)), min(2, len(peers)))),) * 2,
+        lambda x: b.avgpool(x, include_pad=random.random() < 0.5),
+        b.maxpool,
+        cut,
+    ]
+    for _ in range(random.randint(4, 16)):
+        values.append(random.choice(makers)(pick()))
+    return b.graph(values[-1], *random.sample(values, random.randint(0, 2)))
+
+
+@EXAMPLES
+@given(st.randoms(use_true_random=False))
+def test_each_pass(random: Random) -> None:
+    graph = random_graph(random)
+    for run in random.sample(PASSES, len(PASSES)):
+        graph = check_pass(run, graph)
+
+
+@EXAMPLES
+@given(st.randoms(use_true_random=False), st.builds(Options, st.booleans(), st.booleans(), st.booleans()))
+def test_pipeline(random: Random, options: Options) -> None:
+    before = random_graph(random)
+    after, reports = optimize_graph(before, options)
+    assert_same_values(before, after)
+    assert_concats_in_place(after)
+    assert kinds(after)["BatchNorm"] == 0
+    assert all(a.after == b.before for a, b in pairwise(reports))
+    assert reports[-1].after.multiply_adds <= reports[0].before.multiply_adds or options.merge_taps
