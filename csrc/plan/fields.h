@@ -4,10 +4,11 @@
 #include <string_view>
 #include <tuple>
 
+#include "plan/engine_file.h"
 #include "plan/plan.h"
 
-// What the structs of plan.h are called in JSON: the one list that readers and the Python bindings
-// walk.
+// What the structs of plan.h and engine_file.h are called in JSON: the one list that readers and
+// the Python bindings walk.
 namespace ifast {
 
 template <class Struct, class T>
@@ -138,5 +139,16 @@ inline constexpr auto kFields<Plan> =
                Field{"steps", &Plan::steps},         Field{"stages", &Plan::stages},
                Field{"constants", &Plan::constants}, Field{"outputs", &Plan::outputs},
                Field{"arena", &Plan::arena}};
+
+template <>
+inline constexpr auto kFields<Metadata> =
+    std::tuple{Field{"precision", &Metadata::precision},
+               Field{"batch_invariant", &Metadata::batch_invariant},
+               Field{"input_shape", &Metadata::input_shape},
+               Field{"input_dtype", &Metadata::input_dtype},
+               Field{"structure", &Metadata::structure},
+               Field{"layout", &Metadata::layout},
+               Field{"producer", &Metadata::producer},
+               Field{"report", &Metadata::report}};
 
 }  // namespace ifast

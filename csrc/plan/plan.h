@@ -155,7 +155,8 @@ struct Constant {
   Dtype dtype = Dtype::kFloat32;
 };
 
-// The whole of an output buffer, as [N, C, H, W], or [N, C] where flat.
+// The whole of an output buffer, as [N, C, H, W]; the caller flattens it (channels first) where
+// flat.
 struct Output {
   int buffer = 0;
   bool flat = false;

@@ -1,0 +1,350 @@
+#include "plan/check.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <set>
+
+namespace ifast {
+namespace {
+
+void require(bool condition, const std::string& subject, const char* problem) {
+  if (!condition) throw EngineError("the Plan is not valid: " + subject + ": " + problem);
+}
+
+template <class Number>
+bool within(Number value, Number low, Number high) {
+  return low <= value && value <= high;
+}
+
+bool is_extent(int value) { return within(value, 1, kMaxExtent); }
+bool are_extents(const Pair& pair) {
+  return is_extent(pair.vertical) && is_extent(pair.horizontal);
+}
+bool are_channels(int value) { return within(value, 1, kMaxChannels); }
+
+// Multiplied after the single checks, so that the product fits in 64 bits.
+bool is_image(int height, int width, int channels) {
+  return is_extent(height) && is_extent(width) && are_channels(channels) &&
+         std::int64_t{height} * width * channels <= kMaxElements;
+}
+
+// Disjoint runs of channels, start -> end, merged where they touch.
+class Channels {
+ public:
+  bool contains(int start, int end) const {
+    const auto after = runs_.upper_bound(start);
+    return after != runs_.begin() && std::prev(after)->second >= end;
+  }
+
+  // Adds [start, end); false where a part of it was there already.
+  bool add(int start, int end) {
+    auto after = runs_.upper_bound(start);
+    if (after != runs_.end() && after->first < end) return false;
+    if (after != runs_.begin()) {
+      const auto before = std::prev(after);
+      if (before->second > start) return false;
+      if (before->second == start) {
+        start = before->first;
+        runs_.erase(before);
+      }
+    }
+    if (after != runs_.end() && after->first == end) {
+      end = after->second;
+      runs_.erase(after);
+    }
+    runs_.emplace(start, end);
+    return true;
+  }
+
+ private:
+  std::map<int, int> runs_;
+};
+
+struct Lifetime {
+  int first = std::numeric_limits<int>::max();
+  int last = -1;
+
+  bool overlaps(const Lifetime& other) const { return first <= other.last && other.first <= last; }
+};
+
+class Checker {
+ public:
+  explicit Checker(const Plan& plan) : plan_(plan) {}
+
+  void run() {
+    require(plan_.buffers.size() <= kMaxCount, "buffers", "too many");
+    require(plan_.steps.size() <= kMaxCount, "steps", "too many");
+    buffers();
+    stages();
+    std::set<std::string_view> names;
+    for (const Step& step : plan_.steps) {
+      name_ = &name_of(step);
+      require(!name_->empty() && names.insert(*name_).second, "step " + *name_,
+              "the name is empty or used twice");
+      this->step(step);
+    }
+    for (const auto& [name, constant] : plan_.constants) {
+      require(used_.contains(name), "constant " + name, "no step reads it");
+    }
+    outputs();
+    order();
+    memory();
+  }
+
+ private:
+  void require_step(bool condition, const char* problem) const {
+    require(condition, "step " + *name_, problem);
+  }
+
+  void buffers() const {
+    require(within<std::int64_t>(plan_.arena, 0, kMaxElements), "arena",
+            "its size is out of range");
+    const auto inputs = std::ranges::count(plan_.buffers, Home::kInput, &Buffer::home);
+    require(inputs == 1, "buffers", "there must be exactly one input");
+    std::set<std::string_view> names;
+    for (const Buffer& b : plan_.buffers) {
+      const std::string subject = "buffer " + b.name;
+      require(!b.name.empty() && names.insert(b.name).second, subject,
+              "the name is empty or used twice");
+      require(is_image(b.height, b.width, b.channels), subject, "its size is out of range");
+      if (b.home == Home::kArena) {
+        require(within<std::int64_t>(b.offset, 0, plan_.arena - b.size()), subject,
+                "it leaves the arena");
+        require(b.offset % kAlignment == 0, subject, "its offset is not aligned");
+      } else {
+        require(b.offset == 0, subject, "it has an offset but is not in the arena");
+      }
+    }
+  }
+
+  void stages() const {
+    std::size_t expected = 0;
+    for (const auto& stage : plan_.stages) {
+      require(!stage.empty(), "stages", "one is empty");
+      for (const int index : stage) {
+        require(index >= 0 && static_cast<std::size_t>(index) == expected++, "stages",
+                "they do not list every step once, in order");
+      }
+    }
+    require(expected == plan_.steps.size(), "stages", "they do not list every step once, in order");
+  }
+
+  const Buffer& slice(const Slice& piece) const {
+    require_step(piece.buffer >= 0 && static_cast<std::size_t>(piece.buffer) < plan_.buffers.size(),
+                 "no such buffer");
+    const Buffer& buffer = plan_.buffers[static_cast<std::size_t>(piece.buffer)];
+    require_step(within(piece.channels, 1, buffer.channels) &&
+                     within(piece.start, 0, buffer.channels - piece.channels),
+                 "channels outside their buffer");
+    return buffer;
+  }
+
+  void constant(const std::optional<std::string>& name, const std::vector<std::int64_t>& shape,
+                Dtype dtype) {
+    if (!name) return;
+    const auto found = plan_.constants.find(*name);
+    require_step(found != plan_.constants.end() && found->second.shape == shape &&
+                     found->second.dtype == dtype,
+                 "a constant is missing or of another shape or dtype");
+    std::int64_t elements = 1;
+    for (const std::int64_t extent : shape) {
+      require_step(extent <= kMaxElements / elements, "a constant is too large");
+      elements *= extent;
+    }
+    used_.insert(*name);
+  }
+
+  void vector(const std::optional<std::string>& name, int channels) {
+    constant(name, {channels}, accumulator_of(plan_.dtype));
+  }
+
+  void convolution(const Convolution& conv) {
+    std::set<std::pair<int, int>> seen;
+    for (const Pair& tap : conv.taps) {
+      require_step(within(tap.vertical, -kMaxExtent, kMaxExtent) &&
+                       within(tap.horizontal, -kMaxExtent, kMaxExtent),
+                   "a tap is out of range");
+      require_step(seen.emplace(tap.vertical, tap.horizontal).second, "a tap is repeated");
+    }
+    require_step(!seen.empty(), "taps are missing");
+    require_step(are_extents(conv.stride), "its stride is out of range");
+    require_step(are_channels(conv.in_channels) && are_channels(conv.out_channels),
+                 "its channels are out of range");
+    constant(conv.weight, {conv.out_channels, std::ssize(conv.taps), conv.in_channels},
+             plan_.dtype);
+    vector(conv.bias, conv.out_channels);
+  }
+
+  void step(const Step& step) {
+    const Buffer& source = slice(source_of(step));
+    const auto destinations = destinations_of(step);
+    require_step(!destinations.empty(), "no destination");
+    std::int64_t written = 0;
+    const Buffer& target = slice(destinations[0].slice);
+    for (const Destination& destination : destinations) {
+      const Buffer& buffer = slice(destination.slice);
+      require_step(buffer.height == target.height && buffer.width == target.width,
+                   "destinations of different sizes");
+      require_step(buffer.home != Home::kInput, "it writes the input");
+      written += destination.slice.channels;
+    }
+    require_step(written <= kMaxChannels, "too many output channels");
+    const int channels = static_cast<int>(written);
+    if (const Slice* second = second_source_of(step)) {
+      const Buffer& buffer = slice(*second);
+      require_step(buffer.height == target.height && buffer.width == target.width &&
+                       second->channels == channels,
+                   "the second operand has another size than the result");
+    }
+    for (const Convolution* conv : convolutions_of(step)) convolution(*conv);
+    std::visit([&](const auto& s) { own_rules(s, source, target, channels); }, step);
+  }
+
+  void own_rules(const ConvStep& s, const Buffer&, const Buffer&, int channels) const {
+    require_step(s.conv.in_channels == s.source.channels && s.conv.out_channels == channels,
+                 "the convolution has other channels than its slices");
+  }
+
+  void own_rules(const PairStep& s, const Buffer&, const Buffer&, int channels) const {
+    require_step(s.first.in_channels == s.source.channels &&
+                     s.first.out_channels == s.second.in_channels &&
+                     s.second.out_channels == channels,
+                 "the convolutions have other channels than each other or their slices");
+    require_step(is_image(s.middle_height, s.middle_width, s.first.out_channels),
+                 "its intermediate is out of range");
+  }
+
+  void own_rules(const PoolStep& s, const Buffer& source, const Buffer& target, int channels) {
+    keeps_channels(s.source, channels);
+    window(s.kernel.vertical, s.stride.vertical, s.padding.vertical, s.padding_end.vertical,
+           source.height, target.height);
+    window(s.kernel.horizontal, s.stride.horizontal, s.padding.horizontal, s.padding_end.horizontal,
+           source.width, target.width);
+    require_step(!s.bias || s.mode == PoolMode::kAverage, "a bias on a max pool");
+    vector(s.bias, channels);
+  }
+
+  // Every window must contain a pixel of the image, or its maximum or divisor would be undefined.
+  void window(int kernel, int stride, int before, int after, int size, int out) const {
+    require_step(is_extent(kernel) && is_extent(stride) && within(after, 0, kMaxExtent) &&
+                     within(before, 0, kernel - 1) && (out - 1) * stride - before < size,
+                 "a window lies outside the image");
+  }
+
+  void own_rules(const PointwiseStep& s, const Buffer& source, const Buffer& target, int channels) {
+    keeps_channels(s.source, channels);
+    keeps_plane(source, target);
+    vector(s.scale, channels);
+    vector(s.shift, channels);
+  }
+
+  void own_rules(const ResizeStep& s, const Buffer&, const Buffer&, int channels) const {
+    keeps_channels(s.source, channels);
+  }
+
+  void own_rules(const NormalizeStep& s, const Buffer& source, const Buffer& target,
+                 int channels) const {
+    keeps_channels(s.source, channels);
+    keeps_plane(source, target);
+    require_step(std::isfinite(s.eps) && s.eps >= 0, "its eps is out of range");
+  }
+
+  void keeps_channels(const Slice& source, int channels) const {
+    require_step(source.channels == channels, "it changes the number of channels");
+  }
+
+  void keeps_plane(const Buffer& source, const Buffer& target) const {
+    require_step(source.height == target.height && source.width == target.width,
+                 "it changes the image size");
+  }
+
+  void outputs() const {
+    require(!plan_.outputs.empty(), "outputs", "there are none");
+    std::set<int> returned;
+    for (const Output& output : plan_.outputs) {
+      require(output.buffer >= 0 && static_cast<std::size_t>(output.buffer) < plan_.buffers.size(),
+              "outputs", "no such buffer");
+      const Buffer& buffer = plan_.buffers[static_cast<std::size_t>(output.buffer)];
+      require(buffer.home == Home::kOutput, "output " + buffer.name, "it is not an output buffer");
+      returned.insert(output.buffer);
+    }
+    const auto made = std::ranges::count(plan_.buffers, Home::kOutput, &Buffer::home);
+    require(made == std::ssize(returned), "outputs", "an output buffer is never returned");
+  }
+
+  // Every channel is written exactly once, and in an earlier stage than any that reads it.
+  void order() {
+    std::vector<Channels> written(plan_.buffers.size());
+    const auto input = static_cast<std::size_t>(plan_.input());
+    written[input].add(0, plan_.buffers[input].channels);
+    const auto of = [&](const Slice& piece) -> Channels& {
+      return written[static_cast<std::size_t>(piece.buffer)];
+    };
+    for (const auto& stage : plan_.stages) {
+      for (const Step& step : steps_of(stage)) {
+        name_ = &name_of(step);
+        for (const Slice* piece : {&source_of(step), second_source_of(step)}) {
+          require_step(!piece || of(*piece).contains(piece->start, piece->start + piece->channels),
+                       "it reads what is not written yet");
+        }
+      }
+      for (const Step& step : steps_of(stage)) {
+        name_ = &name_of(step);
+        for (const auto& [piece, relu] : destinations_of(step)) {
+          require_step(of(piece).add(piece.start, piece.start + piece.channels),
+                       "it writes channels a second time");
+        }
+      }
+    }
+    for (std::size_t i = 0; i < written.size(); ++i) {
+      require(written[i].contains(0, plan_.buffers[i].channels), "buffer " + plan_.buffers[i].name,
+              "some channels are never written");
+    }
+  }
+
+  // Stages list the steps in order, so each is a run of them.
+  std::span<const Step> steps_of(const std::vector<int>& stage) const {
+    return std::span(plan_.steps).subspan(static_cast<std::size_t>(stage.front()), stage.size());
+  }
+
+  // No two buffers of the arena share memory in a stage in which both are live.
+  void memory() const {
+    std::vector<Lifetime> lives(plan_.buffers.size());
+    for (int stage = 0; stage < std::ssize(plan_.stages); ++stage) {
+      const auto touch = [&](const Slice& piece) {
+        Lifetime& life = lives[static_cast<std::size_t>(piece.buffer)];
+        life = {std::min(life.first, stage), stage};
+      };
+      for (const Step& step : steps_of(plan_.stages[static_cast<std::size_t>(stage)])) {
+        touch(source_of(step));
+        if (const Slice* second = second_source_of(step)) touch(*second);
+        for (const Destination& destination : destinations_of(step)) touch(destination.slice);
+      }
+    }
+    std::vector<std::size_t> placed;
+    for (std::size_t i = 0; i < plan_.buffers.size(); ++i) {
+      if (plan_.buffers[i].home == Home::kArena) placed.push_back(i);
+    }
+    std::ranges::sort(placed, {}, [&](std::size_t i) { return plan_.buffers[i].offset; });
+    for (auto a = placed.begin(); a != placed.end(); ++a) {
+      const Buffer& buffer = plan_.buffers[*a];
+      for (auto b = a + 1;
+           b != placed.end() && plan_.buffers[*b].offset < buffer.offset + buffer.size(); ++b) {
+        require(!lives[*a].overlaps(lives[*b]), "buffer " + buffer.name,
+                "it shares memory with another live buffer");
+      }
+    }
+  }
+
+  const Plan& plan_;
+  const std::string* name_ = nullptr;  // of the step that is being checked
+  std::set<std::string_view> used_;    // constants
+};
+
+}  // namespace
+
+void check(const Plan& plan) { Checker(plan).run(); }
+
+}  // namespace ifast

@@ -1,0 +1,20 @@
+#pragma once
+
+#include "plan/plan.h"
+
+namespace ifast {
+
+// Largest height, width, stride, kernel or tap offset: a product of two fits in 31 bits.
+inline constexpr int kMaxExtent = 1 << 15;
+inline constexpr int kMaxChannels = 1 << 20;
+// Largest buffer, arena or constant, in elements per image.
+inline constexpr std::int64_t kMaxElements = (std::int64_t{1} << 31) - 1;
+// Largest number of buffers or steps.
+inline constexpr std::size_t kMaxCount = 4096;
+
+// Throws EngineError, naming the first step or buffer that breaks a rule of
+// inception_fast/plan/check.py: what passes reads and writes inside its buffers and constants, in
+// an order that is valid, and its index arithmetic fits in 32 bits per image.
+void check(const Plan& plan);
+
+}  // namespace ifast
