@@ -1,0 +1,169 @@
+"""Arithmetic, activation, dropout, type conversion, and the L2 normalisation that several of them make up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import SymFloat, SymInt, Tensor
+
+from inception_fast.graph import ir
+from inception_fast.graph.aten.rule import data, require, rule
+from inception_fast.graph.builder import Builder, CannotExpress, Const, Data, Place, Symbolic
+
+
+@dataclass(frozen=True)
+class Norm(Symbolic):
+    """``max(||x||, eps)`` over channels, seen as ``shape``; it makes sense only as the divisor of ``x``."""
+
+    x: Data
+    eps: float
+    shape: ir.Shape
+
+    def __str__(self) -> str:
+        return "a norm, which may only divide the tensor that it was taken of"
+
+
+@rule("relu.default")
+def relu(b: Builder, place: Place, x: Any) -> Data:
+    source = data(x)
+    return replace(b.emit(ir.ReLU(), [b.settle(source)], place), shape=source.shape)
+
+
+@rule("clamp_min.default", "clamp.default")
+def clamp(b: Builder, place: Place, x: Any, lower: float | None, upper: float | None = None) -> Data | Norm:
+    if isinstance(x, Norm) and upper is None and isinstance(lower, float | int):
+        return replace(x, eps=max(x.eps, lower))
+    require(lower == 0 and upper is None, "a clamp is supported only where it is a ReLU (min=0, no max)")
+    return relu(b, place, x)
+
+
+@rule("dropout.default", "feature_dropout.default", "alpha_dropout.default", "feature_alpha_dropout.default")
+def dropout(b: Builder, place: Place, x: Any, p: float, train: bool) -> Data:
+    require(not train or p == 0, "dropout is active; it must follow the training flag")
+    return data(x)
+
+
+@rule("native_dropout.default")
+def native_dropout(b: Builder, place: Place, x: Any, p: float, train: bool | None) -> tuple[Data]:
+    return (dropout(b, place, x, p, train is not False),)
+
+
+@rule("clone.default", "contiguous.default", "alias.default", "detach.default", "lift_fresh_copy.default")
+def same(b: Builder, place: Place, x: Any, *_: Any) -> Any:
+    return x
+
+
+# The walk compares the types of whatever a rule returns, so a conversion may claim to be the identity.
+@rule("_to_copy.default", "to.dtype", "to.dtype_layout", "to.device", "to.other", "type_as.default")
+def convert(b: Builder, place: Place, x: Any, *_: Any) -> Any:
+    return data(x)
+
+
+def _vector(x: Data, operand: Any, place: Place) -> Tensor:
+    """A constant operand as float64 ``[1]`` or ``[count]``, one number for each channel of ``x``."""
+    if isinstance(operand, SymInt | SymFloat):
+        raise CannotExpress("it computes with the number of images")
+    if not isinstance(operand, Const):
+        return torch.tensor([operand], dtype=torch.float64)
+    tensor = operand.tensor.detach().cpu().double()
+    rank = len(x.shape) + 1
+    require(tensor.dim() <= rank, "the constant has more dimensions than the tensor")
+    shape = (1,) * (rank - tensor.dim()) + tuple(tensor.shape)
+    require(all(s in (1, d) for s, d in zip(shape[1:], x.shape, strict=True)), "the constant enlarges the tensor")
+    require(shape[0] == 1, "the constant differs between images")
+    if tensor.numel() > 1:
+        require(shape[1] == tensor.numel() and x.has_channels_first, "the constant differs between pixels")
+    return tensor.reshape(-1)
+
+
+def _affine(b: Builder, place: Place, x: Any, scale: Any = 1.0, shift: Any = 0.0, invert: bool = False) -> Data:
+    source = data(x)
+    factor = _vector(source, scale, place)
+    return b.affine(source, 1 / factor if invert else factor, _vector(source, shift, place), place)
+
+
+@rule("mul.Tensor", "mul.Scalar")
+def mul(b: Builder, place: Place, x: Any, y: Any) -> Data:
+    require(
+        not (isinstance(x, Symbolic) and isinstance(y, Symbolic)),
+        "the product of two tensors that depend on the input is not supported",
+    )
+    return _affine(b, place, x, scale=y) if isinstance(x, Symbolic) else _affine(b, place, y, scale=x)
+
+
+@rule("div.Tensor", "div.Scalar")
+def div(b: Builder, place: Place, x: Any, y: Any) -> Data:
+    if isinstance(y, Norm):
+        return _normalize(b, place, x, y)
+    require(not isinstance(y, Symbolic), "division by a tensor that depends on the input is not supported")
+    return _affine(b, place, x, scale=y, invert=True)
+
+
+@rule("neg.default")
+def neg(b: Builder, place: Place, x: Any) -> Data:
+    return _affine(b, place, x, scale=-1.0)
+
+
+@rule("add.Tensor", "add.Scalar")
+def add(b: Builder, place: Place, x: Any, y: Any, alpha: Any = 1) -> Data:
+    return _sum(b, place, x, 1.0, y, alpha)
+
+
+@rule("sub.Tensor", "sub.Scalar")
+def sub(b: Builder, place: Place, x: Any, y: Any, alpha: Any = 1) -> Data:
+    return _sum(b, place, x, 1.0, y, -alpha)
+
+
+@rule("rsub.Tensor", "rsub.Scalar")
+def rsub(b: Builder, place: Place, x: Any, y: Any, alpha: Any = 1) -> Data:
+    return _sum(b, place, x, -alpha, y, 1.0)
+
+
+def _sum(b: Builder, place: Place, x: Any, x_factor: float, y: Any, y_factor: float) -> Data:
+    """``x_factor * x + y_factor * y``, where either may be constant."""
+    if not isinstance(x, Symbolic):
+        x, x_factor, y, y_factor = y, y_factor, x, x_factor
+    left = _affine(b, place, x, scale=x_factor)
+    if not isinstance(y, Symbolic):
+        vector = _vector(left, y, place)
+        return b.affine(left, torch.ones(1, dtype=torch.float64), vector * y_factor, place)
+    right = _affine(b, place, y, scale=y_factor)
+    require(left.shape == right.shape, "tensors of different shapes are added")
+    if b.natural_shape(left) == b.natural_shape(right):
+        names = [b.settle(left), b.settle(right)]
+    else:
+        names = [b.value(left), b.value(right)]
+    return replace(b.emit(ir.Add(), names, place), shape=left.shape)
+
+
+@rule("linalg_vector_norm.default")
+def vector_norm(
+    b: Builder, place: Place, x: Any, order: float, dims: Sequence[int] | None, keepdim: bool, dtype: Any
+) -> Norm:
+    source = data(x)
+    rank = len(source.shape) + 1
+    require(order == 2, f"only the L2 norm is supported, not order {order}")
+    over_channels = dims is not None and [d % rank for d in dims] == [1] and source.has_channels_first
+    require(over_channels, "only the norm over the channels is supported")
+    return Norm(source, 0.0, ((1,) if keepdim else ()) + source.shape[1:])
+
+
+@rule("expand.default", "expand_as.default")
+def expand(b: Builder, place: Place, x: Any, size: Any, implicit: bool = False) -> Norm:
+    require(isinstance(x, Norm), "the input cannot be repeated")
+    return x if x.shape == x.x.shape else replace(x, shape=_expanded(x))
+
+
+def _expanded(norm: Norm) -> ir.Shape:
+    require(norm.shape == (1, *norm.x.shape[1:]), "a norm is expanded to another shape than its tensor's")
+    return norm.x.shape
+
+
+def _normalize(b: Builder, place: Place, x: Any, norm: Norm) -> Data:
+    source = data(x)
+    require(source.same_as(norm.x), "a norm may only divide the tensor that it was taken of")
+    require(norm.shape in (source.shape, (1, *source.shape[1:])), "the norm does not line up with the channels")
+    return replace(b.emit(ir.Normalize(norm.eps), [b.settle(source)], place), shape=source.shape)

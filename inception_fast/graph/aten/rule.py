@@ -1,0 +1,61 @@
+"""The table of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from inception_fast.graph.builder import CannotExpress, Const, Data, batched
+
+Rule = Callable[..., Any]
+
+RULES: dict[str, Rule] = {}
+"""By the name of the ATen op. A rule takes the Builder, the Place, and the op's arguments in the order of its schema."""
+
+
+def rule(*ops: str) -> Callable[[Rule], Rule]:
+    """Enters a function in :data:`RULES` for the ops named."""
+
+    def register(function: Rule) -> Rule:
+        RULES.update(dict.fromkeys((f"aten.{op}" for op in ops), function))
+        return function
+
+    return register
+
+
+def image(x: Any) -> Data:
+    """``x`` if it has channels, a height and a width."""
+    if not isinstance(x, Data) or len(x.shape) != 3:
+        shape = batched(x.shape) if isinstance(x, Data) else type(x).__name__
+        raise CannotExpress(f"it is applied to {shape} in place of images (N, C, H, W)")
+    return x
+
+
+def data(x: Any) -> Data:
+    """``x`` if it is a plain value that depends on the input."""
+    if not isinstance(x, Data):
+        raise CannotExpress(f"it is applied to {x}")
+    return x
+
+
+def constant(x: Any, what: str) -> Const:
+    """``x`` if it does not depend on the input."""
+    if not isinstance(x, Const):
+        raise CannotExpress(f"its {what} depends on the input")
+    return x
+
+
+def pair(value: int | Sequence[int], default: tuple[int, int] | None = None) -> tuple[int, int]:
+    """A size as ATen writes it, ``k``, ``[k]``, ``[kh, kw]`` or ``[]``, as (vertical, horizontal)."""
+    sizes = [value] if isinstance(value, int) else list(value)
+    if not sizes and default is not None:
+        return default
+    if len(sizes) not in (1, 2) or not all(isinstance(s, int) for s in sizes):
+        raise CannotExpress(f"the size {sizes} is not a fixed pair")
+    return (sizes[0], sizes[-1])
+
+
+def require(condition: bool, reason: str) -> None:
+    """Refuses the op for ``reason`` unless ``condition`` holds."""
+    if not condition:
+        raise CannotExpress(reason)

@@ -1,0 +1,145 @@
+"""Reshapes, slices of the channels and concatenation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+from torch import SymInt
+
+from inception_fast.graph import ir
+from inception_fast.graph.aten.pointwise import Norm
+from inception_fast.graph.aten.rule import data, require, rule
+from inception_fast.graph.builder import Builder, Data, Place
+
+
+def _reshaped(x: Data, shape: Sequence[int], place: Place) -> Data:
+    return replace(x, shape=tuple(shape), place=place)
+
+
+@rule("view.default", "reshape.default", "_unsafe_view.default", "_reshape_copy.default")
+def view(b: Builder, place: Place, x: Any, size: Sequence[int | SymInt]) -> Data:
+    source = data(x)
+    images, *rest = size
+    require(isinstance(images, SymInt) or images == -1, "it mixes the images of a batch")
+    total = prod(source.shape)
+    if -1 in rest:
+        known = prod(s for s in rest if s != -1)
+        rest = [total // known if s == -1 else s for s in rest]
+    require(all(isinstance(s, int) for s in rest) and prod(rest) == total, "it mixes the images of a batch")
+    return _reshaped(source, rest, place)
+
+
+@rule("flatten.using_ints")
+def flatten(b: Builder, place: Place, x: Any, start: int, end: int) -> Data:
+    source = data(x)
+    rank = len(source.shape) + 1
+    first, last = start % rank, end % rank
+    require(first > 0, "it mixes the images of a batch")
+    shape = source.shape
+    return _reshaped(source, (*shape[: first - 1], prod(shape[first - 1 : last]), *shape[last:]), place)
+
+
+@rule("squeeze.default")
+def squeeze_all(b: Builder, place: Place, x: Any) -> Data:
+    require(False, "squeeze() without a dimension would drop the batch of a single image; use flatten(1)")
+    return data(x)
+
+
+@rule("squeeze.dim", "squeeze.dims")
+def squeeze(b: Builder, place: Place, x: Any, dims: int | Sequence[int]) -> Data:
+    source = data(x)
+    rank = len(source.shape) + 1
+    given = {d % rank for d in ([dims] if isinstance(dims, int) else dims)}
+    require(0 not in given, "squeeze(0) would drop the batch of a single image")
+    return _reshaped(source, [s for d, s in enumerate(source.shape, 1) if d not in given or s != 1], place)
+
+
+@rule("unsqueeze.default")
+def unsqueeze(b: Builder, place: Place, x: Any, dim: int) -> Data | Norm:
+    source = x if isinstance(x, Norm) else data(x)
+    at = dim % (len(source.shape) + 2)
+    require(at > 0, "it mixes the images of a batch")
+    shape = (*source.shape[: at - 1], 1, *source.shape[at - 1 :])
+    return replace(source, shape=shape) if isinstance(source, Norm) else _reshaped(source, shape, place)
+
+
+def _channels(x: Data, start: int, count: int, place: Place) -> Data:
+    require(x.has_channels_first, "only channels can be sliced")
+    scale, shift = (v if v is None else v[start : start + count] for v in (x.scale, x.shift))
+    return Data(x.source, x.start + start, count, (count, *x.shape[1:]), place, scale, shift)
+
+
+@rule("slice.Tensor")
+def slice_tensor(b: Builder, place: Place, x: Any, dim: int, start: int | None, end: int | None, step: int) -> Data:
+    source = data(x)
+    axis = dim % (len(source.shape) + 1)
+    require(step == 1, "only slices of step 1 are supported")
+    if axis == 0:
+        require((start or 0) == 0 and (end is None or end == 2**63 - 1), "it takes some images of the batch only")
+        return source
+    length = source.shape[axis - 1]
+    first, last, _ = slice(start, end).indices(length)
+    if (first, last) == (0, length):
+        return source
+    require(axis == 1, "height and width cannot be sliced")
+    return _channels(source, first, last - first, place)
+
+
+@rule("select.int")
+def select(b: Builder, place: Place, x: Any, dim: int, index: int) -> Data:
+    source = data(x)
+    axis = dim % (len(source.shape) + 1)
+    require(axis > 0, "it takes one image of the batch")
+    length = source.shape[axis - 1]
+    if length == 1:
+        return _reshaped(source, (*source.shape[: axis - 1], *source.shape[axis:]), place)
+    require(axis == 1, "a single row or column cannot be taken")
+    plane = _channels(source, index % length, 1, place)
+    return replace(plane, shape=plane.shape[1:])
+
+
+@rule("split_with_sizes.default")
+def split_with_sizes(b: Builder, place: Place, x: Any, sizes: Sequence[int], dim: int) -> tuple[Data, ...]:
+    source = data(x)
+    require(dim % (len(source.shape) + 1) == 1, "only channels can be split")
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return tuple(_channels(source, start, count, place) for start, count in zip(starts, sizes, strict=True))
+
+
+@rule("split.Tensor")
+def split(b: Builder, place: Place, x: Any, width: int, dim: int) -> tuple[Data, ...]:
+    source = data(x)
+    length = source.shape[0]
+    return split_with_sizes(b, place, x, [min(width, length - i) for i in range(0, length, width)], dim)
+
+
+@rule("unbind.int")
+def unbind(b: Builder, place: Place, x: Any, dim: int) -> tuple[Data, ...]:
+    source = data(x)
+    require(dim % (len(source.shape) + 1) == 1, "only channels can be split")
+    return tuple(select(b, place, source, 1, i) for i in range(source.shape[0]))
+
+
+@rule("cat.default")
+def cat(b: Builder, place: Place, tensors: Sequence[Any], dim: int) -> Data:
+    parts = [data(t) for t in tensors]
+    require(dim % (len(parts[0].shape) + 1) == 1, "only channels can be concatenated")
+    return b.concat(parts, place)
+
+
+@rule("stack.default")
+def stack(b: Builder, place: Place, tensors: Sequence[Any], dim: int) -> Data:
+    parts = [data(t) for t in tensors]
+    require(dim % (len(parts[0].shape) + 2) == 1, "only channels can be stacked")
+    return b.concat([replace(p, shape=(1, *p.shape)) for p in parts], place)
+
+
+@rule("flip.default")
+def flip(b: Builder, place: Place, x: Any, dims: Sequence[int]) -> Data:
+    source: Data = data(x)
+    require([d % (len(source.shape) + 1) for d in dims] == [1], "only channels can be flipped")
+    shape: ir.Shape = source.shape
+    return b.concat([_channels(source, i, 1, place) for i in reversed(range(shape[0]))], place)

@@ -1,0 +1,208 @@
+"""Graph under construction, and what an ATen value stands for while a model is being captured.
+
+Slices and per-channel affines are not emitted when they are met but carried along in :class:`Data` until somebody reads
+the result, so that a chain of them (``2 * x - 1``, or each channel normalised by itself and concatenated again) becomes
+one node. So are reshapes, which the Graph knows only one of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from inception_fast.graph import ir
+from inception_fast.graph.rewrite import fresh_name
+from inception_fast.graph.shapes import infer_shape
+
+
+class CannotExpress(Exception):
+    """The Graph has no op for what was asked. The message is the reason given to the user."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the model a value comes from.
+
+    Attributes:
+        origin: path of the module, ``''`` for the root.
+        is_layer: the module is one of PyTorch's own layers, so its path names the value well enough.
+    """
+
+    origin: str
+    is_layer: bool = False
+
+
+@dataclass(frozen=True)
+class Const:
+    """A tensor that does not depend on the input; ``name`` where it is the model's parameter or buffer."""
+
+    tensor: Tensor
+    name: str | None = None
+
+
+class Symbolic:
+    """Base of whatever stands for a tensor computed from the input."""
+
+
+@dataclass(frozen=True, eq=False)
+class Data(Symbolic):
+    """Channels ``[start, start + count)`` of a Graph value, times ``scale``, plus ``shift``, seen as ``shape``.
+
+    Attributes:
+        shape: of the ATen tensor without its batch; the elements are in row-major order.
+        scale, shift: float64 ``[count]``, or None for one and zero.
+        place: where the last of these changes was made.
+    """
+
+    source: str
+    start: int
+    count: int
+    shape: ir.Shape
+    place: Place
+    scale: Tensor | None = None
+    shift: Tensor | None = None
+
+    @property
+    def has_channels_first(self) -> bool:
+        """The first axis after the batch is the channels."""
+        return len(self.shape) > 0 and self.shape[0] == self.count
+
+    def same_as(self, other: Data) -> bool:
+        """True only where both are the same numbers in the same shape."""
+        return (
+            (self.source, self.start, self.count, self.shape) == (other.source, other.start, other.count, other.shape)
+            and self.scale is other.scale
+            and self.shift is other.shift
+        )
+
+
+@dataclass
+class Builder:
+    """Nodes and parameters emitted so far.
+
+    Attributes:
+        reserved: the model's own parameter names, which computed parameters stay clear of.
+    """
+
+    reserved: Collection[str]
+    nodes: list[ir.Node] = field(default_factory=list)
+    params: dict[str, Tensor] = field(default_factory=dict)
+    shapes: dict[str, ir.Shape] = field(default_factory=dict)
+    _emitted: list[tuple[Data, str]] = field(default_factory=list)
+    _flattened: dict[str, str] = field(default_factory=dict)
+
+    def input(self, shape: ir.Shape) -> Data:
+        return self.emit(ir.Input(shape), (), Place(""), "input")
+
+    def name(self, kind: str, place: Place) -> str:
+        """A free name for a value: the module's path, and the op's kind where the path does not say it."""
+        suffix = [] if place.is_layer else [kind.lower()]
+        return fresh_name(".".join([*([place.origin] if place.origin else []), *suffix]), self.shapes)
+
+    def emit(self, op: ir.Op, inputs: Sequence[str], place: Place, name: str | None = None) -> Data:
+        """Adds a node and returns its value."""
+        name = name or self.name(op.kind, place)
+        shape = infer_shape(op, [self.shapes[i] for i in inputs], self.params)
+        self.nodes.append(ir.Node(name, op, tuple(inputs), place.origin))
+        self.shapes[name] = shape
+        return Data(name, 0, shape[0], shape, place)
+
+    def param(self, const: Const, fallback: str) -> str:
+        """Stores a constant, under its own name or else under ``fallback``, and returns the name."""
+        name = const.name or fresh_name(fallback, {*self.reserved, *self.params})
+        if name not in self.params:
+            self.params[name] = const.tensor.detach().to("cpu", copy=True).contiguous()
+        return name
+
+    def natural_shape(self, x: Data) -> ir.Shape:
+        """Shape of ``x`` as the Graph sees it, whatever the model has reshaped it to."""
+        return (x.count, *self.shapes[x.source][1:])
+
+    def settle(self, x: Data) -> str:
+        """Name of a value with the numbers of ``x``, its shape apart."""
+        for known, name in self._emitted:
+            if known.same_as(replace(x, shape=known.shape)):
+                return name
+        name = x.source
+        if (x.start, x.count) != (0, self.shapes[name][0]):
+            name = self.emit(ir.Slice(x.start, x.count), [name], replace(x.place, is_layer=False)).source
+        if x.scale is not None or x.shift is not None:
+            affine = self.name("affine", replace(x.place, is_layer=False))
+            scale = torch.ones(x.count, dtype=torch.float64) if x.scale is None else x.scale
+            shift = torch.zeros(x.count, dtype=torch.float64) if x.shift is None else x.shift
+            op = ir.Affine(self.param(Const(scale), f"{affine}.scale"), self.param(Const(shift), f"{affine}.shift"))
+            name = self.emit(op, [name], x.place, affine).source
+        if name != x.source:
+            self._emitted.append((x, name))
+        return name
+
+    def value(self, x: Data) -> str:
+        """Name of a value with the numbers and the shape of ``x``.
+
+        Raises:
+            CannotExpress: the shape is neither that of an image nor flat.
+        """
+        name = self.settle(x)
+        if self.shapes[name] == x.shape:
+            return name
+        if len(x.shape) != 1:
+            raise CannotExpress(f"a tensor of shape {batched(x.shape)} made from {batched(self.shapes[name])}")
+        if name not in self._flattened:
+            self._flattened[name] = self.emit(ir.Flatten(), [name], replace(x.place, is_layer=False)).source
+        return self._flattened[name]
+
+    def affine(self, x: Data, scale: Tensor, shift: Tensor, place: Place) -> Data:
+        """``x * scale + shift``, both float64 of shape ``[1]`` or ``[count]``."""
+        if torch.all(scale == 1) and torch.all(shift == 0):
+            return x
+        old_shift = torch.zeros(1, dtype=torch.float64) if x.shift is None else x.shift
+        new_scale = scale if x.scale is None else x.scale * scale
+        new_shift = old_shift * scale + shift
+        return replace(x, scale=new_scale.expand(x.count), shift=new_shift.expand(x.count), place=place)
+
+    def concat(self, parts: Sequence[Data], place: Place) -> Data:
+        """Concatenation along the first axis after the batch."""
+        merged: list[Data] = []
+        for part in parts:
+            if not part.has_channels_first:
+                flat = self.value(part)
+                part = Data(flat, 0, self.shapes[flat][0], part.shape, place)
+            joined = self._join(merged[-1], part, place) if merged else None
+            if joined:
+                merged[-1] = joined
+            else:
+                merged.append(part)
+        if len(merged) == 1:
+            return merged[0]
+        if all(self.natural_shape(p)[1:] == self.natural_shape(merged[0])[1:] for p in merged):
+            names = [self.settle(p) for p in merged]
+        else:
+            names = [self.value(p) for p in merged]
+        out = self.emit(ir.Concat(), names, place)
+        return replace(out, shape=(out.count, *parts[0].shape[1:]))
+
+    @staticmethod
+    def _join(a: Data, b: Data, place: Place) -> Data | None:
+        """One Data for two neighbours, where ``b`` goes on in the value where ``a`` ends."""
+        if (a.source, a.start + a.count) != (b.source, b.start):
+            return None
+        vectors = []
+        for left, right, neutral in ((a.scale, b.scale, 1.0), (a.shift, b.shift, 0.0)):
+            if left is None and right is None:
+                vectors.append(None)
+                continue
+            sides = [
+                torch.full((side.count,), neutral, dtype=torch.float64) if vector is None else vector
+                for side, vector in ((a, left), (b, right))
+            ]
+            vectors.append(torch.cat(sides))
+        count = a.count + b.count
+        return Data(a.source, a.start, count, (count, *a.shape[1:]), place, vectors[0], vectors[1])
+
+
+def batched(shape: ir.Shape) -> str:
+    """A per-image shape for messages: ``(N, 3, 4)``."""
+    return f"({', '.join(['N', *map(str, shape)])})"

@@ -1,0 +1,169 @@
+"""From a user's module to a Graph, by way of ``torch.export``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import ConstantArgument, OutputKind, TensorArgument
+from torch.utils import _pytree as pytree
+
+from inception_fast.errors import CaptureError, InceptionFastError, InputError, InputTypeError
+from inception_fast.graph import ir
+from inception_fast.graph.builder import CannotExpress, Const, Data
+from inception_fast.graph.structure import TENSOR, OutputStructure
+from inception_fast.graph.translate import Translator, place_of
+
+_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A model as a Graph.
+
+    Attributes:
+        graph: its parameters are copies, on the CPU and in the model's dtype; those computed on the way are float64.
+        structure: what the model returns; ``graph.outputs`` are its tensors in order.
+        dtype: of the model's input and outputs.
+    """
+
+    graph: ir.Graph
+    structure: OutputStructure
+    dtype: torch.dtype
+
+
+def capture(model: nn.Module, example_inputs: Tensor) -> Captured:
+    """The Graph of ``model`` for images of the example's size and any batch size. The model is left as it was.
+
+    Args:
+        model: in eval mode, with floating-point parameters, on any device.
+        example_inputs: ``[N, C, H, W]`` with the model's dtype and device; its values do not matter.
+
+    Raises:
+        InputError: an argument cannot be served (training mode, shape, dtype, device).
+        UnsupportedOpError: the model uses an operator outside the Inception family's.
+        CaptureError: ``torch.export`` refuses the model, or the model does more than to compute its outputs.
+    """
+    _check_model(model)
+    example = _check_example(example_inputs, model)
+    program = _export(model, example)
+    nodes, structure = _outputs(program)
+
+    translator = Translator(_constants(program), example.dtype)
+    values = translator.run(program.graph, nodes)
+    outputs = tuple(_output_name(translator, node, value) for node, value in zip(nodes, values, strict=True))
+    graph = ir.Graph(tuple(translator.builder.nodes), outputs, translator.builder.params)
+    return Captured(graph, structure, example.dtype)
+
+
+def _check_model(model: nn.Module) -> None:
+    if not isinstance(model, nn.Module):
+        raise InputTypeError("model", type(model).__name__, "a torch.nn.Module")
+    for path, module in model.named_modules():
+        if module.training and (not path or _heeds_training_flag(module)):
+            where = f" (module '{path}')" if path else ""
+            raise InputError("model", f"training mode{where}", "eval mode")
+    for name, parameter in model.named_parameters():
+        if not parameter.is_floating_point():
+            raise InputTypeError("model", f"parameter '{name}' of {parameter.dtype}", "floating-point parameters")
+        if parameter.is_meta:
+            raise InputError("model", f"parameter '{name}' on the meta device", "parameters with values")
+
+
+def _heeds_training_flag(module: nn.Module) -> bool:
+    """False for PyTorch's own layers that compute the same in training: an ``nn.Identity`` put in place of a classifier
+    after ``model.eval()`` says that it trains, and harms nobody. Modules of other packages might ask for the flag."""
+    own = type(module).__module__
+    flagged = ("batchnorm", "instancenorm", "dropout", "rnn", "activation", "transformer")
+    return (
+        not own.startswith("torch.nn.modules.") or own.rsplit(".", 1)[-1] in flagged and not isinstance(module, nn.ReLU)
+    )
+
+
+def _check_example(example: Tensor, model: nn.Module) -> Tensor:
+    argument = "example_inputs"
+    if isinstance(example, tuple | list):
+        if len(example) != 1:
+            raise InputError(argument, f"{len(example)} inputs", "one tensor of images")
+        example = example[0]
+    if not isinstance(example, Tensor):
+        raise InputTypeError(argument, type(example).__name__, "a tensor of images (N, C, H, W)")
+    if example.dim() != 4:
+        raise InputError(argument, f"shape {tuple(example.shape)}", "images (N, C, H, W)")
+    if example.numel() == 0:
+        raise InputError(argument, f"shape {tuple(example.shape)}", "at least one image with at least one pixel")
+    dtypes = {p.dtype for p in model.parameters()} or set(_DTYPES)
+    if example.dtype not in dtypes.intersection(_DTYPES):
+        raise InputTypeError(argument, example.dtype, " or ".join(sorted(map(str, dtypes))))
+    device = next((t.device for t in (*model.parameters(), *model.buffers())), example.device)
+    if example.device != device:
+        raise InputError(argument, f"a tensor on {example.device}", f"one on {device}, where the model is")
+    return example
+
+
+def _export(model: nn.Module, example: Tensor) -> ExportedProgram:
+    """The functional ATen graph of ``model``, with its convolutions and normalisations whole and the batch left open."""
+    # A batch of one would be taken for a constant.
+    images = torch.zeros((2, *example.shape[1:]), dtype=example.dtype, device=example.device)
+    shapes = torch.export.ShapesCollection()
+    shapes[images] = {0: torch.export.Dim("batch")}
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            program = torch.export.export(model, (images,), dynamic_shapes=shapes, strict=False)
+            # With no decomposition in its table this only makes the graph functional: an in-place op is resolved for
+            # every alias of its tensor.
+            return program.run_decompositions({})
+    except InceptionFastError:
+        raise
+    except Exception as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        size = "x".join(map(str, example.shape[1:]))
+        raise CaptureError(f"torch.export cannot trace the model for images of {size}: {reason}") from error
+
+
+def _constants(program: ExportedProgram) -> dict[str, Const]:
+    """Parameters, buffers and constants by the name of their placeholder."""
+    signature = program.graph_signature
+    names = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    tensors: dict[str, Any] = {**program.constants, **program.state_dict}
+    return {placeholder: Const(tensors[name], name) for placeholder, name in names.items()}
+
+
+def _outputs(program: ExportedProgram) -> tuple[list[fx.Node], OutputStructure]:
+    """What the model returns: the ATen nodes of its tensors, and where they go."""
+    (returned,) = next(n for n in reversed(program.graph.nodes) if n.op == "output").args
+    nodes: list[fx.Node] = []
+    leaves: list[Any] = []
+    for value, spec in zip(returned, program.graph_signature.output_specs, strict=True):
+        if spec.kind is not OutputKind.USER_OUTPUT:
+            raise CaptureError(f"the model changes '{spec.target}' as it runs, which a fast module could not do")
+        if isinstance(spec.arg, TensorArgument):
+            nodes.append(value)
+            leaves.append(TENSOR)
+        elif isinstance(spec.arg, ConstantArgument):
+            leaves.append(value)
+        else:
+            raise CaptureError("the model returns a number that depends on the batch, not a tensor")
+    return nodes, OutputStructure(pytree.tree_unflatten(leaves, program.call_spec.out_spec))
+
+
+def _output_name(translator: Translator, node: fx.Node, value: Any) -> str:
+    """Name of the Graph value that the model returns as ``node``."""
+    if not isinstance(value, Data):
+        if isinstance(value, Const):
+            raise CaptureError(f"the model returns '{value.name or node.name}', which does not depend on its input")
+        raise translator.refuse(node, f"the model returns {value}")
+    builder = translator.builder
+    try:
+        name = builder.value(value)
+    except CannotExpress as reason:
+        raise translator.refuse(node, f"the model returns {reason}") from None
+    # The caller's own tensor is not ours to hand back.
+    return builder.emit(ir.Copy(), [name], place_of(node)).source if name == builder.nodes[0].name else name

@@ -1,0 +1,168 @@
+"""The shape of what a model returns: tensors in tuples, lists, dicts and named tuples, and how a file describes it."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, namedtuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inception_fast.errors import EngineFileError, InputError, InputTypeError
+
+_MAX_DEPTH = 32
+_PLAIN = (type(None), bool, int, float, str)
+_SEQUENCES: dict[str, type] = {"tuple": tuple, "list": list}
+_MAPPINGS: dict[str, type] = {"dict": dict, "ordered_dict": OrderedDict}
+
+
+class TensorSlot:
+    """Stands for a tensor in the sample that an :class:`OutputStructure` is made of."""
+
+
+TENSOR = TensorSlot()
+
+
+@dataclass(frozen=True)
+class OutputStructure:
+    """A model's result with :data:`TENSOR` in place of every tensor.
+
+    Attributes:
+        sample: tuples, lists, dicts and named tuples, nested, with ``TENSOR`` or a constant (None, bool, int, float,
+            str) at the leaves.
+    """
+
+    sample: Any
+
+    def __post_init__(self) -> None:
+        for leaf in _leaves(self.sample, 0):
+            if leaf is TENSOR:
+                continue
+            if not isinstance(leaf, _PLAIN) or (isinstance(leaf, float) and not math.isfinite(leaf)):
+                raise InputTypeError("model", f"an output of {type(leaf).__name__} {leaf!r}", "tensors")
+
+    @property
+    def tensors(self) -> int:
+        """How many tensors there are; a tensor returned twice counts twice."""
+        return sum(leaf is TENSOR for leaf in _leaves(self.sample, 0))
+
+    def unflatten(self, tensors: Sequence[Any]) -> Any:
+        """The model's result with ``tensors``, in order, at their places; containers are new on every call."""
+        if len(tensors) != self.tensors:
+            raise InputError("tensors", f"{len(tensors)} tensors", f"{self.tensors}, as many as the model returns")
+        return _fill(self.sample, iter(tensors))
+
+    def to_json(self) -> Any:
+        """A description made of what JSON knows, for :meth:`from_json`."""
+        return _encode(self.sample)
+
+    @classmethod
+    def from_json(cls, description: Any) -> OutputStructure:
+        """The inverse of :meth:`to_json`. A named tuple comes back as one with the same name and fields.
+
+        Raises:
+            EngineFileError: ``description`` is not what ``to_json`` writes.
+        """
+        return cls(_decode(description, 0))
+
+
+def _is_named_tuple(value: Any) -> bool:
+    return isinstance(value, tuple) and hasattr(value, "_fields")
+
+
+def _leaves(value: Any, depth: int) -> Iterator[Any]:
+    if depth > _MAX_DEPTH:
+        raise InputError("model", f"outputs nested more than {_MAX_DEPTH} deep", "fewer levels")
+    if type(value) in (tuple, list) or _is_named_tuple(value):
+        for item in value:
+            yield from _leaves(item, depth + 1)
+    elif type(value) in _MAPPINGS.values():
+        for key, item in value.items():
+            if type(key) not in (str, int):
+                raise InputTypeError("model", f"an output dict with the key {key!r}", "str or int keys")
+            yield from _leaves(item, depth + 1)
+    else:
+        yield value
+
+
+def _fill(value: Any, tensors: Iterator[Any]) -> Any:
+    if value is TENSOR:
+        return next(tensors)
+    if _is_named_tuple(value):
+        return type(value)(*(_fill(item, tensors) for item in value))
+    if isinstance(value, tuple | list):
+        return type(value)(_fill(item, tensors) for item in value)
+    if isinstance(value, dict):
+        return type(value)((key, _fill(item, tensors)) for key, item in value.items())
+    return value
+
+
+def _encode(value: Any) -> Any:
+    if value is TENSOR:
+        return {"kind": "tensor"}
+    if _is_named_tuple(value):
+        return {
+            "kind": "namedtuple",
+            "name": type(value).__name__,
+            "fields": list(value._fields),
+            "items": [_encode(item) for item in value],
+        }
+    for kind, container in _SEQUENCES.items():
+        if type(value) is container:
+            return {"kind": kind, "items": [_encode(item) for item in value]}
+    for kind, container in _MAPPINGS.items():
+        if type(value) is container:
+            return {"kind": kind, "keys": list(value), "items": [_encode(item) for item in value.values()]}
+    return {"kind": "constant", "value": value}
+
+
+_MEMBERS = {
+    "tensor": set(),
+    "constant": {"value"},
+    "namedtuple": {"name", "fields", "items"},
+    **{kind: {"items"} for kind in _SEQUENCES},
+    **{kind: {"keys", "items"} for kind in _MAPPINGS},
+}
+
+
+def _decode(node: Any, depth: int) -> Any:
+    _require(depth <= _MAX_DEPTH, f"nested more than {_MAX_DEPTH} deep")
+    _require(isinstance(node, dict), f"{node!r} in place of an object")
+    kind = node.get("kind")
+    _require(isinstance(kind, str) and kind in _MEMBERS, f"unknown kind {kind!r}")
+    _require(node.keys() == {"kind", *_MEMBERS[kind]}, f"a {kind} with the members {sorted(map(str, node))}")
+    if kind == "tensor":
+        return TENSOR
+    if kind == "constant":
+        value = node["value"]
+        _require(isinstance(value, _PLAIN), f"the constant {value!r}")
+        _require(not isinstance(value, float) or math.isfinite(value), f"the constant {value!r}")
+        return value
+    _require(isinstance(node["items"], list), f"a {kind} whose items are not a list")
+    items = [_decode(item, depth + 1) for item in node["items"]]
+    if kind in _SEQUENCES:
+        return _SEQUENCES[kind](items)
+    if kind in _MAPPINGS:
+        keys = node["keys"]
+        _require(isinstance(keys, list) and all(type(k) in (str, int) for k in keys), f"a {kind} with keys {keys!r}")
+        _require(len(keys) == len(items) == len(set(keys)), f"a {kind} with {len(items)} items and the keys {keys!r}")
+        return _MAPPINGS[kind](zip(keys, items, strict=True))
+    return _named_tuple(node["name"], node["fields"], items)
+
+
+def _named_tuple(name: Any, fields: Any, items: list[Any]) -> Any:
+    _require(isinstance(name, str), f"a named tuple called {name!r}")
+    _require(
+        isinstance(fields, list) and len(fields) == len(items) and all(isinstance(f, str) for f in fields),
+        f"a named tuple of {len(items)} items with the fields {fields!r}",
+    )
+    try:
+        # namedtuple admits identifiers only, so nothing from the file is ever run.
+        return namedtuple(name, fields)(*items)  # type: ignore[misc]
+    except ValueError as error:
+        raise EngineFileError(f"output structure: {error}") from error
+
+
+def _require(condition: bool, problem: str) -> None:
+    if not condition:
+        raise EngineFileError(f"output structure: {problem}")

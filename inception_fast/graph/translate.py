@@ -1,0 +1,170 @@
+"""From the ATen graph that ``torch.export`` gives to the nodes of a Graph.
+
+The walk keeps, for every ATen node, what it stands for: a value that depends on the image
+(:class:`~inception_fast.graph.builder.Data`), a constant, or a piece of a pattern that only its reader can place. Whatever
+depends on parameters alone is computed here, in float64.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import SymBool, SymFloat, SymInt, Tensor, fx
+
+from inception_fast.errors import UnsupportedOpError
+from inception_fast.graph.aten import RULES
+from inception_fast.graph.builder import Builder, CannotExpress, Const, Data, Place, Symbolic
+
+_FRAME = re.compile(r'File "(.*)", line (\d+)')
+_TORCH = Path(torch.__file__).parent
+_CONTAINERS = ("torch.nn.modules.container.", "torch.nn.modules.module.")
+
+
+class Translator:
+    """Walks the functional ATen graph of one exported model.
+
+    Args:
+        constants: parameters, buffers and lifted constants by placeholder name.
+        dtype: of the model's input; every value must keep it.
+    """
+
+    def __init__(self, constants: Mapping[str, Const], dtype: torch.dtype) -> None:
+        self.builder = Builder(reserved={c.name for c in constants.values() if c.name})
+        self._constants = constants
+        self._dtype = dtype
+        self._values: dict[fx.Node, Any] = {}
+        self._batch = ""
+
+    def run(self, graph: fx.Graph, wanted: list[fx.Node]) -> list[Any]:
+        """Translates what ``wanted`` need, and returns what they stand for."""
+        needed = _ancestors(wanted)
+        for node in graph.nodes:
+            if node.op == "placeholder":
+                self._values[node] = self._placeholder(node)
+            elif node in needed:
+                self._values[node] = self._translate(node)
+        return [self._values[node] for node in wanted]
+
+    def refuse(self, node: fx.Node, reason: str) -> UnsupportedOpError:
+        """The error for an ATen node that cannot be served."""
+        return UnsupportedOpError(_op_name(node), place_of(node).origin, source_line(node), reason)
+
+    def _placeholder(self, node: fx.Node) -> Any:
+        if node.name in self._constants:
+            return self._constants[node.name]
+        fake = node.meta["val"]
+        self._batch = str(fake.shape[0])
+        return self.builder.input(tuple(int(s) for s in fake.shape[1:]))
+
+    def _translate(self, node: fx.Node) -> Any:
+        fake = node.meta.get("val")
+        if isinstance(fake, SymInt | SymFloat | SymBool):
+            return fake
+        args = [self._value(a) for a in _bound_arguments(node)]
+        try:
+            result = self._apply(node, args)
+        except CannotExpress as reason:
+            raise self.refuse(node, str(reason)) from None
+        if isinstance(result, Data):
+            self._check(node, fake, result)
+        return result
+
+    def _apply(self, node: fx.Node, args: list[Any]) -> Any:
+        if node.target is operator.getitem:
+            return args[0][args[1]]
+        if not any(isinstance(leaf, Symbolic) for leaf in _leaves(args)):
+            if any(isinstance(leaf, SymInt | SymFloat | SymBool) for leaf in _leaves(args)):
+                raise CannotExpress("its result depends on the number of images")
+            return self._constant(node)
+        rule = RULES.get(_op_name(node))
+        if rule is None:
+            raise CannotExpress("the Inception family has no such operation")
+        return rule(self.builder, place_of(node), *args)
+
+    def _check(self, node: fx.Node, fake: Any, result: Data) -> None:
+        if not fake.shape or str(fake.shape[0]) != self._batch:
+            raise self.refuse(node, "it mixes the images of a batch")
+        if fake.dtype != self._dtype:
+            raise self.refuse(node, f"it changes the type from {_plain(self._dtype)} to {_plain(fake.dtype)}")
+        assert tuple(fake.shape[1:]) == result.shape, f"{node.format_node()}: {result.shape} in place of {fake.shape}"
+
+    def _value(self, argument: Any) -> Any:
+        return fx.node.map_aggregate(argument, lambda a: self._values[a] if isinstance(a, fx.Node) else a)
+
+    def _constant(self, node: fx.Node) -> Any:
+        """Evaluates an op of parameters and literals, floating-point tensors in float64."""
+        target: Any = node.target
+        if torch.Tag.nondeterministic_seeded in target.tags:
+            raise CannotExpress("its result is random")
+
+        def tensor(argument: Any) -> Any:
+            value = self._values[argument] if isinstance(argument, fx.Node) else argument
+            if isinstance(value, torch.device):
+                return torch.device("cpu")
+            if not isinstance(value, Const):
+                return value
+            on_cpu = value.tensor.detach().cpu()
+            return on_cpu.double() if on_cpu.is_floating_point() else on_cpu
+
+        result = target(*fx.node.map_aggregate(node.args, tensor), **fx.node.map_aggregate(node.kwargs, tensor))
+        return fx.node.map_aggregate(result, lambda r: Const(r) if isinstance(r, Tensor) else r)
+
+
+def place_of(node: fx.Node) -> Place:
+    """The innermost module that called an ATen op."""
+    stack = node.meta.get("nn_module_stack") or {}
+    if not stack:
+        return Place("")
+    path, kind = list(stack.values())[-1]
+    kind = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
+    is_layer = bool(path) and kind.startswith("torch.nn.modules.") and not kind.startswith(_CONTAINERS)
+    # A module called twice shows up as 'conv' and 'conv@1'.
+    return Place(re.sub(r"@\d+", "", path), is_layer)
+
+
+def source_line(node: fx.Node) -> str:
+    """``file:line`` of the innermost frame outside PyTorch, ``''`` where none was recorded."""
+    frames = _FRAME.findall(node.meta.get("stack_trace") or "")
+    own = [(file, line) for file, line in frames if _TORCH not in Path(file).parents]
+    return "{}:{}".format(*own[-1]) if own else ""
+
+
+def _op_name(node: fx.Node) -> str:
+    return str(node.target)
+
+
+def _plain(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _bound_arguments(node: fx.Node) -> list[Any]:
+    """The arguments in the order of the op's schema, defaults filled in."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return list(node.args)
+    given = dict(zip((a.name for a in schema.arguments), node.args, strict=False)) | dict(node.kwargs)
+    return [given.get(a.name, a.default_value) for a in schema.arguments]
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+def _ancestors(nodes: list[fx.Node]) -> set[fx.Node]:
+    found: set[fx.Node] = set()
+    pending = list(nodes)
+    while pending:
+        node = pending.pop()
+        if node not in found:
+            found.add(node)
+            pending.extend(node.all_input_nodes)
+    return found
