@@ -141,10 +141,8 @@ class Checker {
     return buffer;
   }
 
-  void constant(const std::optional<std::string>& name, const std::vector<std::int64_t>& shape,
-                Dtype dtype) {
-    if (!name) return;
-    const auto found = plan_.constants.find(*name);
+  void constant(const std::string& name, const std::vector<std::int64_t>& shape, Dtype dtype) {
+    const auto found = plan_.constants.find(name);
     require_step(found != plan_.constants.end() && found->second.shape == shape &&
                      found->second.dtype == dtype,
                  "a constant is missing or of another shape or dtype");
@@ -153,11 +151,11 @@ class Checker {
       require_step(extent <= kMaxElements / elements, "a constant is too large");
       elements *= extent;
     }
-    used_.insert(*name);
+    used_.insert(name);
   }
 
   void vector(const std::optional<std::string>& name, int channels) {
-    constant(name, {channels}, accumulator_of(plan_.dtype));
+    if (name) constant(*name, {channels}, accumulator_of(plan_.dtype));
   }
 
   void convolution(const Convolution& conv) {
