@@ -75,15 +75,18 @@ class OneDnnConv(_PaddedConv):
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(
             self.window, self.padding, self.stride, [1, 1], 1, shape
         )
-        self.unary = "relu" if relu else "none"
+        self.relu = relu
+        # Unlike the plain form, the one with a residual wants the bias in the dtype of the rest.
+        self.rounded_bias = None if self.bias is None else self.bias.to(self.window.dtype)
 
     def __call__(self, x: torch.Tensor, residual: torch.Tensor | None) -> torch.Tensor:
-        geometry = (self.weight, self.bias, self.padding, self.stride, [1, 1], 1)
+        x, geometry = self.pad(x), (self.padding, self.stride, [1, 1], 1)
         if residual is None:
-            return torch.ops.mkldnn._convolution_pointwise(self.pad(x), *geometry, self.unary, [], "")
-        unary = "relu" if self.unary == "relu" else None
+            plain = "relu" if self.relu else "none"
+            return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *geometry, plain, [], "")
+        unary = "relu" if self.relu else None
         return torch.ops.mkldnn._convolution_pointwise.binary(
-            self.pad(x), residual, *geometry, "add", 1.0, unary, [], ""
+            x, residual, self.weight, self.rounded_bias, *geometry, "add", 1.0, unary, [], ""
         )
 
 

@@ -189,9 +189,6 @@ def _check_outputs(plan: Plan) -> None:
     for output in plan.outputs:
         known = 0 <= output.buffer < len(plan.buffers) and plan.buffers[output.buffer].home == "output"
         _require(known, f"output {output.buffer} is not an output buffer")
-        buffer = plan.buffers[output.buffer]
-        flat = (buffer.height, buffer.width) == (1, 1)
-        _require(flat or not output.flat, f"output {buffer.name}: {buffer.height}x{buffer.width} cannot be flat")
     returned = {o.buffer for o in plan.outputs}
     for index, buffer in enumerate(plan.buffers):
         _require(buffer.home != "output" or index in returned, f"output buffer {buffer.name} is never returned")

@@ -1,0 +1,124 @@
+"""The contract of ``backends/base.py``, held against every backend here. A new one joins by being registered."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from inception_fast.backends.reference import ReferenceExecutor
+from inception_fast.graph import ir
+from inception_fast.graph.interpreter import interpret
+from tests.backends.cases import CASES
+from tests.backends.harness import CPU, assert_close, lowered, make_executor, network_input, run
+from tests.graph.check import relative_error
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_step(name: str, backend: str, precision: str) -> None:
+    """Each step is as near float64 as the reference is; in float32, within what Winograd's transforms may add."""
+    graph = CASES[name]()
+    plan, constants = lowered(graph, precision)
+    x = network_input(graph, precision)
+    rounded = ir.Graph(graph.nodes, graph.outputs, {k: v.to(x.dtype).double() for k, v in graph.params.items()})
+    truth = interpret(rounded if precision != "fp32" else graph, x.double())
+    reference = run(ReferenceExecutor(plan, constants, CPU), graph, x)
+    floor = 5e-6 if precision == "fp32" else torch.finfo(x.dtype).eps
+    bounds = [2 * relative_error(a.double(), b) + floor for a, b in zip(reference, truth, strict=True)]
+    assert_close(run(make_executor(backend, graph, precision), graph, x), truth, bounds)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5, 8])
+@pytest.mark.parametrize("name", ["merged_siblings", "pools_in_concat", "factorized_pairs"])
+def test_batch_sizes_on_one_executor(name: str, batch: int, backend: str) -> None:
+    graph = CASES[name]()
+    executor = make_executor(backend, graph)
+    for size in (batch, 1, batch):
+        x = network_input(graph, batch=size)
+        truth = interpret(graph, x.double())
+        assert_close(run(executor, graph, x), truth, [5e-6] * len(truth))
+
+
+def layouts(x: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The values of ``x`` in memory of many kinds."""
+    n, c, h, w = x.shape
+    yield x.contiguous(memory_format=torch.channels_last)
+    wide = torch.full((n + 1, c + 2, h + 3, w + 1), float("nan"), dtype=x.dtype)
+    inner = wide[1:, 1 : c + 1, 2 : h + 2, :w]
+    inner.copy_(x)
+    yield inner
+    yield x.flip(3).flip(3).transpose(2, 3).contiguous().transpose(2, 3)
+    flat = torch.empty(x.numel() + 1, dtype=x.dtype)[1:].view(x.shape)
+    yield flat.copy_(x)
+    if n > 1:
+        yield torch.stack([x, x], dim=1)[:, 0]
+
+
+@pytest.mark.parametrize("name", ["conv_3x3_stem", "merged_siblings", "max_pools", "repeated_outputs"])
+def test_any_input_layout(name: str, backend: str) -> None:
+    graph = CASES[name]()
+    executor, x = make_executor(backend, graph), network_input(graph)
+    truth = interpret(graph, x.double())
+    for other in layouts(x):
+        assert torch.equal(other, x)
+        assert_close(run(executor, graph, other), truth, [5e-6] * len(truth))
+    repeated = x[:1].expand(3, -1, -1, -1)
+    assert_close(run(executor, graph, repeated), interpret(graph, repeated.double()), [5e-6] * len(truth))
+
+
+def test_nan_and_infinity_travel(backend: str) -> None:
+    """A NaN pixel spoils what looks at it and nothing else; a max pool and a ReLU keep it."""
+    build_graph = CASES["max_pools"]()
+    executor, x = make_executor(backend, build_graph), network_input(build_graph, batch=2)
+    x[0, 3, 5, 6], x[1, 4, 0, 0] = float("nan"), float("-inf")
+    for got, want in zip(run(executor, build_graph, x), interpret(build_graph, x.double()), strict=True):
+        assert torch.equal(got.isnan(), want.isnan())
+        assert torch.equal(got.nan_to_num(7.0), want.float().nan_to_num(7.0))
+
+
+@pytest.mark.parametrize("name", ["merged_siblings", "residual", "embedding_head"])
+def test_same_input_same_bits_in_new_memory(name: str, backend: str, precision: str) -> None:
+    graph = CASES[name]()
+    executor, x = make_executor(backend, graph, precision), network_input(graph, precision)
+    first = executor.run(x)
+    kept = [t.clone() for t in first]
+    executor.run(network_input(graph, precision) + 1)
+    again = executor.run(x)
+    for a, b, c in zip(first, kept, again, strict=True):
+        assert torch.equal(a, b), "a later call wrote over an earlier result"
+        assert torch.equal(b, c), "the bits changed from run to run"
+
+
+@pytest.mark.parametrize("name", ["conv_3x3_wide", "conv_1x1", "merged_siblings", "factorized_pairs", "embedding_head"])
+def test_batch_invariance(name: str, backend: str, precision: str) -> None:
+    graph = CASES[name]()
+    executor = make_executor(backend, graph, precision, batch_invariant=True)
+    x = network_input(graph, precision, batch=7)
+    alone = [torch.cat(parts) for parts in zip(*(executor.run(image) for image in x.split(1)), strict=True)]
+    for a, b in zip(executor.run(x), alone, strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(executor.run(x.flip(0)[2:]), alone, strict=True):
+        assert torch.equal(a, b.flip(0)[2:])
+
+
+def test_concurrent_callers(backend: str) -> None:
+    graph = CASES["merged_siblings"]()
+    executor = make_executor(backend, graph)
+    inputs = [network_input(graph, batch=1 + i % 3) for i in range(6)]
+    expected = [executor.run(x) for x in inputs]
+    failures: list[str] = []
+
+    def call(index: int) -> None:
+        for _ in range(5):
+            got = executor.run(inputs[index])
+            if not all(torch.equal(a, b) for a, b in zip(got, expected[index], strict=True)):
+                failures.append(f"caller {index}")
+
+    threads = [threading.Thread(target=call, args=(i,)) for i in range(len(inputs))]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failures
