@@ -1,0 +1,1 @@
+"""Measurement: interleaved timing, what it is compared with, and how far a result is from the truth."""

@@ -1,0 +1,85 @@
+"""How far a result is from the truth: the user's model in float64 on the CPU."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+import numpy as np
+import torch
+from torch import nn
+
+FP32_FLOOR = 1e-5
+"""Relative L2 that float32 may always have; reordered sums and Winograd stay far below it."""
+PLAUSIBLE = {"fp32": 1e-3, "tf32": 3e-2, "fp16": 3e-2, "bf16": 2e-1}
+"""Relative L2 above which a result is wrong and not merely rounded, by precision: for peers, which promise no bound."""
+
+
+@dataclass(frozen=True)
+class Error:
+    """Distance of a result from the truth.
+
+    Attributes:
+        relative_l2: ``|result - truth| / |truth|``, the largest among the outputs.
+        max_abs: the largest difference of an element.
+        top1: share of images whose largest entry is where the truth has it; None where no output is ``[N, C]``.
+    """
+
+    relative_l2: float
+    max_abs: float
+    top1: float | None
+
+
+@torch.no_grad()
+def true_outputs(model: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    """The model's outputs in float64 on the CPU, in order."""
+    exact = copy.deepcopy(model).to("cpu", torch.float64)
+    return flatten(exact(x.to("cpu", torch.float64)))
+
+
+def flatten(outputs: object) -> list[torch.Tensor]:
+    """The tensors in a nested result, in order, as float64 on the CPU; NumPy arrays become tensors."""
+    if isinstance(outputs, torch.Tensor):
+        return [outputs.detach().to("cpu", torch.float64)]
+    if isinstance(outputs, np.ndarray):
+        return [torch.from_numpy(np.asarray(outputs, np.float64))]
+    if isinstance(outputs, Mapping):
+        outputs = list(outputs.values())
+    if isinstance(outputs, Sequence):
+        return [tensor for item in outputs for tensor in flatten(item)]
+    raise TypeError(f"a result holds a {type(outputs).__name__}; expected tensors, lists, tuples and dicts of them")
+
+
+def compare(results: Sequence[torch.Tensor], truth: Sequence[torch.Tensor]) -> Error:
+    """The error of a result; infinite where number or shapes of the outputs differ, NaN where it holds NaN."""
+    if [r.shape for r in results] != [t.shape for t in truth]:
+        return Error(float("inf"), float("inf"), None)
+    pairs = list(zip(results, truth, strict=True))
+    votes = [(r.argmax(1) == t.argmax(1)).double().mean().item() for r, t in pairs if t.dim() == 2]
+    return Error(
+        _largest([_relative_l2(r, t) for r, t in pairs]),
+        _largest([(r - t).abs().max().item() for r, t in pairs]),
+        min(votes) if votes else None,
+    )
+
+
+def allowed(precision: str, eager: float) -> float:
+    """Relative L2 that our result may have where PyTorch eager's, in one precision on one device, is ``eager``."""
+    return max(2 * eager, FP32_FLOOR) if precision == "fp32" else 2 * eager
+
+
+def within(error: Error, bound: float) -> bool:
+    """Whether an error is finite and not above a bound."""
+    return isfinite(error.relative_l2) and error.relative_l2 <= bound
+
+
+def _relative_l2(result: torch.Tensor, truth: torch.Tensor) -> float:
+    difference, size = (result - truth).norm().item(), truth.norm().item()
+    return difference / size if size else (0.0 if difference == 0 else float("inf"))
+
+
+def _largest(values: Sequence[float]) -> float:
+    # max() would lose a NaN that does not come first.
+    return float("nan") if any(v != v for v in values) else max(values, default=0.0)

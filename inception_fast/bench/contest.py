@@ -1,0 +1,166 @@
+"""One contest: every contestant made ready, checked against the truth, and timed in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from inception_fast.bench.accuracy import PLAUSIBLE, Error, allowed, compare, flatten, within
+from inception_fast.bench.peers import Contestant, PeerUnavailableError, Task
+from inception_fast.bench.peers.base import first_line
+from inception_fast.bench.statistics import Summary, paired_ratio
+from inception_fast.bench.timing import interleave, timer_for
+
+Prepare = Callable[[Task], list[Contestant]]
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """Something that may take part: its name, how to make it ready, and whether it is ours."""
+
+    name: str
+    prepare: Prepare
+    ours: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A contestant's result.
+
+    Attributes:
+        entrant: whose contestant it is.
+        seconds: of one forward pass.
+        samples: seconds, one a round.
+        ratio: its time over the baseline's, round by round: above 1 where the baseline is faster.
+        bound: relative L2 that it may have: the package's promise for ours, plausibility for a peer.
+    """
+
+    name: str
+    entrant: str
+    ours: bool
+    note: str
+    seconds: Summary
+    samples: tuple[float, ...]
+    ratio: Summary
+    error: Error
+    bound: float
+    correct: bool
+
+
+@dataclass(frozen=True)
+class Contest:
+    """All rows of one model, batch size and precision.
+
+    Attributes:
+        baseline: name of the row that the ratios are over: our first, or the first where none of ours runs.
+        skipped: why the others did not take part, by entrant.
+    """
+
+    baseline: str | None
+    rows: tuple[Row, ...]
+    skipped: dict[str, str]
+
+
+@contextmanager
+def numerics(precision: str) -> Iterator[None]:
+    """PyTorch's global switches as a precision means them: TF32 only where it is asked for, cuDNN free to search."""
+    before = torch.get_float32_matmul_precision()
+    tf32 = precision == "tf32"
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    try:
+        with torch.no_grad(), torch.backends.cudnn.flags(benchmark=True, allow_tf32=tf32):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def eager_error(task: Task, truth: Sequence[torch.Tensor]) -> Error:
+    """The error of PyTorch eager in the task's precision on its device: what ours is measured by."""
+    with numerics(task.precision):
+        return compare(flatten(task.module()(task.input())), truth)
+
+
+def hold(
+    task: Task,
+    entrants: Sequence[Entrant],
+    truth: Sequence[torch.Tensor],
+    *,
+    rounds: int,
+    seconds: float | None = None,
+    log: Callable[[str], None] = lambda _: None,
+    track: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> Contest:
+    """Holds a contest.
+
+    Args:
+        truth: the outputs for the task's images in float64.
+        rounds, seconds, track: as for :func:`inception_fast.bench.timing.interleave`.
+        log: told what is being prepared.
+    """
+    ready: dict[str, tuple[Entrant, Contestant]] = {}
+    errors: dict[str, Error] = {}
+    skipped: dict[str, str] = {}
+    yardstick = eager_error(task, truth).relative_l2
+    with numerics(task.precision):
+        for entrant in entrants:
+            log(f"preparing {entrant.name}")
+            try:
+                for contestant in entrant.prepare(task):
+                    errors[contestant.name] = compare(flatten(contestant.run()), truth)
+                    ready[contestant.name] = (entrant, contestant)
+            except PeerUnavailableError as reason:
+                skipped[entrant.name] = str(reason)
+            except Exception as error:
+                # A peer that fails is a line of the report; ours is a bug, to be seen with its traceback.
+                if entrant.ours:
+                    raise
+                skipped[entrant.name] = f"failed with {first_line(error)}"
+        runs = {name: contestant.run for name, (_, contestant) in ready.items()}
+        samples = interleave(runs, rounds=rounds, seconds=seconds, timer=timer_for(task.device), track=track)
+    bounds = {name: _bound(entrant, task.precision, yardstick) for name, (entrant, _) in ready.items()}
+    return Contest(*_rows(ready, samples, errors, bounds), skipped)
+
+
+def _bound(entrant: Entrant, precision: str, yardstick: float) -> float:
+    return allowed(precision, yardstick) if entrant.ours else PLAUSIBLE[precision]
+
+
+def _rows(
+    ready: Mapping[str, tuple[Entrant, Contestant]],
+    samples: Mapping[str, Sequence[float]],
+    errors: Mapping[str, Error],
+    bounds: Mapping[str, float],
+) -> tuple[str | None, tuple[Row, ...]]:
+    baseline = next((name for name, (entrant, _) in ready.items() if entrant.ours), next(iter(ready), None))
+    rows = [
+        Row(
+            name=name,
+            entrant=entrant.name,
+            ours=entrant.ours,
+            note=contestant.note,
+            seconds=Summary.of(samples[name]),
+            samples=tuple(samples[name]),
+            ratio=paired_ratio(samples[name], samples[baseline or name]),
+            error=errors[name],
+            bound=bounds[name],
+            correct=within(errors[name], bounds[name]),
+        )
+        for name, (entrant, contestant) in ready.items()
+    ]
+    return baseline, tuple(rows)
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """``--require RATIO PEER``: the peer takes at least RATIO times as long as the baseline."""
+
+    ratio: float
+    peer: str
+
+    def holds(self, contest: Contest) -> bool:
+        """Whether every contestant of the peer is slow enough; False where the peer or ours did not take part."""
+        ratios = [row.ratio.median for row in contest.rows if row.entrant == self.peer]
+        return any(row.ours for row in contest.rows) and bool(ratios) and min(ratios) >= self.ratio

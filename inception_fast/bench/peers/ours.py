@@ -1,0 +1,36 @@
+"""This package, one contestant a backend."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from inception_fast.backends import select_backend
+from inception_fast.bench.peers.base import Contestant, PeerUnavailableError, Task
+from inception_fast.errors import BackendUnavailableError
+
+
+def prepare(task: Task, backend: str) -> list[Contestant]:
+    from inception_fast.optimization import optimize
+
+    try:
+        select_backend(backend, task.device, task.precision)
+    except BackendUnavailableError as error:
+        raise PeerUnavailableError(str(error)) from error
+    model, example = copy.deepcopy(task.model).to(task.device), task.images[:1].to(task.device)
+    fast = optimize(model, example, precision=task.precision, backend=backend)
+    x = task.input(torch.channels_last)
+    return [Contestant(label(backend), lambda: fast(x), f"backend {fast.backend}, channels_last")]
+
+
+def label(backend: str) -> str:
+    """A backend's name in the table."""
+    return f"inception_fast {backend}"
+
+
+def preparer(backend: str) -> Callable[[Task], list[Contestant]]:
+    """:func:`prepare` for one backend."""
+    return partial(prepare, backend=backend)

@@ -1,0 +1,123 @@
+"""The networks and images to measure with, from what a user writes on the command line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from inception_fast.errors import InputError
+from inception_fast.models import create_model, input_size, list_models
+from inception_fast.models.calibration import calibrate_batchnorm, initialize
+from inception_fast.photos import load_photos
+
+DEFAULT_SIZE = 299
+EXPECTED = (
+    "a reference model, torchvision/NAME, timm/NAME, facenet-pytorch/InceptionResnetV1, or module:function that "
+    "returns an nn.Module"
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A network to measure: float32, eval mode, on the CPU.
+
+    Attributes:
+        size: side of its square images in pixels.
+    """
+
+    name: str
+    model: nn.Module
+    size: int
+
+
+def load_target(name: str, size: int | None = None) -> Target:
+    """The network that a name means.
+
+    Args:
+        name: one of :func:`inception_fast.list_models`; ``torchvision/...``, ``timm/...`` or ``facenet-pytorch/...``
+            for a package's network, which gets random weights that keep its activations alive; or
+            ``module:function``, called without arguments, whose weights stay as they come.
+        size: of its images; None for the size that it was made for (299 where that is not known).
+
+    Raises:
+        InputError: there is no such network.
+    """
+    if name in list_models():
+        return Target(name, create_model(name), size or input_size(name))
+    package, slash, rest = name.partition("/")
+    module, colon, function = name.partition(":")
+    if slash and package in _PACKAGES:
+        model, native = _PACKAGES[package](rest)
+        _enliven(model, size or native)
+        return Target(name, model, size or native)
+    if colon:
+        return Target(name, _call_factory(module, function), size or DEFAULT_SIZE)
+    raise InputError("model", repr(name), f"{EXPECTED}; reference models: {', '.join(list_models())}")
+
+
+def load_images(size: int, count: int, *, random: bool = False) -> torch.Tensor:
+    """``[count, 3, size, size]`` float32 in [-1, 1]: photographs, or with ``random`` noise that is always the same."""
+    if random:
+        return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return load_photos(size, count)
+
+
+def repeat(images: torch.Tensor, count: int) -> torch.Tensor:
+    """The first ``count`` of the images repeated over and over."""
+    return images[torch.arange(count) % len(images)]
+
+
+def _enliven(model: nn.Module, size: int) -> None:
+    initialize(model.eval(), seed=0)
+    calibrate_batchnorm(model, load_photos(size))
+
+
+def _torchvision(name: str) -> tuple[nn.Module, int]:
+    from torchvision import models
+
+    model = models.get_model(name, weights=None, init_weights=False)
+    return model, 224 if name == "googlenet" else DEFAULT_SIZE
+
+
+def _timm(name: str) -> tuple[nn.Module, int]:
+    import timm
+
+    model = timm.create_model(name, pretrained=False)
+    return model, timm.data.resolve_model_data_config(model)["input_size"][-1]
+
+
+def _facenet(name: str) -> tuple[nn.Module, int]:
+    import facenet_pytorch
+
+    return getattr(facenet_pytorch, name)(), 160
+
+
+_PACKAGES = {"torchvision": _torchvision, "timm": _timm, "facenet-pytorch": _facenet}
+
+
+def _call_factory(module: str, function: str) -> nn.Module:
+    # A script's own folder is not on the path of an installed command; the user's is the current one.
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        factory = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise InputError("model", f"'{module}:{function}' ({error})", EXPECTED) from error
+    model = factory()
+    if not isinstance(model, nn.Module):
+        raise InputError("model", f"'{module}:{function}' that returns {type(model).__name__}", EXPECTED)
+    return model.eval()
+
+
+def chosen_models(names: Sequence[str], everything: bool) -> list[str]:
+    """The names asked for, all reference models, or Inception-v3 where nothing was asked for."""
+    if everything:
+        return [*list_models(), *(n for n in names if n not in list_models())]
+    return list(names) or ["inception_v3"]
