@@ -18,6 +18,7 @@ from inception_fast.graph.passes import (
     pair_factorized,
 )
 from inception_fast.graph.report import PassReport, report_pass
+from inception_fast.graph.rewrite import rebuild
 
 
 class Options(Protocol):
@@ -41,6 +42,8 @@ def optimize_graph(graph: ir.Graph, options: Options) -> tuple[ir.Graph, tuple[P
     Returns:
         The graph ready for lowering, its concats in place, and a report for each pass that ran, in order.
     """
+    # Readers that lead to no output would stand in the way of every pass that asks for a single one.
+    graph = rebuild(graph, graph.nodes)
     reports = []
     for name, run, why_not in _pipeline(options):
         before, graph = graph, run(graph)

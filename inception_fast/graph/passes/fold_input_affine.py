@@ -27,24 +27,9 @@ from inception_fast.graph.edit import Edit
 
 def fold_input_affine(graph: ir.Graph) -> ir.Graph:
     """A graph in which no Affine is read by unpadded convolutions alone."""
-    edit = Edit(graph)
-    for node in graph.of_kind(ir.Affine):
-        if _obstacle(graph, node) is not None:
-            continue
-        assert isinstance(node.op, ir.Affine)
-        scale, shift = edit.param(node.op.scale), edit.param(node.op.shift)
-        for reader in graph.consumers[node.name]:
-            op = reader.op
-            assert isinstance(op, ir.Conv2d)
-            weight = edit.param(op.weight)
-            offset = (weight.sum((2, 3)) * shift).sum(1)
-            folded = replace(
-                op,
-                weight=edit.add_param(f"{reader.name}.weight", weight * scale.view(1, -1, 1, 1)),
-                bias=edit.add_param(f"{reader.name}.bias", offset if op.bias is None else edit.param(op.bias) + offset),
-            )
-            edit.put(reader.name, folded, (node.inputs[0], *reader.inputs[1:]), reader.origin)
-    return edit.finish()
+    while foldable := [n for n in graph.of_kind(ir.Affine) if _obstacle(graph, n) is None]:
+        graph = _fold(graph, foldable[-1])
+    return graph
 
 
 def why_not(graph: ir.Graph) -> tuple[str, ...]:
@@ -71,3 +56,21 @@ def _obstacle(graph: ir.Graph, node: ir.Node) -> str | None:
         if any(reader.op.padding):
             return f"{where} pads with {max(reader.op.padding)} zeros, which the affine does not move"
     return None
+
+
+def _fold(graph: ir.Graph, node: ir.Node) -> ir.Graph:
+    edit = Edit(graph)
+    assert isinstance(node.op, ir.Affine)
+    scale, shift = edit.param(node.op.scale), edit.param(node.op.shift)
+    for reader in graph.consumers[node.name]:
+        op = reader.op
+        assert isinstance(op, ir.Conv2d)
+        weight = edit.param(op.weight)
+        offset = (weight.sum((2, 3)) * shift).sum(1)
+        folded = replace(
+            op,
+            weight=edit.add_param(f"{reader.name}.weight", weight * scale.view(1, -1, 1, 1)),
+            bias=edit.add_param(f"{reader.name}.bias", offset if op.bias is None else edit.param(op.bias) + offset),
+        )
+        edit.put(reader.name, folded, (node.inputs[0], *reader.inputs[1:]), reader.origin)
+    return edit.finish()

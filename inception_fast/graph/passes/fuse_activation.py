@@ -11,7 +11,7 @@ After::
 
 Conditions: ``c`` has no other reader. Three more cases:
 
-* ``ReLU(y)`` where ``y`` ends in a ReLU is ``y``: ``max(max(x, 0), 0) = max(x, 0)``.
+* ``ReLU(y)`` where ``y`` ends in a ReLU, or is a concat of such values, is ``y``: ``max(max(x, 0), 0) = max(x, 0)``.
 * ``ReLU(Concat(a, b))`` becomes ``Concat(ReLU(a), ReLU(b))``, because ReLU works on each element, where the concat
   and all its inputs have no other reader and at least one of them can take the ReLU in; otherwise it would only be
   cut into pieces.
@@ -32,7 +32,7 @@ def fuse_activation(graph: ir.Graph) -> ir.Graph:
     for node in graph.of_kind(ir.ReLU):
         value = node.inputs[0]
         producer = edit.producer(value)
-        if _is_activated(producer.op):
+        if _is_activated(edit, producer):
             edit.alias(node.name, value)
         elif _obstacle(edit, node) is None:
             edit.put(node.name, *_activate(edit, producer))
@@ -54,7 +54,7 @@ def _obstacle(edit: Edit, node: ir.Node) -> str | None:
 
 def _refusal(edit: Edit, producer: ir.Node) -> str | None:
     """Why a node whose value is private cannot take a ReLU in."""
-    if _with_relu(producer.op) is not None:
+    if _with_relu(producer.op) is not None or _is_activated(edit, producer):
         return None
     if not isinstance(producer.op, ir.Concat):
         return f"follows {producer.op.kind}, which has no activation"
@@ -76,13 +76,16 @@ def _activate(edit: Edit, node: ir.Node) -> tuple[ir.Op, tuple[str, ...], str]:
     inputs = []
     for value in node.inputs:
         producer = edit.producer(value)
-        done = _is_activated(producer.op)
+        done = _is_activated(edit, producer)
         inputs.append(value if done else edit.put(edit.fresh(f"{value}_relu"), *_activate(edit, producer)))
     return node.op, tuple(inputs), node.origin
 
 
-def _is_activated(op: ir.Op) -> bool:
-    return isinstance(op, ir.ReLU) or _with_relu(op) == op
+def _is_activated(edit: Edit, node: ir.Node) -> bool:
+    """True where a node's value is its own ReLU."""
+    if isinstance(node.op, ir.Concat):
+        return all(_is_activated(edit, edit.producer(i)) for i in node.inputs)
+    return isinstance(node.op, ir.ReLU) or _with_relu(node.op) == node.op
 
 
 def _with_relu(op: ir.Op) -> ir.Op | None:

@@ -26,6 +26,13 @@ def test_folds_behind_a_resize() -> None:
     assert kinds(after) == {"Input": 1, "Resize": 1, "Conv2d": 1}
 
 
+def test_folds_one_behind_the_other() -> None:
+    b = Build(3, 9, 7)
+    first = b.affine("x")
+    outputs = (b.conv(b.affine(first), 4), b.conv(first, 2))
+    assert kinds(check_pass(fold_input_affine, b.graph(*outputs))) == {"Input": 1, "Conv2d": 2}
+
+
 def test_residual_of_the_reader_is_kept() -> None:
     b = Build(3, 9, 7)
     y = b.conv(b.affine("x"), 3, residual="x", bias=True)

@@ -68,6 +68,16 @@ def test_activated_inputs_of_a_concat_are_left_alone() -> None:
     assert "c" in after.by_name and "d" not in after.by_name
 
 
+def test_relu_of_a_concat_of_activated_values_is_the_concat() -> None:
+    b = Build(4, 7, 5)
+    c = b.conv("x", 3)
+    first = b.relu(b.concat(c, b.maxpool("x")))
+    outer = b.relu(b.concat(b.relu(first), first))
+    after = check_pass(fuse_activation, b.graph(outer, c))
+    assert kinds(after) == {"Input": 1, "Conv2d": 1, "MaxPool": 1, "Concat": 2, "ReLU": 1}
+    assert [n.op.kind for n in after.nodes][-1] == "Concat"
+
+
 @pytest.mark.parametrize("kind", ["shared input", "twice in the concat", "shared concat", "only pools"])
 def test_stays_behind_the_concat(kind: str) -> None:
     b = Build(4, 7, 5)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from inception_fast.graph import ir
+from inception_fast.graph.interpreter import interpret
 from inception_fast.graph.passes import (
     commute_avgpool,
     eliminate_concat,
@@ -20,8 +21,9 @@ from inception_fast.graph.passes import (
     optimize_graph,
     pair_factorized,
 )
+from inception_fast.graph.rewrite import rebuild
 from tests.graph.build import Build
-from tests.graph.check import assert_concats_in_place, assert_same_values, check_pass, kinds
+from tests.graph.check import assert_concats_in_place, assert_same_values, check_pass, kinds, random_input
 
 PASSES: tuple[Callable[[ir.Graph], ir.Graph], ...] = (
     fold_batchnorm.fold_batchnorm,
@@ -35,7 +37,7 @@ PASSES: tuple[Callable[[ir.Graph], ir.Graph], ...] = (
     pair_factorized.pair_factorized,
 )
 KERNELS = ((1, 1), (1, 1), (1, 1), (3, 3), (1, 3), (3, 1), (1, 5))
-EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,20 @@ def random_graph(random: Random) -> ir.Graph:
     ]
     for _ in range(random.randint(4, 16)):
         values.append(random.choice(makers)(pick()))
-    return b.graph(values[-1], *random.sample(values, random.randint(0, 2)))
+    graph = b.graph(values[-1], *random.sample(values, random.randint(0, 2)))
+    return rebuild(graph, graph.nodes)
+
+
+def is_alive(graph: ir.Graph) -> bool:
+    """True where no ReLU has put out a whole value."""
+    return all(v.count_nonzero() for v in interpret(graph, random_input(graph), values=list(graph.by_name)))
 
 
 @EXAMPLES
 @given(st.randoms(use_true_random=False))
 def test_each_pass(random: Random) -> None:
     graph = random_graph(random)
+    assume(is_alive(graph))
     for run in random.sample(PASSES, len(PASSES)):
         graph = check_pass(run, graph)
 
@@ -98,6 +107,7 @@ def test_each_pass(random: Random) -> None:
 @given(st.randoms(use_true_random=False), st.builds(Options, st.booleans(), st.booleans(), st.booleans()))
 def test_pipeline(random: Random, options: Options) -> None:
     before = random_graph(random)
+    assume(is_alive(before))
     after, reports = optimize_graph(before, options)
     assert_same_values(before, after)
     assert_concats_in_place(after)
