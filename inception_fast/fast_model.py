@@ -11,7 +11,8 @@ from torch import nn
 from inception_fast.backends import Backend, Executor, select_backend
 from inception_fast.errors import InputError, InputTypeError
 from inception_fast.graph.structure import OutputStructure
-from inception_fast.plan.engine_file import EngineFile, read_engine, write_engine
+from inception_fast.integrations import ops
+from inception_fast.plan.engine_file import EngineFile, engine_digest, read_engine, write_engine
 from inception_fast.plan.plan import Plan
 from inception_fast.report import Report
 
@@ -27,6 +28,9 @@ class FastModel(nn.Module):
         structure: how the outputs are nested.
         backend: name of the backend asked for, or ``auto``.
         device: where to get ready first; tensors on other devices that the backend serves are taken too.
+
+    Attributes:
+        key: names the engine and the backend to the operator ``inception_fast::run``.
     """
 
     def __init__(self, engine: EngineFile, structure: OutputStructure, backend: str, device: torch.device) -> None:
@@ -38,6 +42,8 @@ class FastModel(nn.Module):
         self._executors: dict[torch.device, tuple[Backend, Executor]] = {}
         self._lock = threading.Lock()
         self._backend, _ = self.executor_for(device)
+        self.key = f"{engine_digest(engine)}/{backend}"
+        ops.register(self)
 
     @property
     def backend(self) -> str:
@@ -90,15 +96,28 @@ class FastModel(nn.Module):
 
     def run_flat(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The output tensors in order, without their structure. Arguments and errors as :meth:`forward`."""
-        if torch.compiler.is_compiling():
-            from inception_fast.integrations.ops import run_traced
-
-            return run_traced(self, x)
         self.check(x)
-        return self.execute(x)
+        if torch.compiler.is_compiling():
+            return ops.run_traced(self, x)
+        return self._execute(x)
 
-    def execute(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """:meth:`run_flat` for an input that :meth:`check` has passed."""
+    def run_checked(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """:meth:`run_flat`, never traced."""
+        self.check(x)
+        return self._execute(x)
+
+    def fake_outputs(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Empty tensors with the shapes, strides and dtypes of :meth:`run_flat`'s."""
+        self.check(x)
+        fakes = []
+        for output in self.plan.outputs:
+            buffer = self.plan.buffers[output.buffer]
+            shape = (buffer.size,) if output.flat else (buffer.channels, buffer.height, buffer.width)
+            layout = torch.contiguous_format if output.flat else torch.channels_last
+            fakes.append(torch.empty(x.shape[0], *shape, dtype=x.dtype, device=x.device, memory_format=layout))
+        return fakes
+
+    def _execute(self, x: torch.Tensor) -> list[torch.Tensor]:
         _, executor = self.executor_for(x.device)
         results = executor.run(x if x.dtype == self._plan_dtype else x.to(self._plan_dtype))
         flat = (t.flatten(1) if o.flat else t for t, o in zip(results, self.plan.outputs, strict=True))

@@ -6,6 +6,7 @@ the file claims before it was compared with the file itself.
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 import secrets
@@ -130,6 +131,14 @@ def write_engine(path: str | os.PathLike[str], engine: EngineFile) -> None:
 def engine_bytes(engine: EngineFile) -> bytes:
     """The contents of the file that :func:`write_engine` writes; equal engines give equal bytes."""
     return b"".join(_chunks(engine))
+
+
+def engine_digest(engine: EngineFile) -> str:
+    """SHA-256 of :func:`engine_bytes`, in hexadecimal."""
+    digest = hashlib.sha256()
+    for chunk in _chunks(engine):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def read_engine(path: str | os.PathLike[str], *, layout: str = CANONICAL) -> EngineFile:

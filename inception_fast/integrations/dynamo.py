@@ -1,0 +1,146 @@
+"""``torch.compile(model, backend="inception_fast")``.
+
+Dynamo hands over a graph whose parameters are inputs like the images. One such graph serves every module whose code and
+shapes are the same, and the weights may change between calls, so engines are kept for the weights that come with a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import SymInt, fx, nn
+
+from inception_fast.errors import InputError
+from inception_fast.nn.engines import Engines, Options
+from inception_fast.optimization import check_precision
+
+_RESHAPES = ("view", "reshape")
+
+
+def inception_fast_backend(
+    gm: fx.GraphModule, example_inputs: Sequence[Any], *, options: Mapping[str, Any] | None = None
+) -> Callable[..., Any]:
+    """A backend for ``torch.compile``; for inference only, under ``torch.no_grad()`` or ``torch.inference_mode()``.
+
+    The weights are packed at the first call. Later changes are noticed, unless they were made through ``tensor.data``,
+    and cost a new packing.
+
+    Args:
+        gm: what dynamo has traced: one tensor ``[N, C, H, W]`` in, an Inception-family network, tensors out.
+        example_inputs: the graph's inputs, weights among them.
+        options: ``precision``, ``backend`` and ``batch_invariant``, as for :func:`inception_fast.optimize`; given as
+            ``torch.compile(..., options={...})``.
+
+    Raises:
+        InputError: an option or an input does not fit.
+        UnsupportedOpError: the graph has an operator that is not the family's. Nothing falls back in silence.
+    """
+    chosen = _options(options or {})
+    if torch.is_grad_enabled() and any(isinstance(t, torch.Tensor) and t.requires_grad for t in example_inputs):
+        raise InputError(
+            "model",
+            "parameters or an input with requires_grad=True, and grad enabled",
+            "inference: torch.no_grad(), torch.inference_mode() or model.requires_grad_(False)",
+        )
+    network = _Network(gm, example_inputs, chosen)
+    # Exporting the graph must not add guards to the trace that dynamo is in the middle of.
+    with torch._guards.tracing(None):
+        network.prepare(example_inputs)
+    return network
+
+
+def _options(given: Mapping[str, Any]) -> Options:
+    known = {f.name for f in fields(Options)}
+    for name in given:
+        if name not in known:
+            raise InputError("options", repr(name), f"any of {', '.join(sorted(known))}")
+    options = Options(**given)
+    check_precision(options.precision)
+    return options
+
+
+class _Network:
+    """A traced graph as a function of dynamo's inputs."""
+
+    def __init__(self, gm: fx.GraphModule, example_inputs: Sequence[Any], options: Options) -> None:
+        self._graph, self._options = gm, options
+        placeholders = gm.graph.find_nodes(op="placeholder")
+        tensors = [i for i, value in enumerate(example_inputs) if isinstance(value, torch.Tensor)]
+        self._weights = [i for i in tensors if _belongs_to_module(placeholders[i], example_inputs[i])]
+        images = [i for i in tensors if i not in self._weights]
+        if len(images) != 1:
+            names = ", ".join(placeholders[i].name for i in images) or "none"
+            raise InputError("model", f"{len(images)} input tensors ({names})", "one, of images [N, C, H, W]")
+        (self._images,) = images
+        self._engines: dict[tuple[int, ...], Engines] = {}
+
+    def prepare(self, inputs: Sequence[Any]) -> None:
+        """Builds the engine for such inputs."""
+        self._engine(inputs)
+
+    def __call__(self, *inputs: Any) -> Any:
+        return self._engine(inputs)(inputs[self._images])
+
+    def _engine(self, inputs: Sequence[Any]) -> nn.Module:
+        x, weights = inputs[self._images], [inputs[i] for i in self._weights]
+        key = tuple(map(id, weights))
+        engines = self._engines.get(key)
+        if engines is None:
+            self._engines = {k: e for k, e in self._engines.items() if e.alive}
+            engines = self._engines[key] = Engines(self._options)
+        return engines.get(x, weights, lambda: self._bind(inputs))
+
+    def _bind(self, inputs: Sequence[Any]) -> fx.GraphModule:
+        """The graph as a module of the images alone."""
+        root, graph = nn.Module(), fx.Graph()
+        placeholders = self._graph.graph.find_nodes(op="placeholder")
+        x = placeholders[self._images]
+        images = graph.placeholder("x")
+        images.meta = dict(x.meta)
+        bound = {x: images}
+        for i, placeholder in enumerate(placeholders):
+            if i in self._weights:
+                root.register_buffer(f"weight{i}", inputs[i])
+                bound[placeholder] = graph.get_attr(f"weight{i}")
+            elif placeholder is not x:
+                bound[placeholder] = graph.call_method("size", (images, _dimension_of(placeholder, x)))
+        batch = inputs[self._images].shape[0]
+        for node in self._graph.graph.nodes:
+            if node.op != "placeholder":
+                bound[node] = graph.node_copy(node, bound.__getitem__)
+                _open_batch(bound[node], batch, images)
+        for name, child in self._graph.named_children():
+            root.add_module(name, child)
+        module = fx.GraphModule(root, graph)
+        # Dynamo's graph modules say that they train; what did is in the arguments of its operators.
+        return module.eval()
+
+
+def _belongs_to_module(placeholder: fx.Node, value: torch.Tensor) -> bool:
+    source = placeholder.meta["grapharg"].source
+    return isinstance(value, nn.Parameter) or source.guard_source.is_unspecialized_nn_module()
+
+
+def _dimension_of(size: fx.Node, x: fx.Node) -> int:
+    """The dimension of ``x`` whose size a symbolic input of the graph is."""
+    wanted = size.meta["example_value"]
+    for dimension, extent in enumerate(x.meta["example_value"].shape):
+        if isinstance(wanted, SymInt) and isinstance(extent, SymInt) and extent.node.expr == wanted.node.expr:
+            return dimension
+    raise InputError("model", f"the input '{size.name}' ({wanted})", "images [N, C, H, W] and nothing else")
+
+
+def _open_batch(node: fx.Node, batch: int, images: fx.Node) -> None:
+    """Reads the number of images from the input where tracing has left it in a reshape as a number."""
+    if node.op != "call_method" or node.target not in _RESHAPES:
+        return
+    source, *size = node.args
+    listed = len(size) == 1 and isinstance(size[0], tuple | list)
+    extents = list(size[0]) if listed else size
+    if extents and extents[0] == batch:
+        with node.graph.inserting_before(node):
+            extents[0] = node.graph.call_method("size", (images, 0))
+        node.args = (source, tuple(extents)) if listed else (source, *extents)
