@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -81,7 +82,8 @@ def test_a_source_tree_that_was_never_installed(monkeypatch: pytest.MonkeyPatch)
 
 def test_reason_and_remedy_of_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"torch": Availability(True), "cuda": Availability(False, "no CUDA device")}
-    monkeypatch.setattr("inception_fast.backends.backends", lambda: found)
+    # By module, since the package's attribute of that name is the function.
+    monkeypatch.setattr(sys.modules["inception_fast.backends"], "backends", lambda: found)
     torch_backend, cuda_backend = doctor.check_backends()
     assert torch_backend == Finding("torch", OK, "")
     assert (cuda_backend.state, cuda_backend.detail) == (MISSING, "no CUDA device")
