@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
+
 import pytest
 import torch
-from inception_fast.graph.capture import capture
 
 from inception_fast.backends import get_backend
 from inception_fast.graph import ir
+from inception_fast.graph.capture import capture
 from inception_fast.graph.interpreter import interpret
 from inception_fast.graph.passes import optimize_graph
 from inception_fast.models import create_model, list_models
@@ -16,32 +19,39 @@ from inception_fast.plan.engine_file import PRECISIONS
 from tests.backends.harness import assert_close, make_executor, run
 from tests.graph.check import relative_error
 
-FAMILY_SIZES = {"googlenet": 63, "inception_v2": 65, "inception_resnet_v1": 95}
+SIZES = {"googlenet": 63, "inception_v2": 65, "inception_resnet_v1": 95}
 """Smallest sizes at which every layer has an image; 79 for the others."""
 
 
-@pytest.fixture(scope="module")
-def families() -> dict[str, tuple[torch.nn.Module, torch.Tensor, ir.Graph, torch.Tensor]]:
-    """Each family at a small size: the model, photographs, its graph, and the truth in float64."""
-    table = {}
-    for name in list_models():
-        model, x = create_model(name), load_photos(FAMILY_SIZES.get(name, 79), 2)
-        graph = capture(model, x).graph
-        (truth,) = interpret(graph, x.double())
-        table[name] = (model, x, graph, truth)
-    return table
+@dataclass(frozen=True)
+class Family:
+    """A network at a small size: photographs, its graph, the truth, and eager PyTorch's error by precision."""
+
+    x: torch.Tensor
+    graph: ir.Graph
+    truth: torch.Tensor
+    eager_error: dict[str, float]
 
 
-@pytest.mark.parametrize("name", list_models())
-def test_family(name: str, families: dict, backend: str, precision: str) -> None:
-    """The promise: at most twice the error of PyTorch eager in the same precision, or 1e-5 in float32."""
-    model, x, graph, truth = families[name]
-    dtype = getattr(torch, PRECISIONS[precision])
-    if backend == "reference" and precision == "fp16":
-        pytest.skip("the reference rounds as in bf16, and float16 has nothing else of its own")
+@cache
+def family(name: str) -> Family:
+    model, x = create_model(name), load_photos(SIZES.get(name, 79), 2)
+    graph = capture(model, x).graph
+    (truth,) = interpret(graph, x.double())
+    errors = {}
     with torch.no_grad():
-        eager = create_model(name).to(dtype)(x.to(dtype)) if precision != "fp32" else model(x)
-    bound = max(2 * relative_error(eager.double(), truth), 1e-5 if precision == "fp32" else 0.0)
-    chosen = get_backend(backend)
-    prepared, _ = optimize_graph(graph, chosen.lowering)
-    assert_close(run(make_executor(backend, prepared, precision), prepared, x.to(dtype)), [truth], [bound])
+        for precision in ("fp32", "bf16"):
+            dtype = getattr(torch, PRECISIONS[precision])
+            errors[precision] = relative_error(model.to(dtype)(x.to(dtype)).double(), truth)
+    return Family(x, graph, truth, errors)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", list_models())
+def test_family(name: str, precision: str, backend: str) -> None:
+    """At most twice the error of PyTorch eager in the same precision, or 1e-5 in float32."""
+    net = family(name)
+    bound = max(2 * net.eager_error[precision], 1e-5 if precision == "fp32" else 0.0)
+    prepared, _ = optimize_graph(net.graph, get_backend(backend).lowering)
+    x = net.x.to(getattr(torch, PRECISIONS[precision]))
+    assert_close(run(make_executor(backend, prepared, precision), prepared, x), [net.truth], [bound])
