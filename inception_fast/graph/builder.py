@@ -189,7 +189,7 @@ class Builder:
         """One Data for two neighbours, where ``b`` goes on in the value where ``a`` ends."""
         if (a.source, a.start + a.count) != (b.source, b.start):
             return None
-        vectors = []
+        vectors: list[Tensor | None] = []
         for left, right, neutral in ((a.scale, b.scale, 1.0), (a.shift, b.shift, 0.0)):
             if left is None and right is None:
                 vectors.append(None)

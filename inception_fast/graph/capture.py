@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from inception_fast.graph.builder import CannotExpress, Const, Data
 from inception_fast.graph.structure import TENSOR, OutputStructure
 from inception_fast.graph.translate import Translator, place_of
 
+_MODAL = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, nn.RReLU)
 _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -35,12 +37,12 @@ class Captured:
     dtype: torch.dtype
 
 
-def capture(model: nn.Module, example_inputs: Tensor) -> Captured:
+def capture(model: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> Captured:
     """The Graph of ``model`` for images of the example's size and any batch size. The model is left as it was.
 
     Args:
         model: in eval mode, with floating-point parameters, on any device.
-        example_inputs: ``[N, C, H, W]`` with the model's dtype and device; its values do not matter.
+        example_inputs: ``[N, C, H, W]``, or a sequence of one, with the model's dtype and device. Values do not matter.
 
     Raises:
         InputError: an argument cannot be served (training mode, shape, dtype, device).
@@ -74,16 +76,15 @@ def _check_model(model: nn.Module) -> None:
 
 
 def _heeds_training_flag(module: nn.Module) -> bool:
-    """False for PyTorch's own layers that compute the same in training: an ``nn.Identity`` put in place of a classifier
-    after ``model.eval()`` says that it trains, and harms nobody. Modules of other packages might ask for the flag."""
-    own = type(module).__module__
-    flagged = ("batchnorm", "instancenorm", "dropout", "rnn", "activation", "transformer")
-    return (
-        not own.startswith("torch.nn.modules.") or own.rsplit(".", 1)[-1] in flagged and not isinstance(module, nn.ReLU)
-    )
+    """False for PyTorch's own layers that compute the same in training.
+
+    An ``nn.Identity`` put in place of the classifier after ``model.eval()`` has its flag set, and harms nobody.
+    Modules of other packages might ask for theirs.
+    """
+    return isinstance(module, _MODAL) or not type(module).__module__.startswith("torch.nn.")
 
 
-def _check_example(example: Tensor, model: nn.Module) -> Tensor:
+def _check_example(example: Any, model: nn.Module) -> Tensor:
     argument = "example_inputs"
     if isinstance(example, tuple | list):
         if len(example) != 1:
@@ -105,7 +106,7 @@ def _check_example(example: Tensor, model: nn.Module) -> Tensor:
 
 
 def _export(model: nn.Module, example: Tensor) -> ExportedProgram:
-    """The functional ATen graph of ``model``, with its convolutions and normalisations whole and the batch left open."""
+    """The functional ATen graph of ``model``, its convolutions and normalisations whole and its batch size open."""
     # A batch of one would be taken for a constant.
     images = torch.zeros((2, *example.shape[1:]), dtype=example.dtype, device=example.device)
     shapes = torch.export.ShapesCollection()

@@ -12,8 +12,8 @@ from inception_fast.errors import EngineFileError, InputError, InputTypeError
 
 _MAX_DEPTH = 32
 _PLAIN = (type(None), bool, int, float, str)
-_SEQUENCES: dict[str, type] = {"tuple": tuple, "list": list}
-_MAPPINGS: dict[str, type] = {"dict": dict, "ordered_dict": OrderedDict}
+_SEQUENCES: dict[str, Any] = {"tuple": tuple, "list": list}
+_MAPPINGS: dict[str, Any] = {"dict": dict, "ordered_dict": OrderedDict}
 
 
 class TensorSlot:
@@ -116,7 +116,7 @@ def _encode(value: Any) -> Any:
     return {"kind": "constant", "value": value}
 
 
-_MEMBERS = {
+_MEMBERS: dict[str, set[str]] = {
     "tensor": set(),
     "constant": {"value"},
     "namedtuple": {"name", "fields", "items"},

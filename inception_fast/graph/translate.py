@@ -1,8 +1,8 @@
 """From the ATen graph that ``torch.export`` gives to the nodes of a Graph.
 
-The walk keeps, for every ATen node, what it stands for: a value that depends on the image
-(:class:`~inception_fast.graph.builder.Data`), a constant, or a piece of a pattern that only its reader can place. Whatever
-depends on parameters alone is computed here, in float64.
+The walk keeps, for every ATen node, what it stands for: a value that depends on the input
+(:class:`~inception_fast.graph.builder.Data`), a constant, or a piece of a pattern that only its reader can place.
+Whatever depends on parameters alone is computed here, in float64.
 """
 
 from __future__ import annotations
@@ -94,7 +94,10 @@ class Translator:
         assert tuple(fake.shape[1:]) == result.shape, f"{node.format_node()}: {result.shape} in place of {fake.shape}"
 
     def _value(self, argument: Any) -> Any:
-        return fx.node.map_aggregate(argument, lambda a: self._values[a] if isinstance(a, fx.Node) else a)
+        def look_up(a: Any) -> Any:
+            return self._values[a] if isinstance(a, fx.Node) else a
+
+        return fx.node.map_aggregate(argument, look_up)
 
     def _constant(self, node: fx.Node) -> Any:
         """Evaluates an op of parameters and literals, floating-point tensors in float64."""
@@ -111,8 +114,12 @@ class Translator:
             on_cpu = value.tensor.detach().cpu()
             return on_cpu.double() if on_cpu.is_floating_point() else on_cpu
 
-        result = target(*fx.node.map_aggregate(node.args, tensor), **fx.node.map_aggregate(node.kwargs, tensor))
-        return fx.node.map_aggregate(result, lambda r: Const(r) if isinstance(r, Tensor) else r)
+        def wrap(result: Any) -> Any:
+            return Const(result) if isinstance(result, Tensor) else result
+
+        args: Any = fx.node.map_aggregate(node.args, tensor)
+        kwargs: Any = fx.node.map_aggregate(node.kwargs, tensor)
+        return fx.node.map_aggregate(target(*args, **kwargs), wrap)
 
 
 def place_of(node: fx.Node) -> Place:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from inception_fast.graph import ir
 from inception_fast.graph.builder import CannotExpress, Const, Data, batched
 
 Rule = Callable[..., Any]
+Ints = int | Sequence[int]
 
 RULES: dict[str, Rule] = {}
-"""By the name of the ATen op. A rule takes the Builder, the Place, and the op's arguments in the order of its schema."""
+"""By the name of the ATen op. A rule takes the Builder, the Place and the op's arguments in the order of its schema."""
 
 
 def rule(*ops: str) -> Callable[[Rule], Rule]:
@@ -45,7 +47,7 @@ def constant(x: Any, what: str) -> Const:
     return x
 
 
-def pair(value: int | Sequence[int], default: tuple[int, int] | None = None) -> tuple[int, int]:
+def pair(value: Ints, default: ir.Pair | None = None) -> ir.Pair:
     """A size as ATen writes it, ``k``, ``[k]``, ``[kh, kw]`` or ``[]``, as (vertical, horizontal)."""
     sizes = [value] if isinstance(value, int) else list(value)
     if not sizes and default is not None:

@@ -12,7 +12,7 @@ from torch import SymInt
 from inception_fast.graph import ir
 from inception_fast.graph.aten.pointwise import Norm
 from inception_fast.graph.aten.rule import data, require, rule
-from inception_fast.graph.builder import Builder, Data, Place
+from inception_fast.graph.builder import Builder, CannotExpress, Data, Place
 
 
 def _reshaped(x: Data, shape: Sequence[int], place: Place) -> Data:
@@ -22,13 +22,13 @@ def _reshaped(x: Data, shape: Sequence[int], place: Place) -> Data:
 @rule("view.default", "reshape.default", "_unsafe_view.default", "_reshape_copy.default")
 def view(b: Builder, place: Place, x: Any, size: Sequence[int | SymInt]) -> Data:
     source = data(x)
-    images, *rest = size
-    require(isinstance(images, SymInt) or images == -1, "it mixes the images of a batch")
     total = prod(source.shape)
+    rest = [s for s in size[1:] if isinstance(s, int)]
     if -1 in rest:
         known = prod(s for s in rest if s != -1)
         rest = [total // known if s == -1 else s for s in rest]
-    require(all(isinstance(s, int) for s in rest) and prod(rest) == total, "it mixes the images of a batch")
+    keeps_images = len(rest) == len(size) - 1 and prod(rest) == total
+    require(keeps_images and (isinstance(size[0], SymInt) or size[0] == -1), "it mixes the images of a batch")
     return _reshaped(source, rest, place)
 
 
@@ -44,8 +44,7 @@ def flatten(b: Builder, place: Place, x: Any, start: int, end: int) -> Data:
 
 @rule("squeeze.default")
 def squeeze_all(b: Builder, place: Place, x: Any) -> Data:
-    require(False, "squeeze() without a dimension would drop the batch of a single image; use flatten(1)")
-    return data(x)
+    raise CannotExpress("without a dimension it would drop the batch of a single image; use flatten(1)")
 
 
 @rule("squeeze.dim", "squeeze.dims")
