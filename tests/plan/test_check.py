@@ -1,0 +1,101 @@
+"""Every rule of a Plan, broken one at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from inception_fast.errors import PlanError
+from inception_fast.plan.plan import Buffer, Constant, Destination, Output, Plan, Slice
+from tests.plan.tiny_engine import tiny_plan
+
+
+def with_buffer(index: int, **changes: Any) -> dict[str, Any]:
+    buffers = list(tiny_plan().buffers)
+    buffers[index] = replace(buffers[index], **changes)
+    return {"buffers": tuple(buffers)}
+
+
+def with_step(step: str, **changes: Any) -> dict[str, Any]:
+    steps = tuple(replace(s, **changes) if s.name == step else s for s in tiny_plan().steps)
+    return {"steps": steps}
+
+
+def with_conv(**changes: Any) -> dict[str, Any]:
+    return with_step("conv", conv=replace(tiny_plan().steps[0].conv, **changes))  # type: ignore[union-attr]
+
+
+def with_constant(name: str, constant: Constant) -> dict[str, Any]:
+    return {"constants": {**tiny_plan().constants, name: constant}}
+
+
+BROKEN: dict[str, tuple[dict[str, Any], str]] = {
+    "dtype": ({"dtype": "int8"}, "dtype 'int8'"),
+    "two inputs": (with_buffer(1, home="input", offset=0), "exactly one input"),
+    "empty buffer": (with_buffer(1, height=0), "buffer block: 0x6x8"),
+    "huge buffer": (with_buffer(1, height=1 << 21), "buffer block: 2097152x6x8"),
+    "misaligned": (with_buffer(1, offset=32), "buffer block: offset 32"),
+    "past the arena": (with_buffer(1, offset=192), "buffer block: offset 192"),
+    "negative offset": (with_buffer(1, offset=-64), "buffer block: offset -64"),
+    "home": (with_buffer(1, home="stack"), "buffer block: home stack"),
+    "same buffer name": (with_buffer(1, name="x"), "buffer name 'x'"),
+    "same step name": (with_step("pool", name="conv"), "step name 'conv'"),
+    "step left out of the stages": ({"stages": ((0, 1), (2,), (3,), (4, 5))}, "stages"),
+    "steps out of order": ({"stages": ((1, 0), (2,), (3,), (4, 5), (6,))}, "stages"),
+    "empty stage": ({"stages": ((0, 1), (), (2,), (3,), (4, 5), (6,))}, "stages"),
+    "no such buffer": (with_step("pool", source=Slice(9, 0, 8)), "step pool: no buffer 9"),
+    "slice past the channels": (with_step("pool", source=Slice(1, 1, 8)), "step pool: channels 1\\+8 of buffer block"),
+    "negative slice": (with_step("pool", source=Slice(1, -1, 8)), "step pool: channels -1\\+8"),
+    "no destination": (with_step("conv", destinations=()), "step conv: no destination"),
+    "writes the input": (with_step("pool", destination=Destination(Slice(0, 0, 3), True)), "step pool"),
+    "residual of another size": (with_step("pair", residual=Slice(0, 0, 2)), "step pair: the second operand"),
+    "reads what it writes": (with_step("pointwise", source=Slice(3, 0, 8)), "step pointwise: reads scaled before it is written"),
+    "channels in": (with_conv(in_channels=2), "step conv"),
+    "channels out": (with_conv(out_channels=6), "step conv"),
+    "no taps": (with_conv(taps=()), "step conv: taps"),
+    "a tap twice": (with_conv(taps=((0, 0),) * 9), "step conv: taps"),
+    "tap out of range": (with_conv(taps=tuple((0, 1 << 30 | i) for i in range(9))), "step conv: a tap"),
+    "stride": (with_conv(stride=(0, 1)), "step conv: stride"),
+    "constant missing": (with_conv(weight="nowhere"), "constant nowhere is None"),
+    "constant's shape": (with_constant("conv.bias", Constant((6,), "float32")), "constant conv.bias"),
+    "constant's dtype": (with_constant("conv.weight", Constant((5, 9, 3), "float16")), "constant conv.weight"),
+    "constant without a reader": (with_constant("spare", Constant((1,), "float32")), "without a reader: \\['spare'\\]"),
+    "middle": (with_step("pair", middle_height=0), "step pair: intermediate"),
+    "pool's channels": (with_step("maximum", source=Slice(3, 0, 7)), "step maximum: changes the number of channels"),
+    "window outside the image": (with_step("pool", padding=(3, 1)), "step pool: a window lies outside"),
+    "window past the end": (with_step("pool", stride=(4, 2)), "step pool: a window lies outside"),
+    "pool's mode": (with_step("pool", mode="sum"), "step pool"),
+    "bias on a max pool": (with_step("maximum", bias="pool.bias"), "step maximum: a bias on a max pool"),
+    "image size": (with_step("normalize", source=Slice(3, 0, 8)), "step normalize: changes the image size"),
+    "no outputs": ({"outputs": ()}, "no outputs"),
+    "output in the arena": ({"outputs": (Output(1, False),)}, "output 1 is not an output buffer"),
+    "output never returned": ({"outputs": (Output(5, False),)}, "vector is never returned"),
+    "read before written": ({"stages": ((0, 1, 2), (3,), (4, 5), (6,))}, "step pool: reads block before"),
+    "written twice": (
+        with_step("pair", destinations=(Destination(Slice(1, 4, 3), True),)),
+        "step pair: writes block a second time",
+    ),
+    "never written": (with_buffer(1, channels=9), "block: some channels are never written"),
+    "shared memory": (with_buffer(2, offset=256), "buffers block and pooled share memory"),
+}
+
+
+def test_tiny_plan_is_valid() -> None:
+    assert len(tiny_plan("bfloat16").steps) == len(tiny_plan().steps) == 7
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+def test_broken_rule(rule: str) -> None:
+    changes, message = BROKEN[rule]
+    with pytest.raises(PlanError, match=message):
+        replace(tiny_plan(), **changes)
+
+
+def test_buffers_may_share_memory_once_the_first_is_dead() -> None:
+    plan = tiny_plan()
+    block, scaled = plan.buffers[1], plan.buffers[3]
+    assert block.offset == scaled.offset == 0, "this is what the tiny plan shows"
+    assert isinstance(replace(plan, arena=plan.arena + 64), Plan)
+    assert isinstance(block, Buffer)

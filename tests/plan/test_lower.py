@@ -1,0 +1,99 @@
+"""Lowering: stages, concat-free writes and outputs, on networks small enough to see."""
+
+from __future__ import annotations
+
+import pytest
+
+from inception_fast.errors import PlanError
+from inception_fast.graph import ir
+from inception_fast.plan.lower import lower
+from inception_fast.plan.memory import lifetimes, lower_bound
+from inception_fast.plan.plan import ConvStep, PairStep, Plan, PointwiseStep, destinations_of
+from tests.backends.cases import CASES
+from tests.graph.build import Build
+
+
+def plan_of(name: str) -> Plan:
+    return lower(CASES[name]())[0]
+
+
+def test_branches_share_stages() -> None:
+    plan = plan_of("merged_siblings")
+    names = [[plan.steps[i].name for i in stage] for stage in plan.stages]
+    assert [len(stage) for stage in names] == [1, 2]
+    merged = plan.steps[0]
+    assert isinstance(merged, ConvStep)
+    assert [d.slice.channels for d in merged.destinations] == [13, 6, 11, 5]
+    assert [d.relu for d in merged.destinations] == [True, False, True, False]
+
+
+def test_concat_is_written_in_place() -> None:
+    """The slices that steps write tile the concat, and no step copies."""
+    plan = plan_of("merged_siblings")
+    output = plan.outputs[0].buffer
+    writes = [d.slice for s in plan.steps for d in destinations_of(s) if d.slice.buffer == output]
+    assert sorted((w.start, w.channels) for w in writes) == [(0, 13), (13, 7), (20, 6), (26, 5)]
+    assert not any(isinstance(s, PointwiseStep) for s in plan.steps)
+
+
+def test_taps_hold_padding_and_dilation() -> None:
+    conv = plan_of("conv_dilated").steps[0].conv  # type: ignore[union-attr]
+    assert conv.taps == tuple((dy, dx) for dy in (-2, 0, 2) for dx in (-3, 0, 3))
+
+
+def test_pair_keeps_its_intermediate_to_itself() -> None:
+    plan = plan_of("factorized_pairs")
+    assert all(isinstance(s, PairStep) for s in plan.steps) and len(plan.steps) == 5
+    assert len(plan.buffers) == 6, "the input and one a step"
+
+
+def test_linear_over_an_image_is_a_convolution() -> None:
+    plan = plan_of("linear_over_image")
+    (step,) = plan.steps
+    assert isinstance(step, ConvStep) and len(step.conv.taps) == 15 and step.conv.in_channels == 6
+    assert plan.outputs[0].flat
+
+
+def test_outputs_that_live_elsewhere_are_copied() -> None:
+    plan = plan_of("repeated_outputs")
+    copies = [s.name for s in plan.steps if isinstance(s, PointwiseStep)]
+    assert len(copies) == 3, "the input, the inner value and the piece; the concat and the last value are outputs"
+    assert [o.buffer for o in plan.outputs][1] == [o.buffer for o in plan.outputs][3]
+
+
+def test_merged_and_lone_values_have_no_idle_memory() -> None:
+    for name in CASES:
+        plan = plan_of(name)
+        lives = lifetimes(plan.steps, plan.stages)
+        sizes = {i: b.size for i, b in enumerate(plan.buffers) if b.home == "arena"}
+        assert plan.arena <= 1.25 * lower_bound(sizes, lives), name
+
+
+def test_unprepared_concat_is_refused() -> None:
+    build = Build(4, 5, 5)
+    build.concat(build.conv("x", 3), build.conv("x", 2))
+    with pytest.raises(PlanError, match="eliminate_concat"):
+        lower(build.graph())
+
+
+def test_batchnorm_is_refused() -> None:
+    build = Build(4, 5, 5)
+    build.batchnorm("x")
+    with pytest.raises(PlanError, match="fold_batchnorm"):
+        lower(build.graph())
+
+
+def test_arithmetic_on_a_flattened_image_is_refused() -> None:
+    """Its channels would be in another order."""
+    build = Build(4, 5, 5)
+    flat = build.node(ir.Flatten(), "x")
+    build.node(ir.ReLU(), flat)
+    with pytest.raises(PlanError, match="flattened 5x5"):
+        lower(build.graph())
+
+
+def test_uneven_adaptive_pool_is_refused() -> None:
+    build = Build(4, 5, 5)
+    build.node(ir.AdaptiveAvgPool((2, 2)), "x")
+    with pytest.raises(PlanError, match="adaptive average pool of 5x5 to 2x2"):
+        lower(build.graph())
