@@ -1,10 +1,10 @@
 #include "plan/check.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <limits>
 #include <set>
+
+#include "plan/order.h"
 
 namespace ifast {
 namespace {
@@ -30,45 +30,6 @@ bool is_image(int height, int width, int channels) {
          std::int64_t{height} * width * channels <= kMaxElements;
 }
 
-// Disjoint runs of channels, start -> end, merged where they touch.
-class Channels {
- public:
-  bool contains(int start, int end) const {
-    const auto after = runs_.upper_bound(start);
-    return after != runs_.begin() && std::prev(after)->second >= end;
-  }
-
-  // Adds [start, end); false where a part of it was there already.
-  bool add(int start, int end) {
-    auto after = runs_.upper_bound(start);
-    if (after != runs_.end() && after->first < end) return false;
-    if (after != runs_.begin()) {
-      const auto before = std::prev(after);
-      if (before->second > start) return false;
-      if (before->second == start) {
-        start = before->first;
-        runs_.erase(before);
-      }
-    }
-    if (after != runs_.end() && after->first == end) {
-      end = after->second;
-      runs_.erase(after);
-    }
-    runs_.emplace(start, end);
-    return true;
-  }
-
- private:
-  std::map<int, int> runs_;
-};
-
-struct Lifetime {
-  int first = std::numeric_limits<int>::max();
-  int last = -1;
-
-  bool overlaps(const Lifetime& other) const { return first <= other.last && other.first <= last; }
-};
-
 class Checker {
  public:
   explicit Checker(const Plan& plan) : plan_(plan) {}
@@ -89,8 +50,8 @@ class Checker {
       require(used_.contains(name), "constant " + name, "no step reads it");
     }
     outputs();
-    order();
-    memory();
+    check_order(plan_);
+    check_memory(plan_);
   }
 
  private:
@@ -270,70 +231,6 @@ class Checker {
     }
     const auto made = std::ranges::count(plan_.buffers, Home::kOutput, &Buffer::home);
     require(made == std::ssize(returned), "outputs", "an output buffer is never returned");
-  }
-
-  // Every channel is written exactly once, and in an earlier stage than any that reads it.
-  void order() {
-    std::vector<Channels> written(plan_.buffers.size());
-    const auto input = static_cast<std::size_t>(plan_.input());
-    written[input].add(0, plan_.buffers[input].channels);
-    const auto of = [&](const Slice& piece) -> Channels& {
-      return written[static_cast<std::size_t>(piece.buffer)];
-    };
-    for (const auto& stage : plan_.stages) {
-      for (const Step& step : steps_of(stage)) {
-        name_ = &name_of(step);
-        for (const Slice* piece : {&source_of(step), second_source_of(step)}) {
-          require_step(!piece || of(*piece).contains(piece->start, piece->start + piece->channels),
-                       "it reads what is not written yet");
-        }
-      }
-      for (const Step& step : steps_of(stage)) {
-        name_ = &name_of(step);
-        for (const auto& [piece, relu] : destinations_of(step)) {
-          require_step(of(piece).add(piece.start, piece.start + piece.channels),
-                       "it writes channels a second time");
-        }
-      }
-    }
-    for (std::size_t i = 0; i < written.size(); ++i) {
-      require(written[i].contains(0, plan_.buffers[i].channels), "buffer " + plan_.buffers[i].name,
-              "some channels are never written");
-    }
-  }
-
-  // Stages list the steps in order, so each is a run of them.
-  std::span<const Step> steps_of(const std::vector<int>& stage) const {
-    return std::span(plan_.steps).subspan(static_cast<std::size_t>(stage.front()), stage.size());
-  }
-
-  // No two buffers of the arena share memory in a stage in which both are live.
-  void memory() const {
-    std::vector<Lifetime> lives(plan_.buffers.size());
-    for (int stage = 0; stage < std::ssize(plan_.stages); ++stage) {
-      const auto touch = [&](const Slice& piece) {
-        Lifetime& life = lives[static_cast<std::size_t>(piece.buffer)];
-        life = {std::min(life.first, stage), stage};
-      };
-      for (const Step& step : steps_of(plan_.stages[static_cast<std::size_t>(stage)])) {
-        touch(source_of(step));
-        if (const Slice* second = second_source_of(step)) touch(*second);
-        for (const Destination& destination : destinations_of(step)) touch(destination.slice);
-      }
-    }
-    std::vector<std::size_t> placed;
-    for (std::size_t i = 0; i < plan_.buffers.size(); ++i) {
-      if (plan_.buffers[i].home == Home::kArena) placed.push_back(i);
-    }
-    std::ranges::sort(placed, {}, [&](std::size_t i) { return plan_.buffers[i].offset; });
-    for (auto a = placed.begin(); a != placed.end(); ++a) {
-      const Buffer& buffer = plan_.buffers[*a];
-      for (auto b = a + 1;
-           b != placed.end() && plan_.buffers[*b].offset < buffer.offset + buffer.size(); ++b) {
-        require(!lives[*a].overlaps(lives[*b]), "buffer " + buffer.name,
-                "it shares memory with another live buffer");
-      }
-    }
   }
 
   const Plan& plan_;
