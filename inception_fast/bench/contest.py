@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from inception_fast.bench.accuracy import PLAUSIBLE, Error, allowed, compare, flatten, within
+from inception_fast.bench.accuracy import Error, allowed, compare, flatten, plausible, within
 from inception_fast.bench.peers import Contestant, PeerUnavailableError, Task
 from inception_fast.bench.peers.base import first_line
 from inception_fast.bench.statistics import Summary, paired_ratio
@@ -125,7 +125,7 @@ def hold(
 
 
 def _bound(entrant: Entrant, precision: str, yardstick: float) -> float:
-    return allowed(precision, yardstick) if entrant.ours else PLAUSIBLE[precision]
+    return allowed(precision, yardstick) if entrant.ours else plausible(yardstick)
 
 
 def _rows(
