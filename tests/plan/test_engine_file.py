@@ -1,0 +1,286 @@
+"""The engine file: there and back through the disk, and a clear error for every file that is not sound."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from inception_fast.errors import EngineFileError, PlanError
+from inception_fast.plan import engine_file
+from inception_fast.plan.engine_file import (
+    CONSTANT_ALIGNMENT,
+    HEADER,
+    EngineFile,
+    Metadata,
+    engine_bytes,
+    read_engine,
+    read_engine_bytes,
+    write_engine,
+)
+from inception_fast.plan.plan import Plan
+from inception_fast.plan.serialize import decode
+from tests.plan.mutations import split, with_checksum, with_header
+from tests.plan.tiny_engine import tiny_engine
+
+Reader = Callable[[bytes], object]
+
+
+@pytest.fixture(params=["python", "cpp"])
+def read(request: pytest.FixtureRequest) -> Reader:
+    """Reads the contents of a file with either reader."""
+    if request.param == "python":
+        return read_engine_bytes
+    native = pytest.importorskip("inception_fast._native")
+    return lambda data: native.read_engine_bytes(data, engine_file.CANONICAL)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    target = tmp_path / "tiny.ifast"
+    write_engine(target, tiny_engine())
+    return target
+
+
+def assert_same(a: EngineFile, b: EngineFile) -> None:
+    assert a.plan == b.plan and a.metadata == b.metadata
+    assert a.constants.keys() == b.constants.keys()
+    for name, tensor in a.constants.items():
+        assert torch.equal(tensor, b.constants[name]) and tensor.dtype == b.constants[name].dtype
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_there_and_back(tmp_path: Path, precision: str) -> None:
+    engine = tiny_engine(precision)
+    write_engine(tmp_path / "a.ifast", engine)
+    assert (tmp_path / "a.ifast").read_bytes() == engine_bytes(engine)
+    assert_same(read_engine(tmp_path / "a.ifast"), engine)
+    assert_same(read_engine_bytes(engine_bytes(engine)), engine)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_cpp_reads_the_same(tmp_path: Path, precision: str) -> None:
+    native = pytest.importorskip("inception_fast._native")
+    engine = tiny_engine(precision)
+    write_engine(tmp_path / "ä.ifast", engine)
+    found = native.read_engine(tmp_path / "ä.ifast", engine_file.CANONICAL)
+    assert decode(Plan, found["plan"], "plan") == engine.plan
+    assert decode(Metadata, found["metadata"], "metadata") == engine.metadata
+    values = {name: tensor.view(torch.uint8).numpy().tobytes() for name, tensor in engine.constants.items()}
+    assert found["constants"] == values
+
+
+def test_constants_are_stored_as_they_are_seen(path: Path) -> None:
+    engine = tiny_engine()
+    weight = engine.constants["conv.weight"]
+    strided = torch.empty(9, 5, 3).transpose(0, 1).copy_(weight).requires_grad_()
+    other = replace(engine, constants={**engine.constants, "conv.weight": strided})
+    assert not strided.is_contiguous() and engine_bytes(other) == path.read_bytes()
+
+
+def test_constants_are_aligned_in_memory(path: Path) -> None:
+    assert all(t.data_ptr() % CONSTANT_ALIGNMENT == 0 for t in read_engine(path).constants.values())
+
+
+def test_writing_to_a_constant_does_not_reach_the_file(path: Path) -> None:
+    before = path.read_bytes()
+    engine = read_engine(path)
+    for tensor in engine.constants.values():
+        tensor.fill_(7)
+    assert path.read_bytes() == before
+    assert_same(read_engine(path), tiny_engine())
+    assert (engine.constants["conv.weight"] == 7).all()
+
+
+def test_the_file_may_be_replaced_and_deleted_while_it_is_in_use(path: Path) -> None:
+    engine = read_engine(path)
+    zeros = {name: torch.zeros_like(t) for name, t in engine.constants.items()}
+    write_engine(path, replace(tiny_engine(), constants=zeros))
+    path.unlink()
+    assert_same(engine, tiny_engine())
+
+
+def test_constants_outlive_the_engine(path: Path) -> None:
+    weight = read_engine(path).constants["conv.weight"]
+    assert torch.equal(weight, tiny_engine().constants["conv.weight"])
+
+
+def test_threads_read_one_file(path: Path) -> None:
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(20):
+                assert_same(read_engine(path), tiny_engine())
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = path.read_bytes()
+
+    def disk_full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(engine_file.os, "fsync", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        write_engine(path, tiny_engine("bf16"))
+    assert path.read_bytes() == before and os.listdir(path.parent) == [path.name]
+
+
+def test_a_new_file_has_the_usual_permissions(path: Path) -> None:
+    (path.parent / "usual").write_bytes(b"")
+    assert path.stat().st_mode == (path.parent / "usual").stat().st_mode
+
+
+def test_missing_file() -> None:
+    with pytest.raises(FileNotFoundError):
+        read_engine("nowhere.ifast")
+
+
+def test_every_truncation_is_refused(read: Reader) -> None:
+    data = engine_bytes(tiny_engine())
+    for length in [*range(64), *range(64, len(data), 61), len(data) - 1]:
+        with pytest.raises(EngineFileError, match=r"truncated|not an engine file"):
+            read(data[:length])
+        with pytest.raises(EngineFileError):
+            read(with_checksum(data[:length]))
+
+
+def test_every_flipped_byte_is_refused(read: Reader) -> None:
+    data = engine_bytes(tiny_engine())
+    for at in [*range(64), *range(64, len(data), 23), len(data) - 1]:
+        with pytest.raises(EngineFileError):
+            read(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :])
+
+
+def test_an_error_names_the_file(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(EngineFileError, match=r"tiny\.ifast: truncated: \d+ bytes, the header announces \d+$"):
+        read_engine(path)
+    path.write_bytes(b"")
+    with pytest.raises(EngineFileError, match=r"tiny\.ifast: not an engine file"):
+        read_engine(path)
+
+
+def header_field(data: bytes, index: int, value: int) -> bytes:
+    fields = list(HEADER.unpack_from(data))
+    fields[index] = value
+    return with_checksum(HEADER.pack(*fields) + data[HEADER.size :])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: b"PK\3\4" + d[4:], "not an engine file"),
+        (lambda d: header_field(d, 1, 2), "newer version of inception_fast: format 2, this one reads up to 1"),
+        (lambda d: header_field(d, 1, 0), "no format 0"),
+        (lambda d: d[:-1] + bytes([d[-1] ^ 1]), "checksum does not match"),
+        (lambda d: d + b"\0", "bytes, (the header announces only|more than the header announces)"),
+        (lambda d: header_field(d, 3, 2**64 - 1), "18446744073709551615 bytes"),
+        (lambda d: header_field(d, 4, 2**64 - 1), "truncated"),
+        (lambda d: header_field(d, 4, 2**64 - 4096), "truncated"),
+    ],
+)
+def test_a_damaged_header_is_named(read: Reader, change: Callable[[bytes], bytes], message: str) -> None:
+    with pytest.raises(EngineFileError, match=message):
+        read(change(engine_bytes(tiny_engine())))
+
+
+def edited(change: Callable[[Any], object]) -> bytes:
+    """The tiny engine's file with its JSON changed and everything around it right."""
+    text, constants = split(engine_bytes(tiny_engine()))
+    document = json.loads(text)
+    change(document)
+    return with_header(json.dumps(document).encode(), constants)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.pop("metadata"), "metadata"),
+        (lambda d: d.update(code="import os"), "unknown key"),
+        (lambda d: d["metadata"].update(layout="cuda-sm90"), "packed for 'cuda-sm90', not for 'canonical'"),
+        (lambda d: d["metadata"].update(precision="bf16"), "metadata.precision: got 'bf16' for a Plan in float32"),
+        (lambda d: d["metadata"].update(precision="int3"), "metadata.precision: got 'int3'"),
+        (lambda d: d["metadata"].update(input_dtype="uint8"), "metadata.input_dtype"),
+        (lambda d: d["metadata"].update(input_shape=[3, 7, 6]), "metadata.input_shape"),
+        (lambda d: d["metadata"].update(input_shape=[3, 6]), "metadata.input_shape"),
+        (lambda d: d["metadata"].update(structure=[]), "metadata.structure"),
+        (lambda d: d["metadata"].update(report=None), "metadata.report"),
+        (lambda d: d["constants"].pop("conv.bias"), "constant conv.bias: missing"),
+        (lambda d: d["constants"].update(more={"offset": 0, "length": 0}), "unknown to the Plan"),
+        (lambda d: d["constants"]["conv.bias"].update(length=16), "constant conv.bias: 16 bytes.* 20"),
+        (lambda d: d["constants"]["conv.bias"].update(offset=4), "constant conv.bias: .*misaligned"),
+        (lambda d: d["constants"]["conv.bias"].update(offset=64), "overlap"),
+        (lambda d: d["constants"]["conv.bias"].update(offset=-64), "constant conv.bias: "),
+        (lambda d: d["constants"]["conv.bias"].update(offset=2**20), "constant conv.bias: "),
+        (lambda d: d["constants"]["conv.bias"].update(offset=2**63 - 64), "constant conv.bias: "),
+        (lambda d: d["constants"]["conv.bias"].update(length=2**63 - 1), "constant conv.bias: "),
+        (lambda d: d["plan"]["constants"]["conv.bias"].update(shape=[2**62, 4]), "Plan is not valid: step conv: "),
+        (lambda d: d["plan"]["buffers"][1].update(channels=2**31), "[Pp]lan"),
+        (lambda d: d["plan"].update(arena=2**40), "Plan is not valid: arena"),
+        (lambda d: d["plan"]["buffers"][2].update(offset=256), "Plan is not valid: buffer"),
+    ],
+)
+def test_hostile_contents_are_named(read: Reader, change: Callable[[Any], object], message: str) -> None:
+    with pytest.raises(EngineFileError, match=message):
+        read(edited(change))
+
+
+def test_a_broken_plan_is_chained() -> None:
+    with pytest.raises(EngineFileError) as caught:
+        read_engine_bytes(edited(lambda d: d["plan"].update(arena=0)))
+    assert isinstance(caught.value.__cause__, PlanError)
+
+
+def test_a_file_packed_for_a_backend_is_read_where_that_is_asked_for(tmp_path: Path) -> None:
+    engine = tiny_engine()
+    packed = replace(engine, metadata=replace(engine.metadata, layout="cpu-avx512"))
+    write_engine(tmp_path / "packed.ifast", packed)
+    assert_same(read_engine(tmp_path / "packed.ifast", layout="cpu-avx512"), packed)
+    with pytest.raises(EngineFileError, match="packed for 'cpu-avx512', not for 'canonical'"):
+        read_engine(tmp_path / "packed.ifast")
+
+
+@pytest.mark.parametrize(
+    ("constants", "message"),
+    [
+        ({"conv.bias": torch.zeros(6)}, r"constant conv.bias: got torch.float32 \(6,\), expected float32 \(5,\)"),
+        ({"conv.bias": torch.zeros(5).half()}, r"constant conv.bias: got torch.float16 \(5,\), expected float32"),
+        ({"spare": torch.zeros(5)}, "constant spare: unknown to the Plan"),
+    ],
+)
+def test_an_engine_whose_parts_do_not_fit_is_not_made(constants: dict[str, torch.Tensor], message: str) -> None:
+    engine = tiny_engine()
+    with pytest.raises(EngineFileError, match=message):
+        replace(engine, constants={**engine.constants, **constants})
+    with pytest.raises(EngineFileError, match=r"constant conv\.bias: missing"):
+        replace(engine, constants={k: v for k, v in engine.constants.items() if k != "conv.bias"})
+
+
+@pytest.mark.parametrize(
+    "structure",
+    [{"a": (1, 2)}, {"a": float("nan")}, {1: 2}, {"a": 2**70}, {"a": torch.zeros(1)}, {"a": "\ud800"}],
+    ids=["tuple", "nan", "int key", "large", "tensor", "surrogate"],
+)
+def test_metadata_that_json_would_change_is_not_written(path: Path, structure: dict[Any, Any]) -> None:
+    engine = tiny_engine()
+    before = path.read_bytes()
+    with pytest.raises(EngineFileError, match="JSON"):
+        write_engine(path, replace(engine, metadata=replace(engine.metadata, structure=structure)))
+    assert path.read_bytes() == before
