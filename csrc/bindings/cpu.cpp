@@ -1,0 +1,108 @@
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cpu/executor.h"
+#include "cpu/peak.h"
+#include "cpu/thread_pool.h"
+#include "plan/engine_file.h"
+
+namespace ifast {
+namespace {
+
+namespace py = pybind11;
+
+cpu::Isa parse_isa(const std::string& name) {
+  for (cpu::Isa isa : cpu::available_isas()) {
+    if (cpu::name_of(isa) == name) return isa;
+  }
+  throw std::invalid_argument("instruction set: got " + name + ", which cannot run here");
+}
+
+// Addresses and sizes, as torch.Tensor.data_ptr() and nbytes give them.
+using Address = std::pair<std::uintptr_t, std::size_t>;
+
+std::unique_ptr<cpu::Executor> make_executor(const std::string& json,
+                                             const std::map<std::string, Address>& constants,
+                                             const std::string& isa, int threads) {
+  const py::gil_scoped_release release;
+  ConstantBytes bytes;
+  for (const auto& [name, address] : constants) {
+    bytes[name] = {reinterpret_cast<const std::byte*>(address.first), address.second};
+  }
+  return std::make_unique<cpu::Executor>(parse_plan(json), bytes,
+                                         cpu::Options{parse_isa(isa), threads});
+}
+
+// strides: of the [N, C, H, W] input, in elements.
+void run(cpu::Executor& executor, std::uintptr_t input,
+         const std::array<std::ptrdiff_t, 4>& strides, int batch,
+         const std::vector<std::uintptr_t>& outputs, std::vector<cpu::OpReport>* reports) {
+  const py::gil_scoped_release release;
+  std::vector<void*> pointers(outputs.size());
+  std::transform(outputs.begin(), outputs.end(), pointers.begin(),
+                 [](std::uintptr_t p) { return reinterpret_cast<void*>(p); });
+  executor.run(reinterpret_cast<const void*>(input),
+               {strides[0], strides[2], strides[3], strides[1]}, batch, pointers.data(), reports);
+}
+
+}  // namespace
+
+void bind_cpu(py::module_& m) {
+  m.def(
+      "instruction_sets",
+      [] {
+        std::vector<std::string> names;
+        for (cpu::Isa isa : cpu::available_isas()) names.emplace_back(cpu::name_of(isa));
+        return names;
+      },
+      "What the CPU kernels were built for and runs here, slowest first.");
+  m.def("usable_processors", cpu::usable_processors,
+        "Processors that this process may run on, by its affinity mask.");
+  m.def(
+      "peak_flops",
+      [](const std::string& isa, double seconds) {
+        const py::gil_scoped_release release;
+        return cpu::peak_flops(parse_isa(isa), seconds);
+      },
+      py::arg("isa"), py::arg("seconds"),
+      "Float32 operations a second of one thread that does nothing but multiply and add.");
+
+  py::class_<cpu::OpReport>(m, "CpuOpReport")
+      .def_readonly("step", &cpu::OpReport::step)
+      .def_readonly("algorithm", &cpu::OpReport::algorithm)
+      .def_readonly("stage", &cpu::OpReport::stage)
+      .def_readonly("seconds", &cpu::OpReport::seconds, "Summed over threads.");
+
+  py::class_<cpu::Executor>(m, "CpuExecutor")
+      .def(py::init(&make_executor), py::arg("plan"), py::arg("constants"), py::arg("isa"),
+           py::arg("threads"))
+      .def(
+          "run",
+          [](cpu::Executor& self, std::uintptr_t input, std::array<std::ptrdiff_t, 4> strides,
+             int batch, const std::vector<std::uintptr_t>& outputs) {
+            run(self, input, strides, batch, outputs, nullptr);
+          },
+          py::arg("input"), py::arg("strides"), py::arg("batch"), py::arg("outputs"))
+      .def(
+          "profile",
+          [](cpu::Executor& self, std::uintptr_t input, std::array<std::ptrdiff_t, 4> strides,
+             int batch, const std::vector<std::uintptr_t>& outputs) {
+            std::vector<cpu::OpReport> reports;
+            run(self, input, strides, batch, outputs, &reports);
+            return reports;
+          },
+          py::arg("input"), py::arg("strides"), py::arg("batch"), py::arg("outputs"))
+      .def("report", &cpu::Executor::report)
+      .def_property_readonly("threads", &cpu::Executor::threads)
+      .def_property_readonly("weight_bytes", &cpu::Executor::weight_bytes);
+}
+
+}  // namespace ifast

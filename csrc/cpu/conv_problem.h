@@ -1,0 +1,64 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "cpu/kernels.h"
+#include "cpu/memory.h"
+#include "cpu/op.h"
+
+namespace ifast::cpu {
+
+// A convolution with everything that its step fuses.
+struct ConvProblem {
+  View source;
+  std::vector<Target> targets;  // all of the same height and width
+  std::optional<View> residual;
+  std::vector<Pair> taps;
+  Pair stride;
+  int in_channels = 0;
+  int out_channels = 0;
+  std::vector<float> weights;  // [out_channels][taps][in_channels]
+  std::vector<float> bias;     // [out_channels], or empty
+
+  int height() const { return targets.front().view.height; }
+  int width() const { return targets.front().view.width; }
+  int tap_count() const { return static_cast<int>(taps.size()); }
+  double multiply_adds() const {
+    return 1.0 * height() * width() * out_channels * tap_count() * in_channels;
+  }
+  float weight(int out, int tap, int in) const {
+    return weights[(static_cast<std::size_t>(out) * tap_count() + tap) * in_channels + in];
+  }
+};
+
+// Output channels that one call of the micro-kernel computes: they lie in one target.
+struct ColumnTile {
+  int target = 0;
+  int first = 0;    // in the target
+  int channel = 0;  // of the convolution
+  int columns = 0;
+  int vectors = 0;
+  std::size_t offset = 0;       // sum of the widths of the tiles before, in channels
+  const float* bias = nullptr;  // padded to the width
+  int width(int lanes) const { return vectors * lanes; }
+};
+
+// The targets' channels cut into tiles as wide as the micro-kernel, the last of each target
+// narrower.
+std::vector<ColumnTile> column_tiles(const ConvProblem& problem, const Kernels& kernels,
+                                     WeightStore& store);
+
+// Total width of the tiles, in channels.
+std::size_t padded_channels(const std::vector<ColumnTile>& tiles, int lanes);
+
+// Where the micro-kernel cuts [0, rows): as few blocks as fit, nearly equal.
+inline int gemm_blocks(int rows, const Kernels& kernels) {
+  return (rows + kernels.gemm_rows - 1) / kernels.gemm_rows;
+}
+
+// Distance of a panel's rows, in units of 4 bytes. A multiple of 1024 bytes would put the rows that
+// the micro-kernel reads side by side into few sets of the first-level cache.
+inline int panel_stride(int units) { return units % 256 == 0 ? units + 16 : units; }
+
+}  // namespace ifast::cpu

@@ -1,0 +1,53 @@
+#include "cpu/convert.h"
+
+#include <bit>
+#include <cstdint>
+#include <cstring>
+
+#include "cpu/simd/vec_portable.h"
+
+namespace ifast::cpu {
+namespace {
+
+template <class T>
+std::vector<float> widen_all(std::span<const std::byte> bytes) {
+  std::vector<float> values(bytes.size() / sizeof(T));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    T x;  // the bytes need not be aligned
+    std::memcpy(&x, bytes.data() + i * sizeof(T), sizeof(T));
+    values[i] = widen(x);
+  }
+  return values;
+}
+
+}  // namespace
+
+std::vector<float> to_floats(std::span<const std::byte> bytes, Dtype dtype) {
+  if (dtype == Dtype::kFloat16) return widen_all<Half>(bytes);
+  if (dtype == Dtype::kBFloat16) return widen_all<BFloat16>(bytes);
+  return widen_all<float>(bytes);
+}
+
+float bfloat16_pair(float first, float second) {
+  BFloat16 lower, upper;
+  narrow(first, lower);
+  narrow(second, upper);
+  return std::bit_cast<float>(lower.bits | std::uint32_t{upper.bits} << 16);
+}
+
+void gather_pairs(const void* source, std::ptrdiff_t stride, float* out, int n) {
+  auto* halves = reinterpret_cast<std::byte*>(out);
+  const auto* from = static_cast<const std::byte*>(source);
+  if (stride == 1) {
+    std::memcpy(halves, from, n * sizeof(BFloat16));
+  } else {
+    for (int i = 0; i < n; ++i) {
+      std::memcpy(halves + i * sizeof(BFloat16),
+                  from + i * stride * static_cast<std::ptrdiff_t>(sizeof(BFloat16)),
+                  sizeof(BFloat16));
+    }
+  }
+  if (n % 2 != 0) std::memset(halves + n * sizeof(BFloat16), 0, sizeof(BFloat16));
+}
+
+}  // namespace ifast::cpu

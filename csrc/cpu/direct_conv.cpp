@@ -1,0 +1,143 @@
+#include "cpu/direct_conv.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "cpu/cache_sizes.h"
+#include "cpu/convert.h"
+
+namespace ifast::cpu {
+namespace {
+
+// Enough tasks for the threads to finish together, few enough to keep each of them busy.
+constexpr int kTasksPerThread = 8;
+
+}  // namespace
+
+DirectConv::DirectConv(ConvProblem problem, const Kernels& kernels, Dtype dtype, WeightStore& store)
+    : problem_(std::move(problem)),
+      kernels_(kernels),
+      dot_(dtype == Dtype::kBFloat16 && kernels.gemm_dot[0][0] != nullptr),
+      tap_units_(dot_ ? (problem_.in_channels + 1) / 2 : problem_.in_channels),
+      units_(tap_units_ * problem_.tap_count()),
+      row_stride_(panel_stride(units_)),
+      tiles_(column_tiles(problem_, kernels_, store)) {
+  pack_weights(store);
+  problem_.weights = {};
+}
+
+void DirectConv::pack_weights(WeightStore& store) {
+  const int lanes = kernels_.lanes;
+  float* packed = store.take<float>(padded_channels(tiles_, lanes) * units_);
+  weights_ = packed;
+  const int per_unit = dot_ ? 2 : 1;
+  for (const ColumnTile& tile : tiles_) {
+    for (int unit = 0; unit < units_; ++unit) {
+      for (int j = 0; j < tile.width(lanes); ++j, ++packed) {
+        float values[2] = {};
+        for (int i = 0; i < per_unit; ++i) {
+          const int channel = unit % tap_units_ * per_unit + i;
+          if (j < tile.columns && channel < problem_.in_channels) {
+            values[i] = problem_.weight(tile.channel + j, unit / tap_units_, channel);
+          }
+        }
+        *packed = dot_ ? bfloat16_pair(values[0], values[1]) : values[0];
+      }
+    }
+  }
+}
+
+Tiling DirectConv::tile(int batch, int threads) const {
+  const int pixels = batch * problem_.height() * problem_.width();
+  const int rows = kernels_.gemm_rows;
+  // Half of the second-level cache for the panel, the rest for weights and output.
+  const std::size_t row_bytes = row_stride_ * sizeof(float);
+  const int fitting = static_cast<int>(cache_sizes().level2 / 2 / row_bytes);
+  const int block = std::max(rows, fitting / rows * rows);
+  Tiling tiling;
+  tiling.blocks = (pixels + block - 1) / block;
+  // Threads share a block's pixels only where there are too few to give each a few rows of its own.
+  if (tiling.blocks % threads != 0 && pixels >= 2 * rows * threads) {
+    tiling.blocks += threads - tiling.blocks % threads;
+  }
+  const int wanted = kTasksPerThread * threads;
+  tiling.splits =
+      std::clamp((wanted + tiling.blocks - 1) / tiling.blocks, 1, static_cast<int>(tiles_.size()));
+  tiling.tasks = tiling.blocks * tiling.splits;
+  tiling.scratch = ((pixels + tiling.blocks - 1) / tiling.blocks) * row_bytes;
+  tiling.cost = batch * problem_.multiply_adds() / (dot_ ? 2 : 1);
+  return tiling;
+}
+
+void DirectConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const {
+  const int block = task / tiling.splits;
+  const int pixels = frame.batch * problem_.height() * problem_.width();
+  const Range range = part_of(pixels, block, tiling.blocks);
+  float* panel = reinterpret_cast<float*>(scratch.memory);
+  if (scratch.owner != this || scratch.block != block) {
+    gather(frame, range, panel);
+    scratch.owner = this;
+    scratch.block = block;
+  }
+  const Range columns =
+      part_of(static_cast<int>(tiles_.size()), task % tiling.splits, tiling.splits);
+  const int row_blocks = gemm_blocks(range.size(), kernels_);
+  for (int j = columns.begin; j < columns.end; ++j) {
+    const ColumnTile& tile = tiles_[j];
+    const Target& target = problem_.targets[tile.target];
+    GemmCall call;
+    call.row_stride = row_stride_;
+    call.segment_length = units_;
+    call.b = weights_ + tile.offset * units_;
+    call.bias = tile.bias;
+    call.columns = tile.columns;
+    call.relu = target.relu;
+    call.out_stride = frame.strides[target.view.buffer].column;
+    if (problem_.residual) {
+      call.residual_stride = frame.strides[problem_.residual->buffer].column;
+    }
+    const auto& table = dot_ ? kernels_.gemm_dot : kernels_.gemm;
+    for (int i = 0; i < row_blocks; ++i) {
+      const Range rows = part_of(range.size(), i, row_blocks);
+      const std::ptrdiff_t pixel = range.begin + rows.begin;
+      call.a = panel + static_cast<std::ptrdiff_t>(rows.begin) * row_stride_;
+      call.out =
+          frame.image(target.view, 0) + (pixel * call.out_stride + tile.first) * frame.element_size;
+      if (problem_.residual) {
+        call.residual = frame.image(*problem_.residual, 0) +
+                        (pixel * call.residual_stride + tile.channel) * frame.element_size;
+      }
+      table[rows.size() - 1][tile.vectors - 1](call);
+    }
+  }
+}
+
+void DirectConv::gather(const Frame& frame, Range pixels, float* panel) const {
+  const int width = problem_.width(), height = problem_.height();
+  const View& source = problem_.source;
+  const std::ptrdiff_t channel_stride = frame.strides[source.buffer].channel;
+  for (int p = pixels.begin; p < pixels.end; ++p, panel += row_stride_) {
+    const int n = p / (width * height);
+    const int y = p / width % height * problem_.stride.vertical;
+    const int x = p % width * problem_.stride.horizontal;
+    float* out = panel;
+    for (const Pair& tap : problem_.taps) {
+      const int row = y + tap.vertical, column = x + tap.horizontal;
+      if (row < 0 || row >= source.height || column < 0 || column >= source.width) {
+        std::fill_n(out, tap_units_, 0.0f);
+      } else if (dot_) {
+        gather_pairs(frame.at(source, n, row, column), channel_stride, out, problem_.in_channels);
+      } else {
+        kernels_.widen(frame.at(source, n, row, column), channel_stride, out, problem_.in_channels);
+      }
+      out += tap_units_;
+    }
+  }
+}
+
+std::string DirectConv::describe() const {
+  return dot_ ? "direct, bfloat16 dot products" : "direct";
+}
+
+}  // namespace ifast::cpu

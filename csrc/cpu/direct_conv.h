@@ -1,0 +1,37 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cpu/conv_problem.h"
+
+namespace ifast::cpu {
+
+// Convolution as an implicit GEMM. A task gathers the taps of a block of output pixels into a panel
+// [pixels][taps x channels] in its scratch, padding as zeros, and multiplies it with packed
+// weights. The products of one output are always summed in the order of taps, then channels.
+class DirectConv : public Op {
+ public:
+  // dtype: of the activations.
+  DirectConv(ConvProblem problem, const Kernels& kernels, Dtype dtype, WeightStore& store);
+
+  Tiling tile(int batch, int threads) const override;
+  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  std::string describe() const override;
+
+ private:
+  void pack_weights(WeightStore& store);
+  void gather(const Frame& frame, Range pixels, float* panel) const;
+
+  ConvProblem problem_;
+  const Kernels kernels_;
+  // Native bfloat16: panels and weights hold pairs of channels.
+  const bool dot_;
+  const int tap_units_;  // of 4 bytes, of one tap of a panel's row
+  const int units_;      // of a whole row
+  const int row_stride_;
+  std::vector<ColumnTile> tiles_;
+  const float* weights_ = nullptr;  // [tile][units][width]
+};
+
+}  // namespace ifast::cpu

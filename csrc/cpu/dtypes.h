@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cstdint>
+
+namespace ifast::cpu {
+
+// Storage only: arithmetic is in float32.
+struct BFloat16 {
+  std::uint16_t bits;
+};
+
+struct Half {
+  std::uint16_t bits;
+};
+
+}  // namespace ifast::cpu

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cpu/program.h"
+
+namespace ifast::cpu {
+
+struct Options {
+  Isa isa = available_isas().back();
+  int threads = 1;  // used up to what the process's affinity allows
+};
+
+// An operator, and where asked for, what it took in one call.
+struct OpReport {
+  std::string step;
+  std::string algorithm;
+  int stage = 0;
+  double seconds = 0;  // summed over threads
+};
+
+// A Plan made ready to run. run() may be called from several threads at once; calls that need
+// worker threads take turns. The same image gives the same bits, whatever the batch around it and
+// the number of threads.
+class Executor {
+ public:
+  // constants are copied. Throws EngineError where the Plan's dtype is float64.
+  Executor(const Plan& plan, const ConstantBytes& constants, const Options& options);
+  ~Executor();
+
+  // input: the Plan's dtype, in any strides. outputs: NHWC memory for `batch` images for each of
+  // the Plan's output buffers, in order. reports, where given, becomes report() with times.
+  void run(const void* input, const Strides& strides, int batch, void* const* outputs,
+           std::vector<OpReport>* reports = nullptr);
+
+  // Every operator in order of execution, without times.
+  std::vector<OpReport> report() const;
+  int threads() const { return threads_; }
+  std::size_t weight_bytes() const { return program_.weights.bytes(); }
+
+ private:
+  class Context;
+
+  std::unique_ptr<Context> take_context();
+  void give_back(std::unique_ptr<Context> context);
+
+  const Program program_;
+  const int threads_;
+  // One for each call that ran at the same time as others; kept so that later calls allocate
+  // nothing.
+  std::vector<std::unique_ptr<Context>> idle_;
+};
+
+}  // namespace ifast::cpu

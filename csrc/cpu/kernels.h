@@ -1,0 +1,156 @@
+#pragma once
+
+#include <cstddef>
+
+#include "cpu/isa.h"
+#include "plan/plan.h"
+
+// What the operators call: one table of functions per instruction set and storage dtype.
+// Activations are void* of the storage dtype; strides count elements; arithmetic is in float32.
+namespace ifast::cpu {
+
+inline constexpr int kMaxGemmRows = 14;
+inline constexpr int kMaxGemmVectors = 2;
+
+// out[m][n] = act(bias[n] + sum over k of a[m][k] * b[k][n] + residual[m][n]), summed in order of
+// k. A row of A is `segments` runs of `segment_length` units of 4 bytes (a float32, or two
+// bfloat16); run s of row m starts at a + m * row_stride + offsets[s].
+struct GemmCall {
+  const void* a = nullptr;
+  std::ptrdiff_t row_stride = 0;
+  const std::ptrdiff_t* offsets = nullptr;
+  int segments = 1;
+  int segment_length = 0;
+  const void* b = nullptr;      // [units][vectors * lanes]
+  const float* bias = nullptr;  // [vectors * lanes]
+  const void* residual = nullptr;
+  std::ptrdiff_t residual_stride = 0;
+  void* out = nullptr;
+  std::ptrdiff_t out_stride = 0;
+  int columns = 0;  // written, at most vectors * lanes
+  bool relu = false;
+};
+using Gemm = void (*)(const GemmCall&);
+
+// A tile of Winograd convolution: `outputs` from `points` inputs along each of `dimensions` axes.
+// With one dimension the axis is the tile's columns; for a vertical one, swap rows and columns.
+struct WinogradSize {
+  int outputs;
+  int points;
+  int dimensions;
+
+  constexpr int taps() const { return points - outputs + 1; }
+  constexpr int positions() const { return dimensions == 1 ? points : points * points; }
+};
+inline constexpr WinogradSize kWinogradSizes[] = {{4, 6, 1}, {6, 8, 1}, {4, 7, 1}, {5, 8, 1},
+                                                  {2, 4, 2}, {4, 6, 2}, {6, 8, 2}, {3, 7, 2}};
+inline constexpr int kWinogradSizeCount = sizeof(kWinogradSizes) / sizeof(kWinogradSizes[0]);
+
+// Input pixels of a tile; rows and columns outside [begin, end) are the zeros of the padding.
+struct WinogradInput {
+  const void* pixel = nullptr;  // of the tile's corner, which may lie outside the image
+  std::ptrdiff_t row_stride = 0;
+  std::ptrdiff_t column_stride = 0;
+  int row_begin = 0;
+  int row_end = 0;
+  int column_begin = 0;
+  int column_end = 0;
+  int channels = 0;
+  float* out = nullptr;  // [positions][channels]
+  std::ptrdiff_t position_stride = 0;
+};
+
+// Output pixels of a tile, of which [rows][columns] lie inside the image.
+struct WinogradOutput {
+  const float* in = nullptr;  // [positions][channels]
+  std::ptrdiff_t position_stride = 0;
+  const float* bias = nullptr;  // padded to whole vectors
+  const void* residual = nullptr;
+  std::ptrdiff_t residual_row_stride = 0;
+  std::ptrdiff_t residual_column_stride = 0;
+  void* pixel = nullptr;
+  std::ptrdiff_t row_stride = 0;
+  std::ptrdiff_t column_stride = 0;
+  int rows = 0;
+  int columns = 0;
+  int channels = 0;
+  bool relu = false;
+};
+
+struct WinogradKernels {
+  void (*input)(const WinogradInput&) = nullptr;
+  void (*output)(const WinogradOutput&) = nullptr;
+};
+
+// One output pixel: maximum, or sum * scale + bias, over a window inside the image.
+struct PoolCall {
+  const void* source = nullptr;
+  std::ptrdiff_t row_stride = 0;
+  std::ptrdiff_t column_stride = 0;
+  int rows = 0;
+  int columns = 0;
+  int channels = 0;
+  float scale = 1.0f;
+  const float* bias = nullptr;
+  bool relu = false;
+  void* out = nullptr;
+};
+using Pool = void (*)(const PoolCall&);
+
+// act(source * scale + shift + other) over pixels; null parts are the identity.
+struct PointwiseCall {
+  const void* source = nullptr;
+  std::ptrdiff_t source_stride = 0;
+  const void* other = nullptr;
+  std::ptrdiff_t other_stride = 0;
+  const float* scale = nullptr;
+  const float* shift = nullptr;
+  bool relu = false;
+  void* out = nullptr;
+  std::ptrdiff_t out_stride = 0;
+  int pixels = 0;
+  int channels = 0;
+};
+
+// Weighted sum of four pixels, in order.
+struct BlendCall {
+  const void* corners[4] = {};
+  float weights[4] = {};
+  int channels = 0;
+  bool relu = false;
+  void* out = nullptr;
+};
+
+// pixel / max(its L2 norm, eps).
+struct NormalizeCall {
+  const void* source = nullptr;
+  int channels = 0;
+  float eps = 0;
+  bool relu = false;
+  void* out = nullptr;
+};
+
+struct Kernels {
+  int lanes = 0;
+  int gemm_rows = 0;
+  int gemm_vectors = 0;
+  Gemm gemm[kMaxGemmRows][kMaxGemmVectors] = {};      // float32 A, stored in the storage dtype
+  Gemm gemm_raw[kMaxGemmRows][kMaxGemmVectors] = {};  // float32 A, stored as float32
+  Gemm gemm_dot[kMaxGemmRows][kMaxGemmVectors] = {};  // pairs of bfloat16; null where not native
+  WinogradKernels winograd[kWinogradSizeCount] = {};
+  Pool max_pool = nullptr;
+  Pool average_pool = nullptr;
+  void (*pointwise)(const PointwiseCall&) = nullptr;
+  void (*blend)(const BlendCall&) = nullptr;
+  void (*normalize)(const NormalizeCall&) = nullptr;
+  // n elements of the storage dtype, `stride` apart, to contiguous float32.
+  void (*widen)(const void* source, std::ptrdiff_t stride, float* out, int n) = nullptr;
+  // Multiplies and adds in registers; returns the operations of one of its `steps`.
+  int (*multiply_add_loop)(int steps) = nullptr;
+};
+
+// dtype: float32, float16 or bfloat16. The bfloat16 dot product is in the table where the processor
+// has it and isa is AVX-512.
+Kernels kernels_for(Isa isa, Dtype dtype);
+
+}  // namespace ifast::cpu

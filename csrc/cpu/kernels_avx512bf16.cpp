@@ -1,0 +1,25 @@
+#include "cpu/simd/vec_avx512.h"
+// The Vec comes first: the kernels are written over it.
+#include "cpu/simd/gemm.h"
+#include "cpu/tables.h"
+
+namespace ifast::cpu {
+namespace {
+
+// A unit is a pair of bfloat16; vdpbf16ps adds both products to the float32 sum.
+struct PairUnit {
+  static Vec load_weights(const char* b) { return load(reinterpret_cast<const float*>(b)); }
+  static Vec load_pixel(const float* a) { return broadcast(*a); }
+  static Vec multiply_add(Vec pixel, Vec weights, Vec sum) {
+    return {_mm512_dpbf16_ps(sum.v, reinterpret_cast<__m512bh>(pixel.v),
+                             reinterpret_cast<__m512bh>(weights.v))};
+  }
+};
+
+}  // namespace
+
+void add_dot_kernels_avx512bf16(Kernels& kernels) {
+  fill_gemm<PairUnit, BFloat16>(kernels.gemm_dot);
+}
+
+}  // namespace ifast::cpu

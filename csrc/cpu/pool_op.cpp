@@ -1,0 +1,82 @@
+#include "cpu/pool_op.h"
+
+#include <algorithm>
+
+namespace ifast::cpu {
+namespace {
+
+// A window along one axis, clipped to the image, and how many of its pixels the divisor counts.
+struct Window {
+  int begin;
+  int end;
+  int counted;
+};
+
+Window window(int at, int kernel, int stride, int padding, int padding_end, int extent,
+              Divisor divisor) {
+  const int first = at * stride - padding, last = first + kernel;
+  Window w{std::max(first, 0), std::min(last, extent), 0};
+  w.counted =
+      divisor == Divisor::kInside ? w.end - w.begin : std::min(last, extent + padding_end) - first;
+  return w;
+}
+
+// Loads cost about as much as the multiply-adds that a GEMM does meanwhile.
+constexpr double kCostPerLoad = 8;
+
+}  // namespace
+
+PoolOp::PoolOp(const PoolStep& step, View source, Target target, std::vector<float> bias,
+               const Kernels& kernels)
+    : step_(step), source_(source), target_(target), bias_(std::move(bias)), kernels_(kernels) {}
+
+Tiling PoolOp::tile(int batch, int threads) const {
+  const int pixels = batch * target_.view.height * target_.view.width;
+  Tiling tiling;
+  // Whole rows where there are many; a global pool has one pixel, whose channels are cut instead.
+  tiling.blocks = std::min(pixels, 8 * threads);
+  const int vectors = (source_.channels + kernels_.lanes - 1) / kernels_.lanes;
+  tiling.splits = std::clamp(4 * threads / tiling.blocks, 1, std::max(1, vectors / 4));
+  tiling.tasks = tiling.blocks * tiling.splits;
+  tiling.cost =
+      kCostPerLoad * pixels * source_.channels * step_.kernel.vertical * step_.kernel.horizontal;
+  return tiling;
+}
+
+void PoolOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) const {
+  const View& out = target_.view;
+  const Range pixels =
+      part_of(frame.batch * out.height * out.width, task / tiling.splits, tiling.blocks);
+  const int vectors = (source_.channels + kernels_.lanes - 1) / kernels_.lanes;
+  const Range part = part_of(vectors, task % tiling.splits, tiling.splits);
+  const int channel = part.begin * kernels_.lanes;
+  const bool average = step_.mode == PoolMode::kAverage;
+  PoolCall call;
+  call.row_stride = frame.strides[source_.buffer].row;
+  call.column_stride = frame.strides[source_.buffer].column;
+  call.channels = std::min(source_.channels, part.end * kernels_.lanes) - channel;
+  call.bias = bias_.empty() ? nullptr : bias_.data() + channel;
+  call.relu = target_.relu;
+  for (int p = pixels.begin; p < pixels.end; ++p) {
+    const int n = p / (out.width * out.height);
+    const int y = p / out.width % out.height, x = p % out.width;
+    const Window rows =
+        window(y, step_.kernel.vertical, step_.stride.vertical, step_.padding.vertical,
+               step_.padding_end.vertical, source_.height, step_.divisor);
+    const Window columns =
+        window(x, step_.kernel.horizontal, step_.stride.horizontal, step_.padding.horizontal,
+               step_.padding_end.horizontal, source_.width, step_.divisor);
+    call.source = frame.at(source_, n, rows.begin, columns.begin) + channel * frame.element_size;
+    call.rows = rows.end - rows.begin;
+    call.columns = columns.end - columns.begin;
+    call.scale = 1.0f / static_cast<float>(rows.counted * columns.counted);
+    call.out = frame.at(out, n, y, x) + channel * frame.element_size;
+    (average ? kernels_.average_pool : kernels_.max_pool)(call);
+  }
+}
+
+std::string PoolOp::describe() const {
+  return step_.mode == PoolMode::kMax ? "maximum" : "average";
+}
+
+}  // namespace ifast::cpu

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cpu/isa.h"
+#include "cpu/memory.h"
+#include "cpu/op.h"
+#include "plan/plan.h"
+
+namespace ifast::cpu {
+
+// A Plan as operators with packed weights.
+struct Program {
+  Dtype dtype = Dtype::kFloat32;
+  std::vector<Buffer> buffers;  // the Plan's, then internal ones
+  std::int64_t arena = 0;       // elements per image
+  int input = 0;
+  std::vector<int> outputs;  // buffers in the caller's memory, in order
+  std::vector<std::unique_ptr<Op>> ops;
+  std::vector<std::string> names;        // of each operator's step
+  std::vector<std::vector<int>> stages;  // of operators
+  WeightStore weights;
+};
+
+// constants are copied. Throws EngineError where the Plan's dtype is float64.
+Program build_program(const Plan& plan, const ConstantBytes& constants, Isa isa);
+
+}  // namespace ifast::cpu

@@ -1,0 +1,87 @@
+#pragma once
+
+#include "cpu/kernels.h"
+#include "cpu/simd/unroll.h"
+
+// The GEMM micro-kernel: a block of Rows x Vectors accumulators stays in registers over the whole
+// of K. Each step loads Vectors vectors of weights and broadcasts one unit of each row.
+namespace ifast::cpu {
+namespace {
+
+// A unit is one float32.
+struct FloatUnit {
+  static Vec load_weights(const char* b) { return load(reinterpret_cast<const float*>(b)); }
+  static Vec load_pixel(const float* a) { return broadcast(*a); }
+  static Vec multiply_add(Vec pixel, Vec weights, Vec sum) { return fma(pixel, weights, sum); }
+};
+
+template <class T, int Rows, int Vectors>
+inline void store_block(const GemmCall& call, Vec (&acc)[Rows][Vectors]) {
+  constexpr int kWidth = Vectors * Vec::kLanes;
+  const int last = call.columns - (Vectors - 1) * Vec::kLanes;
+  const bool whole = call.columns == kWidth;
+  unroll<Rows>([&](auto m) {
+    T* out = static_cast<T*>(call.out) + m.value * call.out_stride;
+    unroll<Vectors>([&](auto n) {
+      constexpr int kAt = n.value * Vec::kLanes;
+      const bool partial = n.value == Vectors - 1 && !whole;
+      Vec x = acc[m.value][n.value];
+      if (call.residual) {
+        const T* residual =
+            static_cast<const T*>(call.residual) + m.value * call.residual_stride + kAt;
+        x = x + (partial ? load_first(residual, last) : load(residual));
+      }
+      if (call.relu) x = relu(x);
+      if (partial) {
+        store_first(out + kAt, x, last);
+      } else {
+        store(out + kAt, x);
+      }
+    });
+  });
+}
+
+template <class Unit, class T, int Rows, int Vectors>
+void gemm(const GemmCall& call) {
+  constexpr int kWidth = Vectors * Vec::kLanes;
+  Vec acc[Rows][Vectors];
+  unroll<Vectors>([&](auto n) {
+    const Vec start = call.bias ? load(call.bias + n.value * Vec::kLanes) : broadcast(0.0f);
+    unroll<Rows>([&](auto m) { acc[m.value][n.value] = start; });
+  });
+
+  const char* b = static_cast<const char*>(call.b);
+  const std::ptrdiff_t stride = call.row_stride;
+  for (int s = 0; s < call.segments; ++s) {
+    // One base per three rows: base, base + stride and base + 2 * stride are addressing modes.
+    const float* base[(Rows + 2) / 3];
+    const float* start = static_cast<const float*>(call.a) + (call.offsets ? call.offsets[s] : 0);
+    unroll<(Rows + 2) / 3>([&](auto i) { base[i.value] = start + 3 * i.value * stride; });
+    for (std::ptrdiff_t k = 0; k < call.segment_length; ++k) {
+      Vec weights[Vectors];
+      unroll<Vectors>([&](auto n) {
+        weights[n.value] = Unit::load_weights(b + n.value * Vec::kLanes * sizeof(float));
+      });
+      b += kWidth * sizeof(float);
+      unroll<Rows>([&](auto m) {
+        const Vec pixel = Unit::load_pixel(base[m.value / 3] + m.value % 3 * stride + k);
+        unroll<Vectors>([&](auto n) {
+          Vec& sum = acc[m.value][n.value];
+          sum = Unit::multiply_add(pixel, weights[n.value], sum);
+        });
+      });
+    }
+  }
+  store_block<T, Rows, Vectors>(call, acc);
+}
+
+template <class Unit, class T>
+void fill_gemm(Gemm (&table)[kMaxGemmRows][kMaxGemmVectors]) {
+  unroll<kGemmRows>([&](auto m) {
+    unroll<kGemmVectors>(
+        [&](auto n) { table[m.value][n.value] = gemm<Unit, T, m.value + 1, n.value + 1>; });
+  });
+}
+
+}  // namespace
+}  // namespace ifast::cpu

@@ -1,0 +1,137 @@
+#pragma once
+
+#include "cpu/kernels.h"
+#include "cpu/simd/unroll.h"
+
+// Operators on whole pixels: pools, pointwise arithmetic, blends, norms, conversion.
+namespace ifast::cpu {
+namespace {
+
+// f(first channel, whole or partial load and store of a vector there) over all channels.
+template <class F>
+inline void each_vector(int channels, F f) {
+  int c = 0;
+  for (; c + Vec::kLanes <= channels; c += Vec::kLanes) {
+    f(c, [](const auto* p) { return load(p); }, [](auto* p, Vec x) { store(p, x); });
+  }
+  const int n = channels - c;
+  if (n > 0) {
+    f(
+        c, [n](const auto* p) { return load_first(p, n); },
+        [n](auto* p, Vec x) { store_first(p, x, n); });
+  }
+}
+
+template <class T>
+void max_pool(const PoolCall& call) {
+  const T* source = static_cast<const T*>(call.source);
+  T* out = static_cast<T*>(call.out);
+  each_vector(call.channels, [&](int c, auto load, auto store) {
+    Vec best = load(source + c);
+    for (int y = 0; y < call.rows; ++y) {
+      for (int x = 0; x < call.columns; ++x) {
+        const T* pixel = source + y * call.row_stride + x * call.column_stride;
+        best = max_or_nan(best, load(pixel + c));
+      }
+    }
+    store(out + c, call.relu ? relu(best) : best);
+  });
+}
+
+template <class T>
+void average_pool(const PoolCall& call) {
+  const T* source = static_cast<const T*>(call.source);
+  T* out = static_cast<T*>(call.out);
+  each_vector(call.channels, [&](int c, auto load, auto store) {
+    Vec total = broadcast(0.0f);
+    for (int y = 0; y < call.rows; ++y) {
+      for (int x = 0; x < call.columns; ++x) {
+        const T* pixel = source + y * call.row_stride + x * call.column_stride;
+        total = total + load(pixel + c);
+      }
+    }
+    const Vec bias = call.bias ? load(call.bias + c) : broadcast(0.0f);
+    const Vec average = fma(total, broadcast(call.scale), bias);
+    store(out + c, call.relu ? relu(average) : average);
+  });
+}
+
+template <class T>
+void pointwise(const PointwiseCall& call) {
+  for (int p = 0; p < call.pixels; ++p) {
+    const T* source = static_cast<const T*>(call.source) + p * call.source_stride;
+    T* out = static_cast<T*>(call.out) + p * call.out_stride;
+    each_vector(call.channels, [&](int c, auto load, auto store) {
+      Vec x = load(source + c);
+      if (call.scale) {
+        const Vec shift = call.shift ? load(call.shift + c) : broadcast(0.0f);
+        x = fma(x, load(call.scale + c), shift);
+      } else if (call.shift) {
+        x = x + load(call.shift + c);
+      }
+      if (call.other) {
+        x = x + load(static_cast<const T*>(call.other) + p * call.other_stride + c);
+      }
+      store(out + c, call.relu ? relu(x) : x);
+    });
+  }
+}
+
+template <class T>
+void blend(const BlendCall& call) {
+  each_vector(call.channels, [&](int c, auto load, auto store) {
+    Vec x = broadcast(0.0f);
+    for (int i = 0; i < 4; ++i) {
+      x = fma(broadcast(call.weights[i]), load(static_cast<const T*>(call.corners[i]) + c), x);
+    }
+    store(static_cast<T*>(call.out) + c, call.relu ? relu(x) : x);
+  });
+}
+
+template <class T>
+void normalize(const NormalizeCall& call) {
+  const T* source = static_cast<const T*>(call.source);
+  T* out = static_cast<T*>(call.out);
+  Vec squares = broadcast(0.0f);
+  each_vector(call.channels, [&](int c, auto load, auto) {
+    const Vec x = load(source + c);
+    squares = fma(x, x, squares);
+  });
+  const float norm = __builtin_sqrtf(sum(squares));
+  // Written so that a NaN norm stays.
+  const Vec scale = broadcast(1.0f / (norm < call.eps ? call.eps : norm));
+  each_vector(call.channels, [&](int c, auto load, auto store) {
+    const Vec x = load(source + c) * scale;
+    store(out + c, call.relu ? relu(x) : x);
+  });
+}
+
+template <class T>
+void widen_row(const void* from, std::ptrdiff_t stride, float* out, int n) {
+  const T* source = static_cast<const T*>(from);
+  if (stride == 1) {
+    each_vector(n, [&](int c, auto load, auto store) { store(out + c, load(source + c)); });
+    return;
+  }
+  for (int i = 0; i < n; ++i) {
+    store_first(out + i, load_first(source + i * stride, 1), 1);
+  }
+}
+
+// Enough independent sums to hide the latency of an addition; they differ, or the compiler would
+// keep one.
+inline int multiply_add_loop(int steps) {
+  constexpr int kSums = 12;
+  Vec sums[kSums];
+  unroll<kSums>([&](auto j) { sums[j.value] = broadcast(j.value); });
+  const Vec factor = broadcast(0.5f), term = broadcast(0.25f);
+  for (int i = 0; i < steps; ++i) {
+    unroll<kSums>([&](auto j) { sums[j.value] = fma(sums[j.value], factor, term); });
+  }
+  volatile float keep = 0;
+  unroll<kSums>([&](auto j) { keep = keep + sum(sums[j.value]); });
+  return kSums * Vec::kLanes * 2;
+}
+
+}  // namespace
+}  // namespace ifast::cpu

@@ -1,0 +1,42 @@
+#pragma once
+
+#include "cpu/simd/gemm.h"
+#include "cpu/simd/rows.h"
+#include "cpu/simd/winograd.h"
+
+// The table of kernels for the Vec that was included before.
+namespace ifast::cpu {
+namespace {
+
+template <class T>
+Kernels make_kernels() {
+  Kernels k;
+  k.lanes = Vec::kLanes;
+  k.gemm_rows = kGemmRows;
+  k.gemm_vectors = kGemmVectors;
+  fill_gemm<FloatUnit, T>(k.gemm);
+  fill_gemm<FloatUnit, float>(k.gemm_raw);
+  fill_winograd<T>(k.winograd);
+  k.max_pool = max_pool<T>;
+  k.average_pool = average_pool<T>;
+  k.pointwise = pointwise<T>;
+  k.blend = blend<T>;
+  k.normalize = normalize<T>;
+  k.widen = widen_row<T>;
+  k.multiply_add_loop = multiply_add_loop;
+  return k;
+}
+
+inline Kernels make_kernels(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::kFloat16:
+      return make_kernels<Half>();
+    case Dtype::kBFloat16:
+      return make_kernels<BFloat16>();
+    default:
+      return make_kernels<float>();
+  }
+}
+
+}  // namespace
+}  // namespace ifast::cpu

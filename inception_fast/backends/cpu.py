@@ -1,0 +1,120 @@
+"""``cpu``: the Plan on the package's own AVX-512, AVX2 or portable kernels; see ``docs/cpu-backend.md``.
+
+float16 and bfloat16 are formats of storage: sums are float32. The bits of an image's result depend neither on the
+batch nor on the number of threads, with or without ``batch_invariant``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from inception_fast._build_info import build_info
+from inception_fast.backends.base import Availability, Backend, Executor, Lowering
+from inception_fast.errors import InputError
+from inception_fast.plan.plan import Plan
+from inception_fast.plan.serialize import plan_to_json
+
+
+def native() -> ModuleType:
+    """The compiled module.
+
+    Raises:
+        ImportError: it was not built.
+    """
+    return importlib.import_module("inception_fast._native")
+
+
+class CpuBackend(Backend):
+    """See the module."""
+
+    name = "cpu"
+    # The intermediate of a pair fits in the second-level cache, so nothing is gained by computing it twice.
+    lowering = Lowering(pair=False)
+
+    def availability(self) -> Availability:
+        try:
+            native()
+        except ImportError as error:
+            return Availability(False, build_info().native.reason or f"the C++ part does not load: {error}")
+        return Availability(True)
+
+    def devices(self) -> tuple[str, ...]:
+        return ("cpu",)
+
+    def compile(
+        self,
+        plan: Plan,
+        constants: Mapping[str, torch.Tensor],
+        *,
+        device: torch.device,
+        precision: str = "fp32",
+        batch_invariant: bool = False,
+    ) -> CpuExecutor:
+        return CpuExecutor(plan, constants)
+
+
+class CpuExecutor(Executor):
+    """Runs a Plan on worker threads of its own.
+
+    Args:
+        constants: contiguous or not; copied.
+        isa: one of ``native().instruction_sets()``; the last of them by default.
+        threads: PyTorch's number by default; at most as many as the process's affinity allows are used.
+
+    Raises:
+        InputError: the instruction set cannot run here.
+        EngineFileError: the Plan's dtype is float64.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        constants: Mapping[str, torch.Tensor],
+        isa: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self._plan = plan
+        available = native().instruction_sets()
+        isa = isa or available[-1]
+        if isa not in available:
+            raise InputError("isa", repr(isa), f"one of {', '.join(available)}")
+        contiguous = {name: tensor.contiguous() for name, tensor in constants.items()}
+        addresses = {name: (tensor.data_ptr(), tensor.nbytes) for name, tensor in contiguous.items()}
+        self._native = native().CpuExecutor(plan_to_json(plan), addresses, isa, threads or torch.get_num_threads())
+
+    @property
+    def threads(self) -> int:
+        return self._native.threads
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the packed weights and biases."""
+        return self._native.weight_bytes
+
+    def run(self, x: torch.Tensor) -> list[torch.Tensor]:
+        buffers = self._allocate(x)
+        self._native.run(*self._arguments(x, buffers))
+        return [buffers[o.buffer].permute(0, 3, 1, 2) for o in self._plan.outputs]
+
+    def profile(self, x: torch.Tensor) -> list[Any]:
+        """One forward pass as a list of reports, one an operator: ``step``, ``algorithm``, ``stage``, ``seconds``."""
+        buffers = self._allocate(x)
+        return self._native.profile(*self._arguments(x, buffers))
+
+    def report(self) -> list[Any]:
+        """As :meth:`profile`, without times."""
+        return self._native.report()
+
+    def _allocate(self, x: torch.Tensor) -> dict[int, torch.Tensor]:
+        """Memory for every output buffer, ``[N, H, W, C]``."""
+        shapes = {i: (b.height, b.width, b.channels) for i, b in enumerate(self._plan.buffers) if b.home == "output"}
+        return {i: x.new_empty((x.shape[0], *shape)) for i, shape in shapes.items()}
+
+    def _arguments(self, x: torch.Tensor, buffers: dict[int, torch.Tensor]) -> tuple[Any, ...]:
+        """Addresses, which keep neither ``x`` nor ``buffers`` alive."""
+        return x.data_ptr(), x.stride(), x.shape[0], [b.data_ptr() for b in buffers.values()]
