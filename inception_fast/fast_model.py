@@ -67,6 +67,11 @@ class FastModel(nn.Module):
         """Everything that :meth:`save` writes."""
         return self._engine
 
+    @property
+    def structure(self) -> OutputStructure:
+        """How the outputs are nested."""
+        return self._structure
+
     def report(self) -> Report:
         """What was fused, merged and left alone, and why; which backend runs it. ``str()`` of it is for people."""
         return Report.of(self._engine, self.backend)

@@ -1,7 +1,8 @@
 """``torch.compile(model, backend="inception_fast")``.
 
-Dynamo hands over a graph whose parameters are inputs like the images. One such graph serves every module whose code and
-shapes are the same, and the weights may change between calls, so engines are kept for the weights that come with a call.
+Dynamo hands over a graph whose parameters are inputs like the images. One such graph serves every module whose code
+and shapes are the same, and the weights may change between calls, so engines are kept for the weights that come with a
+call.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from torch import SymInt, fx, nn
 
 from inception_fast.errors import InputError
 from inception_fast.nn.engines import Engines, Options
-from inception_fast.optimization import check_precision
 
 _RESHAPES = ("view", "reshape")
 
@@ -46,9 +46,7 @@ def inception_fast_backend(
             "inference: torch.no_grad(), torch.inference_mode() or model.requires_grad_(False)",
         )
     network = _Network(gm, example_inputs, chosen)
-    # Exporting the graph must not add guards to the trace that dynamo is in the middle of.
-    with torch._guards.tracing(None):
-        network.prepare(example_inputs)
+    network.prepare(example_inputs)
     return network
 
 
@@ -57,9 +55,7 @@ def _options(given: Mapping[str, Any]) -> Options:
     for name in given:
         if name not in known:
             raise InputError("options", repr(name), f"any of {', '.join(sorted(known))}")
-    options = Options(**given)
-    check_precision(options.precision)
-    return options
+    return Options(**given)
 
 
 class _Network:
@@ -139,7 +135,7 @@ def _open_batch(node: fx.Node, batch: int, images: fx.Node) -> None:
         return
     source, *size = node.args
     listed = len(size) == 1 and isinstance(size[0], tuple | list)
-    extents = list(size[0]) if listed else size
+    extents: list[Any] = list(size[0]) if listed else size  # type: ignore[arg-type]
     if extents and extents[0] == batch:
         with node.graph.inserting_before(node):
             extents[0] = node.graph.call_method("size", (images, 0))

@@ -1,0 +1,192 @@
+"""What the drop-in modules share."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import nn
+
+from inception_fast.errors import InputError, InputTypeError
+from inception_fast.fast_model import FastModel
+from inception_fast.graph.structure import TENSOR, OutputStructure
+from inception_fast.integrations import ops
+from inception_fast.nn.engines import Engines, Options
+from inception_fast.nn.kinds import Kind
+
+_SHARED = (
+    "_parameters",
+    "_buffers",
+    "_non_persistent_buffers_set",
+    "_modules",
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
+
+Self = TypeVar("Self", bound="Block")
+
+
+class Block(nn.Module):
+    """A module of the user's on fast kernels, for inference only.
+
+    It has the parameters, buffers and submodules of the module that it was made from, under the same names, and shares
+    them with it: a ``state_dict`` of the one loads into the other. Any batch, height and width will do; the first image
+    of each size takes the time to build an engine for it, and so does the first one after the weights have changed
+    (other than through ``tensor.data``, which leaves no trace).
+
+    Args:
+        original: what to compute.
+        options: precision, backend and batch invariance, as for :func:`inception_fast.optimize`.
+        engines: those built already for ``original``.
+    """
+
+    kinds: ClassVar[tuple[Kind, ...]] = ()
+    """What a module may be to become one of these; empty means anything."""
+
+    def __init__(self, original: nn.Module, options: Options, engines: Engines | None = None) -> None:
+        super().__init__()
+        if not isinstance(original, nn.Module):
+            raise InputTypeError("module", type(original).__name__, "a torch.nn.Module")
+        self.training = original.training
+        # The tables themselves, not their entries: what is loaded, moved or replaced in one is so in the other.
+        for table in _SHARED:
+            self.__dict__[table] = original.__dict__[table]
+        # Past nn.Module's registration, which would repeat every name.
+        self.__dict__["original"] = original
+        self._engines = engines or Engines(options, self.kinds)
+        self._announce()
+
+    @classmethod
+    def wrap(cls: type[Self], original: nn.Module, options: Options, engines: Engines | None = None) -> Self:
+        """A block of this class around ``original``."""
+        block = cls.__new__(cls)
+        Block.__init__(block, original, options, engines)
+        return block
+
+    @property
+    def precision(self) -> str:
+        return self._engines.options.precision
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """What the original module returns for ``x``.
+
+        Args:
+            x: ``[N, C, H, W]``, N >= 1, any strides, in the dtype and on the device of the weights.
+
+        Returns:
+            The original's outputs, in the dtype of ``x``; images are channels_last where ``x`` is, as PyTorch's
+            convolutions have it.
+
+        Raises:
+            InputError: names what does not fit.
+            InceptionFastError: as :func:`inception_fast.optimize`, for the first image of a size.
+        """
+        self._check(x)
+        if torch.compiler.is_compiling():
+            facts = self._engines.facts
+            structure = facts.structure if facts else OutputStructure(TENSOR)
+            return structure.unflatten(ops.run_traced(self, x))
+        engine = self.engine_for(x)
+        return engine.structure.unflatten(self._run(engine, x))
+
+    def engine_for(self, x: torch.Tensor) -> FastModel:
+        """The engine that images like those of ``x`` run on, built where there is none."""
+        return self._engines.get(x, tensors_of(self), lambda: self.original)
+
+    def examine(self) -> None:
+        """Raises where the original is not what this class is for, now rather than at its first image.
+
+        Raises:
+            InputError: it is not.
+            InceptionFastError: as :func:`inception_fast.optimize`.
+        """
+        convolutions = [m for m in self.original.modules() if isinstance(m, nn.Conv2d)]
+        if not convolutions:
+            raise InputError("module", f"{type(self.original).__name__} without a convolution", type(self).__name__)
+        # Room for every window, one behind the other.
+        size = 8 + sum(d * (k - 1) for c in convolutions for d, k in zip(c.dilation, c.kernel_size, strict=True))
+        weight = convolutions[0].weight
+        self._engines.examine(self.original, weight.new_zeros(1, convolutions[0].in_channels, size, size))
+
+    def run_checked(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The output tensors, never traced."""
+        self._check(x)
+        return self._run(self.engine_for(x), x)
+
+    def fake_outputs(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Empty tensors with the shapes, strides and dtypes of :meth:`run_checked`'s."""
+        tensors = {**dict(self.original.named_parameters()), **dict(self.original.named_buffers())}
+        empty = {name: torch.empty(t.shape, dtype=t.dtype, device=x.device) for name, t in tensors.items()}
+        with torch.no_grad():
+            outputs = torch.func.functional_call(self.original, empty, (x,))
+        leaves = torch.utils._pytree.tree_leaves(outputs)
+        fakes = [torch.empty(t.shape, dtype=t.dtype, device=x.device) for t in leaves if isinstance(t, torch.Tensor)]
+        return [_laid_out_like(x, t) for t in fakes]
+
+    def _run(self, engine: FastModel, x: torch.Tensor) -> list[torch.Tensor]:
+        return [_laid_out_like(x, t) for t in engine.run_flat(x)]
+
+    def _check(self, x: torch.Tensor) -> None:
+        if not isinstance(x, torch.Tensor):
+            raise InputTypeError("x", type(x).__name__, "a torch.Tensor")
+        if x.dim() != 4:
+            raise InputError("x", f"rank {x.dim()} (shape {list(x.shape)})", "rank 4, [N, C, H, W]")
+        if x.shape[0] < 1:
+            raise InputError("x", f"an empty batch (shape {list(x.shape)})", "[N, C, H, W] with N >= 1")
+        if x.requires_grad and torch.is_grad_enabled():
+            raise InputError("x", "requires_grad=True with grad enabled", "inference: torch.no_grad() or x.detach()")
+        if self.training:
+            raise InputError("training", True, f"False: {type(self).__name__} is for inference; call .eval()")
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """As ``nn.Module.train``, for the original too."""
+        self.original.train(mode)
+        return super().train(mode)
+
+    def _announce(self) -> None:
+        # A copy computes with weights of its own, so it gets a name of its own.
+        self.key = uuid.uuid4().hex
+        ops.register(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._announce()
+
+    def __getattr__(self, name: str) -> Any:
+        # What a model asks of its parts besides a forward pass, such as their number of channels.
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if "original" not in self.__dict__:
+                raise
+            return getattr(self.__dict__["original"], name)
+
+    def extra_repr(self) -> str:
+        options = self._engines.options
+        return f"precision={options.precision}, backend={options.backend}"
+
+
+def tensors_of(module: nn.Module) -> list[torch.Tensor]:
+    """Parameters and buffers of a module and all in it, by a shorter way than ``parameters()``: it is walked at every
+    call.
+    """
+    found: list[torch.Tensor] = []
+    pending = [module]
+    while pending:
+        current = pending.pop()
+        for table in (current._parameters, current._buffers):
+            found += [t for t in table.values() if t is not None]
+        pending += [m for m in current._modules.values() if m is not None]
+    return found
+
+
+def _laid_out_like(x: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
+    """``result`` in the memory format of ``x``, so that a ``view`` behind the module works where it did before."""
+    if result.dim() != 4:
+        return result
+    # A single channel is contiguous in both formats; PyTorch then takes the strides for NCHW.
+    channels_last = x.stride(1) == 1 and x.is_contiguous(memory_format=torch.channels_last)
+    return result.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
