@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 from inception_fast.errors import CaptureError, InceptionFastError, InputError, InputTypeError
 from inception_fast.graph import ir
 from inception_fast.graph.builder import CannotExpress, Const, Data
+from inception_fast.graph.functional import functional
 from inception_fast.graph.structure import TENSOR, OutputStructure
 from inception_fast.graph.translate import Translator, place_of
 
@@ -113,10 +114,7 @@ def _export(model: nn.Module, example: Tensor) -> ExportedProgram:
     shapes[images] = {0: torch.export.Dim("batch")}
     try:
         with torch.inference_mode(False), torch.no_grad():
-            program = torch.export.export(model, (images,), dynamic_shapes=shapes, strict=False)
-            # With no decomposition in its table this only makes the graph functional: an in-place op is resolved for
-            # every alias of its tensor.
-            return program.run_decompositions({})
+            return functional(torch.export.export(model, (images,), dynamic_shapes=shapes, strict=False))
     except InceptionFastError:
         raise
     except Exception as error:

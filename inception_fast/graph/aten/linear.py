@@ -12,8 +12,27 @@ from inception_fast.graph.aten.rule import constant, data, require, rule
 from inception_fast.graph.builder import Builder, CannotExpress, Const, Data, Place
 
 
-@rule("_native_batch_norm_legit_no_training.default")
+@rule("batch_norm.default")
 def batch_norm(
+    b: Builder,
+    place: Place,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    mean: Any,
+    var: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool,
+) -> Data:
+    if training:
+        raise CannotExpress("it takes its statistics from the batch, so images would depend on each other")
+    return native_batch_norm(b, place, x, weight, bias, mean, var, momentum, eps)[0]
+
+
+@rule("_native_batch_norm_legit_no_training.default")
+def native_batch_norm(
     b: Builder, place: Place, x: Any, weight: Any, bias: Any, mean: Any, var: Any, momentum: float, eps: float
 ) -> tuple[Data]:
     source = data(x)
@@ -34,7 +53,7 @@ def batch_norm(
 
 
 @rule("_native_batch_norm_legit.no_stats", "_native_batch_norm_legit.default")
-def batch_norm_of_the_batch(b: Builder, place: Place, *_: Any) -> None:
+def batch_norm_in_training(b: Builder, place: Place, *_: Any) -> None:
     raise CannotExpress("it takes its statistics from the batch, so images would depend on each other")
 
 

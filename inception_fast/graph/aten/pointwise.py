@@ -26,7 +26,8 @@ class Norm(Symbolic):
         return "a norm, which may only divide the tensor that it was taken of"
 
 
-@rule("relu.default")
+# Of the in-place ops only this one gets here, see graph/functional.py.
+@rule("relu.default", "relu_.default")
 def relu(b: Builder, place: Place, x: Any) -> Data:
     source = data(x)
     return replace(b.emit(ir.ReLU(), [b.settle(source)], place), shape=source.shape)

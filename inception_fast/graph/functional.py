@@ -1,0 +1,39 @@
+"""Exported graphs without in-place ops."""
+
+from __future__ import annotations
+
+import operator
+
+from torch import fx
+from torch.export import ExportedProgram
+
+# Ops whose result shares memory with nothing else.
+_OWNERS = frozenset(["add", "batch_norm", "cat", "conv2d", "linear", "mul"])
+_PURE = _OWNERS | frozenset(
+    ["adaptive_avg_pool2d", "avg_pool2d", "clamp_min", "div", "dropout", "expand_as", "flatten", "linalg_vector_norm"]
+    + ["max_pool2d", "relu", "select", "slice", "sub", "sym_size", "unsqueeze", "upsample_bilinear2d", "view"]
+)
+
+
+def functional(program: ExportedProgram) -> ExportedProgram:
+    """``program`` with every in-place op resolved for all aliases of its tensor, its ops left whole otherwise.
+
+    PyTorch does this by tracing the graph once more, which takes twice as long as the export. The packages' networks
+    are spared it: their only in-place op is a ReLU of a value that nobody else sees, which is a plain ReLU.
+    """
+    if all(_is_pure(node) for node in program.graph.nodes if node.op == "call_function"):
+        return program
+    return program.run_decompositions({})
+
+
+def _is_pure(node: fx.Node) -> bool:
+    if _packet(node) == "relu_":
+        (source,) = node.args
+        return isinstance(source, fx.Node) and _packet(source) in _OWNERS and len(source.users) == 1
+    return _packet(node) in _PURE or node.target is operator.getitem
+
+
+def _packet(node: fx.Node) -> str:
+    """``conv2d`` for ``aten.conv2d.default``."""
+    namespace, _, name = str(node.target).partition(".")
+    return name.partition(".")[0] if namespace == "aten" else ""
