@@ -29,16 +29,26 @@ def kinds(graph: ir.Graph) -> Counter[str]:
     return Counter(node.op.kind for node in graph.nodes)
 
 
+def all_values(graph: ir.Graph, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Every value of the graph in float64, by name."""
+    names = list(graph.by_name)
+    return dict(zip(names, interpret(graph, x, values=names), strict=True))
+
+
+def assert_agree(
+    before: ir.Graph, truth: dict[str, torch.Tensor], after: ir.Graph, got: dict[str, torch.Tensor]
+) -> None:
+    """The outputs are the same, and every value that kept its name kept its meaning."""
+    pairs = [(name, name) for name in truth if name in got]
+    for old, new in [*zip(before.outputs, after.outputs, strict=True), *pairs]:
+        assert truth[old].isfinite().all() and truth[old].count_nonzero(), f"%{old} proves nothing"
+        assert relative_error(got[new], truth[old]) <= TOLERANCE, new
+
+
 def assert_same_values(before: ir.Graph, after: ir.Graph, batch: int = 2) -> None:
-    """Both graphs return the same tensors in float64, and every value that kept its name kept its meaning."""
-    assert len(after.outputs) == len(before.outputs)
-    shared = [n.name for n in before.nodes if n.name in after.by_name]
+    """Both graphs compute the same in float64, as :func:`assert_agree` has it."""
     x = random_input(before, batch)
-    truth = interpret(before, x, values=[*before.outputs, *shared])
-    got = interpret(after, x, values=[*after.outputs, *shared])
-    for name, a, b in zip([*before.outputs, *shared], got, truth, strict=True):
-        assert b.isfinite().all() and b.count_nonzero(), f"%{name} proves nothing"
-        assert relative_error(a, b) <= TOLERANCE, name
+    assert_agree(before, all_values(before, x), after, all_values(after, x))
 
 
 def check_pass(transform: Callable[..., ir.Graph], before: ir.Graph, **options: bool) -> ir.Graph:

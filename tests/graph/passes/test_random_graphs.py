@@ -37,7 +37,7 @@ PASSES: tuple[Callable[[ir.Graph], ir.Graph], ...] = (
     pair_factorized.pair_factorized,
 )
 KERNELS = ((1, 1), (1, 1), (1, 1), (3, 3), (1, 3), (3, 1), (1, 5))
-EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+EXAMPLES = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
 @dataclass(frozen=True)
