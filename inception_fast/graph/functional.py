@@ -9,10 +9,9 @@ from torch.export import ExportedProgram
 
 # Ops whose result shares memory with nothing else.
 _OWNERS = frozenset(["add", "batch_norm", "cat", "conv2d", "linear", "mul"])
-_PURE = _OWNERS | frozenset(
-    ["adaptive_avg_pool2d", "avg_pool2d", "clamp_min", "div", "dropout", "expand_as", "flatten", "linalg_vector_norm"]
-    + ["max_pool2d", "relu", "select", "slice", "sub", "sym_size", "unsqueeze", "upsample_bilinear2d", "view"]
-)
+_VIEWS = frozenset(["dropout", "expand_as", "flatten", "select", "slice", "unsqueeze", "view"])
+_POOLS = frozenset(["adaptive_avg_pool2d", "avg_pool2d", "max_pool2d", "upsample_bilinear2d"])
+_PURE = _OWNERS | _VIEWS | _POOLS | frozenset(["clamp_min", "div", "linalg_vector_norm", "relu", "sub", "sym_size"])
 
 
 def functional(program: ExportedProgram) -> ExportedProgram:
