@@ -11,7 +11,7 @@
 // at most kMaxDepth nested containers.
 namespace ifast::json {
 
-inline constexpr int kMaxDepth = 32;
+inline constexpr int kMaxDepth = 100;
 
 struct Member;
 

@@ -41,7 +41,7 @@ def encode(value: object) -> Any:
         kind = {"kind": value.kind} if hasattr(value, "kind") else {}
         return kind | {f.name: encode(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
-        return {key: encode(value[key]) for key in sorted(value)}
+        return {key: encode(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, tuple | list):
         return [encode(item) for item in value]
     return value

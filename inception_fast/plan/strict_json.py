@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from inception_fast.errors import EngineFileError
 
-MAX_DEPTH = 32
+MAX_DEPTH = 100
 
 
 def dumps(value: object) -> bytes:

@@ -275,7 +275,7 @@ def test_an_engine_whose_parts_do_not_fit_is_not_made(constants: dict[str, torch
 
 @pytest.mark.parametrize(
     "structure",
-    [{"a": (1, 2)}, {"a": float("nan")}, {1: 2}, {"a": 2**70}, {"a": torch.zeros(1)}, {"a": "\ud800"}],
+    [{"a": (1, 2)}, {"a": float("nan")}, {1: 2, "a": 3}, {"a": 2**70}, {"a": torch.zeros(1)}, {"a": "\ud800"}],
     ids=["tuple", "nan", "int key", "large", "tensor", "surrogate"],
 )
 def test_metadata_that_json_would_change_is_not_written(path: Path, structure: dict[Any, Any]) -> None:

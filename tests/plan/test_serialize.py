@@ -136,7 +136,7 @@ REFUSED = {
     '"\\ud800"': "lone surrogate",
     '["\\udc00\\ud800"]': "lone surrogate",
     '{"\\udfff":1}': "lone surrogate",
-    "[" * (NEST + 1) + "]" * (NEST + 1): "nested more than 32 deep",
+    "[" * (NEST + 1) + "]" * (NEST + 1): "nested more than 100 deep",
     "[" * 100000: "not valid JSON",
 }
 ACCEPTED = {
