@@ -74,26 +74,24 @@ def load_photos(size: int | tuple[int, int], count: int | None = None, *, seed: 
     rng = np.random.default_rng(seed)
     batch = np.empty((count, 3, height, width), np.float32)
     for i in range(count):
-        scale, place, mirrored = (1.0, (0.5, 0.5), False) if i < len(_FILES) else (*_random_crop(rng), i % 2 == 1)
-        pixels = _crop(_decode(*_FILES[i % len(_FILES)]), height, width, scale, place)
-        pixels = pixels[:, ::-1] if mirrored else pixels
+        image = _decode(*_FILES[i % len(_FILES)])
+        if i < len(_FILES):
+            pixels = _crop(image, height, width, 1.0, 0.5, 0.5)
+        else:
+            scale, left, top = rng.uniform((0.5, 0.0, 0.0), (0.9, 1.0, 1.0))
+            pixels = _crop(image, height, width, scale, left, top)[:, :: -1 if i % 2 else 1]
         batch[i] = pixels.transpose(2, 0, 1)
     return torch.from_numpy(batch / 127.5 - 1.0)
 
 
-def _random_crop(rng: np.random.Generator) -> tuple[float, tuple[float, float]]:
-    scale, left, top = rng.uniform((0.5, 0.0, 0.0), (0.9, 1.0, 1.0))
-    return float(scale), (float(left), float(top))
-
-
-def _crop(image: Image, height: int, width: int, scale: float, place: tuple[float, float]) -> np.ndarray:
-    """Cut and resize a window of ``scale`` times the largest that fits; ``place`` goes from 0, left or top, to 1."""
+def _crop(image: Image, height: int, width: int, scale: float, left: float, top: float) -> np.ndarray:
+    """Cut and resize a window of ``scale`` times the largest that fits, ``left`` and ``top`` as shares of the slack."""
     fit = scale * min(image.width / width, image.height / height)
     # Whole pixels, so that rounding never puts an edge outside the photograph.
     crop_w, crop_h = max(1, int(fit * width)), max(1, int(fit * height))
-    left, top = int(place[0] * (image.width - crop_w)), int(place[1] * (image.height - crop_h))
+    x, y = int(left * (image.width - crop_w)), int(top * (image.height - crop_h))
     bicubic = 3  # PIL.Image.BICUBIC, without importing Pillow at module level
-    return np.asarray(image.resize((width, height), bicubic, box=(left, top, left + crop_w, top + crop_h)))
+    return np.asarray(image.resize((width, height), bicubic, box=(x, y, x + crop_w, y + crop_h)))
 
 
 @lru_cache(maxsize=len(_FILES))

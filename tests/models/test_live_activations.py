@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -36,7 +38,7 @@ def test_every_layer_is_alive(name: str, model_for) -> None:
     change: dict[str, float] = {}
 
     def look(path: str, output: Tensor) -> None:
-        live[path] = float((output.amax(dim=(0, 2, 3)) > 0).float().mean())
+        live[path] = float((output.amax(dim=(0, 2, 3)) > output.amin(dim=(0, 2, 3))).float().mean())
         scale[path] = float(output.std())
         change[path] = float(pairwise_relative_l2(output.flatten(1)).min())
 
@@ -50,7 +52,7 @@ def test_every_layer_is_alive(name: str, model_for) -> None:
         hook.remove()
 
     assert len(live) > 50
-    assert min(live.values()) == 1.0, "a channel never fires"
+    assert min(live.values()) == 1.0, "a channel is constant"
     assert min(scale.values()) > 0.3, "activations vanish"
     assert max(scale.values()) < 3, "activations explode"
     assert min(change.values()) > 0.3, "a layer's output hardly depends on the image"
@@ -84,12 +86,11 @@ def test_calibration_normalises_every_batchnorm(name: str, model_for) -> None:
 def test_seed_decides_the_weights_and_nothing_else_does() -> None:
     torch.manual_seed(1)
     first = create_model("inception_resnet_v1", seed=3).state_dict()
-    state = torch.random.get_rng_state()
     torch.manual_seed(2)
+    state = torch.random.get_rng_state()
     again = create_model("inception_resnet_v1", seed=3).state_dict()
     other = create_model("inception_resnet_v1", seed=4).state_dict()
-    assert torch.equal(torch.random.get_rng_state(), torch.manual_seed(2).get_state()), "the global generator moved"
-    assert not torch.equal(torch.random.get_rng_state(), state)
+    assert torch.equal(torch.random.get_rng_state(), state), "the global generator moved"
 
     assert first.keys() == again.keys() == other.keys()
     for key, tensor in first.items():
@@ -108,3 +109,13 @@ def test_callers_default_dtype_and_device_do_not_matter() -> None:
         torch.set_default_dtype(torch.float32)
     for key, tensor in want.items():
         assert torch.equal(tensor, got[key]), key
+
+
+@pytest.mark.parametrize("name", list_models())
+@torch.no_grad()
+def test_rounding_errors_do_not_grow_through_depth(name: str, model_for) -> None:
+    """A chaotic network would hide a backend's mistakes behind the error that any order of summation has."""
+    model, photographs = model_for(name), load_photos(160, 3)
+    exact = copy.deepcopy(model).double()(photographs.double())
+    error = (model(photographs).double() - exact).norm() / exact.norm()
+    assert 0 < error < 5e-6
