@@ -181,6 +181,7 @@ def _chunks(engine: EngineFile) -> list[bytes | memoryview]:
         places[name] = _Place(align(end, CONSTANT_ALIGNMENT), _byte_size(engine.plan.constants[name]))
         end = places[name].offset + places[name].length
     text = strict_json.dumps(encode(_Document(engine.plan, places, engine.metadata)))
+    _check_text_length(len(text))
     # What cannot be read back unchanged (an int key, a lone surrogate) must not be written.
     if _parse(text).metadata != engine.metadata:
         raise EngineFileError("metadata: changes when it is written as JSON")
@@ -233,8 +234,7 @@ def _check_header(view: memoryview) -> tuple[bytes, int, int]:
         )
     if version < 1:
         raise EngineFileError(f"there is no format {version}")
-    if text_length > MAX_JSON:
-        raise EngineFileError(f"{text_length} bytes of JSON, at most {MAX_JSON} are allowed")
+    _check_text_length(text_length)
     start = align(HEADER.size + text_length, SECTION_ALIGNMENT)
     expected = start + constants_length
     if len(view) < expected:
@@ -244,6 +244,11 @@ def _check_header(view: memoryview) -> tuple[bytes, int, int]:
     if zlib.crc32(view[CHECKSUM_AT + 4 :], zlib.crc32(view[:CHECKSUM_AT])) != checksum:
         raise EngineFileError("the checksum does not match: the file is damaged")
     return bytes(view[HEADER.size : HEADER.size + text_length]), start, constants_length
+
+
+def _check_text_length(length: int) -> None:
+    if length > MAX_JSON:
+        raise EngineFileError(f"{length} bytes of JSON, at most {MAX_JSON} are allowed")
 
 
 def _parse(text: bytes) -> _Document:

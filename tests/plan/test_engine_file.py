@@ -284,3 +284,10 @@ def test_metadata_that_json_would_change_is_not_written(path: Path, structure: d
     with pytest.raises(EngineFileError, match="JSON"):
         write_engine(path, replace(engine, metadata=replace(engine.metadata, structure=structure)))
     assert path.read_bytes() == before
+
+
+def test_metadata_that_is_too_long_to_be_read_is_not_written(tmp_path: Path) -> None:
+    engine = tiny_engine()
+    with pytest.raises(EngineFileError, match=r"bytes of JSON, at most 16777216 are allowed"):
+        write_engine(tmp_path / "a", replace(engine, metadata=replace(engine.metadata, report="x" * (1 << 24))))
+    assert not os.listdir(tmp_path)
