@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from inception_fast.errors import CaptureError, InceptionFastError, InputError, 
 from inception_fast.graph import ir
 from inception_fast.graph.builder import CannotExpress, Const, Data
 from inception_fast.graph.functional import functional
+from inception_fast.graph.preserve import preserved
 from inception_fast.graph.structure import TENSOR, OutputStructure
 from inception_fast.graph.translate import Translator, place_of
 
@@ -55,9 +57,11 @@ def capture(model: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> Capt
     program = _export(model, example)
     nodes, structure = _outputs(program)
 
-    translator = Translator(_constants(program), example.dtype)
-    values = translator.run(program.graph, nodes)
-    outputs = tuple(_output_name(translator, node, value) for node, value in zip(nodes, values, strict=True))
+    # Copies made in the caller's inference mode would be of no use outside it.
+    with torch.inference_mode(False), torch.no_grad():
+        translator = Translator(_constants(program), example.dtype)
+        values = translator.run(program.graph, nodes)
+        outputs = tuple(_output_name(translator, node, value) for node, value in zip(nodes, values, strict=True))
     graph = ir.Graph(tuple(translator.builder.nodes), outputs, translator.builder.params)
     return Captured(graph, structure, example.dtype)
 
@@ -112,15 +116,23 @@ def _export(model: nn.Module, example: Tensor) -> ExportedProgram:
     images = torch.zeros((2, *example.shape[1:]), dtype=example.dtype, device=example.device)
     shapes = torch.export.ShapesCollection()
     shapes[images] = {0: torch.export.Dim("batch")}
+    kind = example.device.type
     try:
-        with torch.inference_mode(False), torch.no_grad():
+        with preserved(model), torch.inference_mode(), torch.autocast(kind, enabled=False):
             return functional(torch.export.export(model, (images,), dynamic_shapes=shapes, strict=False))
     except InceptionFastError:
         raise
     except Exception as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         size = "x".join(map(str, example.shape[1:]))
-        raise CaptureError(f"torch.export cannot trace the model for images of {size}: {reason}") from error
+        raise CaptureError(f"torch.export cannot trace the model for images of {size}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The gist of an error that may have pages of advice."""
+    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip(" -")] or [type(error).__name__]
+    if lines[0].startswith("Constraints violated"):
+        return "it fixes the batch size or treats some batch sizes differently"
+    return textwrap.shorten(lines[0], 160, placeholder=" ...")
 
 
 def _constants(program: ExportedProgram) -> dict[str, Const]:
@@ -142,7 +154,10 @@ def _outputs(program: ExportedProgram) -> tuple[list[fx.Node], OutputStructure]:
     leaves: list[Any] = []
     for value, spec in zip(returned, program.graph_signature.output_specs, strict=True):
         if spec.kind is not OutputKind.USER_OUTPUT:
-            raise CaptureError(f"the model changes '{spec.target}' as it runs, which a fast module could not do")
+            what = "input" if spec.kind is OutputKind.USER_INPUT_MUTATION else "state"
+            raise CaptureError(
+                f"the model changes its {what} '{spec.target}' as it runs; a fast module could not do so"
+            )
         if isinstance(spec.arg, TensorArgument):
             nodes.append(value)
             leaves.append(TENSOR)
@@ -150,6 +165,8 @@ def _outputs(program: ExportedProgram) -> tuple[list[fx.Node], OutputStructure]:
             leaves.append(value)
         else:
             raise CaptureError("the model returns a number that depends on the batch, not a tensor")
+    if not nodes:
+        raise CaptureError("the model returns no tensor")
     return nodes, OutputStructure(pytree.tree_unflatten(leaves, program.call_spec.out_spec))
 
 
@@ -164,5 +181,8 @@ def _output_name(translator: Translator, node: fx.Node, value: Any) -> str:
         name = builder.value(value)
     except CannotExpress as reason:
         raise translator.refuse(node, f"the model returns {reason}") from None
+    if name != builder.nodes[0].name:
+        return name
     # The caller's own tensor is not ours to hand back.
-    return builder.emit(ir.Copy(), [name], place_of(node)).source if name == builder.nodes[0].name else name
+    known = next((n.name for n in builder.nodes if isinstance(n.op, ir.Copy)), None)
+    return known or builder.emit(ir.Copy(), [name], place_of(node)).source

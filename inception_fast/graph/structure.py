@@ -39,7 +39,9 @@ class OutputStructure:
             if leaf is TENSOR:
                 continue
             if not isinstance(leaf, _PLAIN) or (isinstance(leaf, float) and not math.isfinite(leaf)):
-                raise InputTypeError("model", f"an output of {type(leaf).__name__} {leaf!r}", "tensors")
+                raise InputTypeError(
+                    "model", f"an output of {type(leaf).__name__}", "tensors in tuples, lists and dicts"
+                )
 
     @property
     def tensors(self) -> int:

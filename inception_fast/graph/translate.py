@@ -137,7 +137,7 @@ def place_of(node: fx.Node) -> Place:
 def source_line(node: fx.Node) -> str:
     """``file:line`` of the innermost frame outside PyTorch, ``''`` where none was recorded."""
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
-    own = [(file, line) for file, line in frames if _TORCH not in Path(file).parents]
+    own = [(file, line) for file, line in frames if _TORCH not in Path(file).parents and not file.startswith("<")]
     return "{}:{}".format(*own[-1]) if own else ""
 
 
