@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from pathlib import Path
 
 import torch
 
 import inception_fast as ifast
+from inception_fast.backends import get_backend
 from inception_fast.bench.accuracy import true_outputs
 from inception_fast.bench.contest import hold
 from inception_fast.bench.peers import Task
@@ -18,9 +20,13 @@ from inception_fast.bench.verification import verify
 from inception_fast.cli.bench import choose_entrants, render_contest
 from inception_fast.cli.output import log
 from inception_fast.cli.progress import progress
+from inception_fast.cli.table import render_table
 from inception_fast.cli.verify import render_verdicts
+from inception_fast.explain import summary
+from inception_fast.explain.network import draw
 from inception_fast.photos import NAMES, load_photos
 
+FOLDER = Path("demo-output")
 MODEL, SIZE = "inception_v3", 299
 BATCHES = (1, 8)
 ROUNDS, SECONDS = 30, 20.0
@@ -35,7 +41,14 @@ def main() -> int:
     log("2/4 optimising")
     fast = ifast.optimize(model.to(device), photos[:1].to(device))
     model.cpu()
-    print(f"{MODEL} on {device}\n{fast.report()}", flush=True)
+    explained = summary.explain(model, photos[:1], "fp32", get_backend(fast.backend).lowering)
+    print(f"{MODEL} on {device} with backend '{fast.backend}'; numbers are per image\n")
+    print(render_table(summary.PASS_COLUMNS, summary.pass_rows(explained)))
+    print("\n" + "\n".join(summary.facts(fast.plan)), flush=True)
+    FOLDER.mkdir(exist_ok=True)
+    picture = FOLDER / f"{MODEL}.svg"
+    picture.write_text(draw(fast.plan, MODEL, summary.caption(explained)), encoding="utf-8")
+    log(f"    drew {picture}")
 
     log(f"3/4 verifying on {len(photos)} photographs against float64")
     truth = true_outputs(model, photos)

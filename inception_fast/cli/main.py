@@ -13,11 +13,11 @@ import os
 import pkgutil
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 
 from inception_fast import cli
 from inception_fast._build_info import package_version
+from inception_fast.cli.options import new_file
 from inception_fast.cli.output import log
 from inception_fast.errors import InceptionFastError
 
@@ -34,21 +34,13 @@ def subcommands() -> dict[str, ModuleType]:
     return {module.__name__.rpartition(".")[2]: module for module in found}
 
 
-def _new_file(text: str) -> Path:
-    # Refused before the work is done, not after.
-    path = Path(text)
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"the folder {path.parent} does not exist")
-    return path
-
-
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="inception-fast", description="Inception-family networks on hand-made kernels."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {package_version()}")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--json", metavar="FILE", type=_new_file, help="also write the results as JSON to FILE")
+    common.add_argument("--json", metavar="FILE", type=new_file, help="also write the results as JSON to FILE")
     commands = parser.add_subparsers(title="subcommands", metavar="COMMAND", required=True)
     for name, module in subcommands().items():
         summary = (module.__doc__ or "").strip().partition("\n")[0]

@@ -1,0 +1,64 @@
+"""Show what each pass did to a model, in numbers, the steps that are left, and a picture of them."""
+
+from __future__ import annotations
+
+import argparse
+
+from inception_fast.cli.options import MODELS_HELP, new_file, positive
+from inception_fast.cli.output import log, write_json
+from inception_fast.cli.table import render_table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", nargs="?", default="inception_v3", help=MODELS_HELP)
+    parser.add_argument("--size", type=positive, metavar="PIXELS", help="side of the images; default: the model's own")
+    parser.add_argument("--backend", default="auto", metavar="NAME", help="for which the passes run; default: auto")
+    parser.add_argument("--precision", default="fp32", metavar="P", help="fp32, tf32, fp16 or bf16; default: fp32")
+    parser.add_argument("--notes", action="store_true", help="what each pass changed, and left alone and why, by name")
+    parser.add_argument("--steps", action="store_true", help="a table of all steps")
+    parser.add_argument("--svg", type=new_file, metavar="FILE", help="draw blocks, branches, fused steps and buffers")
+
+
+def run(args: argparse.Namespace) -> int:
+    import torch
+
+    from inception_fast.backends import get_backend, select_backend
+    from inception_fast.bench.record import jsonable
+    from inception_fast.bench.targets import load_target
+    from inception_fast.explain import summary
+    from inception_fast.explain.network import draw
+    from inception_fast.optimization import check_precision
+
+    check_precision(args.precision)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    # A backend that was named need not run here: only what it wishes for is asked.
+    automatic = args.backend == "auto"
+    backend = select_backend("auto", device, args.precision) if automatic else get_backend(args.backend)
+    target = load_target(args.model, args.size)
+    example = torch.zeros(1, 3, target.size, target.size)
+    explained = summary.explain(target.model, example, args.precision, backend.lowering)
+    plan = explained.plan
+    title = f"{target.name}, {target.size}x{target.size}"
+    print(f"{title}, {args.precision}, for backend '{backend.name}'; numbers are per image\n")
+    print(render_table(summary.PASS_COLUMNS, summary.pass_rows(explained)))
+    print("\n" + "\n".join(summary.facts(plan)))
+    if args.notes:
+        notes = [(report.name, note) for report in explained.passes for note in report.notes]
+        print("\n" + render_table(("pass", "note"), notes))
+    if args.steps:
+        print("\n" + render_table(summary.STEP_COLUMNS, summary.step_rows(plan)))
+    if args.svg:
+        args.svg.write_text(draw(plan, title, summary.caption(explained)), encoding="utf-8")
+        log(f"wrote {args.svg}")
+    payload = {
+        "model": target.name,
+        "size": target.size,
+        "precision": args.precision,
+        "backend": backend.name,
+        "passes": explained.passes,
+        "stages": len(plan.stages),
+        "arena_elements": plan.arena,
+        "steps": [dict(zip(summary.STEP_COLUMNS, row, strict=True)) for row in summary.step_rows(plan)],
+    }
+    write_json(args.json, jsonable(payload))
+    return 0

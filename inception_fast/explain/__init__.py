@@ -1,0 +1,1 @@
+"""A Plan for people: in numbers, and as a drawing."""
