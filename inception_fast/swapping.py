@@ -217,7 +217,7 @@ class _Plan:
 
     def _build(self, module: nn.Module, engines: Engines) -> Iterator[Report]:
         for x in self._calls[module].images.values():
-            yield engines.get(x, tensors_of(module), lambda: module).report()
+            yield engines.get(x, lambda: tensors_of(module), lambda: module).report()
 
     def _objection(self, module: nn.Module) -> str | None:
         """Why a module cannot be tried; empty where there is nothing to say."""

@@ -87,7 +87,7 @@ class _Network:
         if engines is None:
             self._engines = {k: e for k, e in self._engines.items() if e.alive}
             engines = self._engines[key] = Engines(self._options)
-        return engines.get(x, weights, lambda: self._bind(inputs))
+        return engines.get(x, lambda: weights, lambda: self._bind(inputs))
 
     def _bind(self, inputs: Sequence[Any]) -> fx.GraphModule:
         """The graph as a module of the images alone."""

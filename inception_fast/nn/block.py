@@ -94,7 +94,7 @@ class Block(nn.Module):
 
     def engine_for(self, x: torch.Tensor) -> FastModel:
         """The engine that images like those of ``x`` run on, built where there is none."""
-        return self._engines.get(x, tensors_of(self), lambda: self.original)
+        return self._engines.get(x, lambda: tensors_of(self), lambda: self.original)
 
     def examine(self) -> None:
         """Raises where the original is not what this class is for, now rather than at its first image.

@@ -24,6 +24,9 @@ from inception_fast.optimization import build, check_precision
 MAX_SIZES = 16
 """Engines kept per module; each holds a packed copy of the weights."""
 
+_capturing = threading.Lock()
+"""Exports set global state, so there is one at a time."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -82,7 +85,7 @@ def _capture_apart(module: nn.Module, x: torch.Tensor) -> Captured:
         with torch.cuda.stream(stream):
             return capture(module, x.detach())
 
-    with ThreadPoolExecutor(1) as pool:
+    with _capturing, ThreadPoolExecutor(1) as pool:
         return pool.submit(run).result()
 
 
@@ -117,12 +120,14 @@ class Engines:
         """False where the weights that the engines were built from are gone."""
         return self._fingerprint is None or self._fingerprint.alive
 
-    def get(self, x: torch.Tensor, weights: Sequence[torch.Tensor], module: Callable[[], nn.Module]) -> FastModel:
+    def get(
+        self, x: torch.Tensor, weights: Callable[[], Sequence[torch.Tensor]], module: Callable[[], nn.Module]
+    ) -> FastModel:
         """The engine for images like those of ``x``.
 
         Args:
             x: ``[N, C, H, W]``.
-            weights: the module's tensors; other ones, or other values in them, discard every engine.
+            weights: gives the module's tensors; other ones, or other values in them, discard every engine.
             module: gives the module with these weights, in eval mode.
 
         Raises:
@@ -131,9 +136,11 @@ class Engines:
         """
         key = (x.shape[1:], x.dtype)
         with self._lock:
-            if self._fingerprint is None or not self._fingerprint.matches(weights):
+            # Inside the lock: while a module is captured, it holds tensors that are not its own.
+            tensors = weights()
+            if self._fingerprint is None or not self._fingerprint.matches(tensors):
                 self._engines.clear()
-                self.facts, self._fingerprint = None, Fingerprint(weights)
+                self.facts, self._fingerprint = None, Fingerprint(tensors)
             if key not in self._engines:
                 captured, o = self.examine(module(), x), self.options
                 self._engines[key] = build(captured, x.detach(), o.precision, o.backend, o.batch_invariant)
