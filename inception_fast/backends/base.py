@@ -34,6 +34,20 @@ class Lowering:
     pair: bool = True
 
 
+@dataclass(frozen=True)
+class StepTime:
+    """What one step took in one forward pass.
+
+    Attributes:
+        step: its name in the Plan.
+        algorithm: how it was computed, where the backend chooses.
+    """
+
+    step: str
+    seconds: float
+    algorithm: str = ""
+
+
 class Executor(ABC):
     """A Plan made ready to run on one device. Safe to call from several threads at once."""
 
@@ -50,6 +64,14 @@ class Executor(ABC):
             channels_last memory format; the caller flattens those that are ``flat``. Outputs of one buffer may be
             one tensor.
         """
+
+    def profile(self, x: torch.Tensor) -> list[StepTime]:
+        """One forward pass, with the time of every step in order; their sum may be more than :meth:`run` takes.
+
+        Raises:
+            NotImplementedError: this executor does not see its steps one by one.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not take the time of its steps")
 
 
 class Backend(ABC):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from inception_fast.backends.base import Executor
+from inception_fast.backends.base import Executor, StepTime
 
 MAX_GRAPHS = 16
 """Graphs kept per executor; each holds the memory of a forward pass."""
@@ -51,6 +51,10 @@ class CudaGraphs(Executor):
                 recording.x.copy_(x)
                 recording.graph.replay()
                 return [o.clone(memory_format=torch.preserve_format) for o in recording.outputs]
+
+    def profile(self, x: torch.Tensor) -> list[StepTime]:
+        """The steps run one by one, without a graph: a replay cannot be looked into."""
+        return self._executor.profile(x)
 
     def _record(self, x: torch.Tensor) -> _Recording:
         fixed = torch.empty_like(x, memory_format=torch.channels_last).copy_(x)

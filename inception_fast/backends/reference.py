@@ -8,14 +8,15 @@ shows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
 
-from inception_fast.backends.base import Availability, Backend, Executor
+from inception_fast.backends.base import Availability, Backend, Executor, StepTime
 from inception_fast.backends.memory import Memory
 from inception_fast.backends.per_image import run_per_image
+from inception_fast.backends.stopwatch import Stopwatch
 from inception_fast.errors import InputError
 from inception_fast.plan.check import accumulator_dtype
 from inception_fast.plan.plan import (
@@ -88,8 +89,13 @@ class ReferenceExecutor(Executor):
         memory = self._pass(x, last=index)
         return [memory.nchw(d.slice).clone() for d in destinations_of(self._plan.steps[index])]
 
+    def profile(self, x: torch.Tensor) -> list[StepTime]:
+        watch = Stopwatch(x.device)
+        self._pass(x, done=watch.lap)
+        return watch.times()
+
     @torch.no_grad()
-    def _pass(self, x: torch.Tensor, last: int | None = None) -> Memory:
+    def _pass(self, x: torch.Tensor, last: int | None = None, done: Callable[[str], None] | None = None) -> Memory:
         memory = Memory(self._plan, x, fill=float("nan"))
         for step in self._plan.steps if last is None else self._plan.steps[: last + 1]:
             result = self._compute(step, memory)
@@ -98,6 +104,8 @@ class ReferenceExecutor(Executor):
                 part = result[:, start : start + d.slice.channels]
                 memory.nchw(d.slice).copy_(part.relu() if d.relu else part)
                 start += d.slice.channels
+            if done is not None:
+                done(step.name)
         return memory
 
     def _compute(self, step: Step, memory: Memory) -> torch.Tensor:

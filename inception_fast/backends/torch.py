@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from inception_fast.backends.base import Availability, Backend, Executor, Lowering
+from inception_fast.backends.base import Availability, Backend, Executor, Lowering, StepTime
 from inception_fast.backends.cuda_graph import CudaGraphs
 from inception_fast.backends.per_image import run_per_image
+from inception_fast.backends.stopwatch import Stopwatch
 from inception_fast.backends.torch_kernels import (
     conv_class,
     normalize_kernel,
@@ -94,11 +95,19 @@ class TorchExecutor(Executor):
                 return run_per_image(self._pass, x)
             return self._pass(x)
 
-    def _pass(self, x: torch.Tensor) -> list[torch.Tensor]:
+    def profile(self, x: torch.Tensor) -> list[StepTime]:
+        with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=self._allow_tf32):
+            watch = Stopwatch(x.device)
+            self._pass(x, done=watch.lap)
+            return watch.times()
+
+    def _pass(self, x: torch.Tensor, done: Callable[[str], None] | None = None) -> list[torch.Tensor]:
         buffers: Buffers = [None] * len(self._plan.buffers)
         buffers[self._plan.input] = x.contiguous(memory_format=torch.channels_last)
-        for run, ends in zip(self._runs, self._ends, strict=True):
+        for name, run, ends in zip(self._plan.step_names, self._runs, self._ends, strict=True):
             run(buffers)
+            if done is not None:
+                done(name)
             for index in ends:
                 buffers[index] = None
         return [buffers[o.buffer] for o in self._plan.outputs]  # type: ignore[misc]

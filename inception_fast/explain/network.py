@@ -26,7 +26,7 @@ from inception_fast.explain.paint import (
 from inception_fast.explain.svg import Canvas
 from inception_fast.plan.plan import Plan, destinations_of
 
-NARROWEST = 440.0
+NARROWEST = 460.0
 MARGIN, PADDING, TITLE_HEIGHT, STAGE_WIDTH, GUTTER, HEADER = 28.0, 14.0, 32.0, 36.0, 34.0, 112.0
 ASPECT = 1.6
 """Width over height that the number of columns aims at."""

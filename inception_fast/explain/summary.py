@@ -104,7 +104,7 @@ def facts(plan: Plan) -> list[str]:
     shared = Counter(p.buffer for p in pieces if p.channels < plan.buffers[p.buffer].channels)
     weights = sum(torch.Size(c.shape).numel() * item_size(c.dtype) for c in plan.constants.values())
     return [
-        f"{len(plan.steps)} steps ({kinds}) in {len(plan.stages)} stages, {max(map(len, plan.stages))} or fewer in each",
+        f"{len(plan.steps)} steps ({kinds}) in {len(plan.stages)} stages of up to {max(map(len, plan.stages))} steps",
         f"{len(shared)} concats are buffers written in place, in {shared.total()} slices",
         f"{written * unit:.2f} MiB of activations are written, into an arena of {plan.arena * unit:.2f} MiB; "
         f"weights take {weights / 2**20:.2f} MiB",
