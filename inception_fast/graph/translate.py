@@ -76,7 +76,10 @@ class Translator:
 
     def _apply(self, node: fx.Node, args: list[Any]) -> Any:
         if node.target is operator.getitem:
-            return args[0][args[1]]
+            results, index = args
+            if index >= len(results):
+                raise self.refuse(node.all_input_nodes[0], "only its first result is supported")
+            return results[index]
         if not any(isinstance(leaf, Symbolic) for leaf in _leaves(args)):
             if any(isinstance(leaf, SymInt | SymFloat | SymBool) for leaf in _leaves(args)):
                 raise CannotExpress("its result depends on the number of images")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from inception_fast.graph import ir
-from inception_fast.graph.builder import CannotExpress, Const, Data, batched
+from inception_fast.graph.builder import CannotExpress, Const, Data, Symbolic, batched
 
 Rule = Callable[..., Any]
 Ints = int | Sequence[int]
@@ -27,16 +27,15 @@ def rule(*ops: str) -> Callable[[Rule], Rule]:
 
 def image(x: Any) -> Data:
     """``x`` if it has channels, a height and a width."""
-    if not isinstance(x, Data) or len(x.shape) != 3:
-        shape = batched(x.shape) if isinstance(x, Data) else type(x).__name__
-        raise CannotExpress(f"it is applied to {shape} in place of images (N, C, H, W)")
-    return x
+    source = data(x)
+    require(len(source.shape) == 3, f"it is applied to {batched(source.shape)} in place of images (N, C, H, W)")
+    return source
 
 
 def data(x: Any) -> Data:
     """``x`` if it is a plain value that depends on the input."""
     if not isinstance(x, Data):
-        raise CannotExpress(f"it is applied to {x}")
+        raise CannotExpress(f"it is applied to {x if isinstance(x, Symbolic) else 'a constant'}")
     return x
 
 

@@ -1,0 +1,319 @@
+"""What capture cannot serve is refused in words that say what to do about it. Every message is read here."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inception_fast.errors import CaptureError, InputError, InputTypeError, UnsupportedOpError
+from inception_fast.graph.capture import capture
+from tests.graph.capturing import SHAPE, Model, example
+
+Forward = Callable[[Any, Tensor], Any]
+
+
+class Inner(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(x)
+
+
+def test_an_unsupported_op_is_named_with_its_module_and_line() -> None:
+    model = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ModuleDict({"act": Inner()})["act"]).eval()
+    with pytest.raises(UnsupportedOpError) as caught:
+        capture(model, example())
+    lines, start = inspect.getsourcelines(Inner.forward)
+    line = start + next(i for i, text in enumerate(lines) if "silu" in text)
+    error = caught.value
+    assert (error.op, error.module) == ("aten.silu.default", "1")
+    assert error.source == f"{__file__}:{line}"
+    assert str(error) == (
+        f"operator aten.silu.default in module '1' at {__file__}:{line}: the Inception family has no such operation"
+    )
+
+
+def test_the_line_is_the_user_s_where_a_layer_of_pytorch_calls_the_op() -> None:
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = nn.SiLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.act(x)
+
+    with pytest.raises(UnsupportedOpError) as caught:
+        capture(Outer().eval(), example())
+    assert caught.value.module == "act"
+    assert caught.value.source == f"{__file__}:{inspect.getsourcelines(Outer.forward)[1] + 1}"
+
+
+v = torch.ones(4, 1, 1)
+
+UNSUPPORTED: dict[str, tuple[Forward, str, str]] = {
+    "sigmoid": (lambda m, x: x.sigmoid(), "aten.sigmoid.default", "the Inception family has no such operation"),
+    "relu6": (lambda m, x: F.relu6(x), "aten.relu6.default", "the Inception family has no such operation"),
+    "clamp": (lambda m, x: x.clamp(0, 6), "aten.clamp.default",
+              "a clamp is supported only where it is a ReLU (min=0, no max)"),
+    "clamp_min": (lambda m, x: x.clamp_min(1), "aten.clamp_min.default",
+                  "a clamp is supported only where it is a ReLU (min=0, no max)"),
+    "groups": (lambda m, x: F.conv2d(x, torch.ones(4, 2, 1, 1), groups=2), "aten.conv2d.default",
+               "grouped convolutions (groups=2) are not supported"),
+    "transposed": (lambda m, x: F.conv_transpose2d(x, torch.ones(4, 2, 1, 1)), "aten.conv_transpose2d.input",
+                   "the Inception family has no such operation"),
+    "transposed, by the general op": (
+        lambda m, x: torch.convolution(x, torch.ones(4, 2, 1, 1), None, (1, 1), (0, 0), (1, 1), True, (0, 0), 1),
+        "aten.convolution.default", "transposed convolutions are not supported"),
+    "volume": (lambda m, x: F.conv3d(x.unsqueeze(2), torch.ones(4, 4, 1, 1, 1)), "aten.conv3d.default",
+               "the Inception family has no such operation"),
+    "flat convolution": (lambda m, x: F.conv2d(x.view(-1, 4, 63, 1).flatten(2).unsqueeze(-1), torch.ones(4, 4, 1, 1)),
+                         "aten.conv2d.default", "a tensor of shape (N, 4, 63, 1) made from (N, 4, 7, 9)"),
+    "planes": (lambda m, x: F.max_pool2d(x[:, 0], 2), "aten.max_pool2d.default",
+               "it is applied to (N, 7, 9) in place of images (N, C, H, W)"),
+    "computed weight": (lambda m, x: F.linear(x.mean((2, 3)), x.mean((2, 3))), "aten.linear.default",
+                        "its weight depends on the input"),
+    "mean over images": (lambda m, x: x - x.mean((0, 2, 3), keepdim=True), "aten.mean.dim",
+                         "only all pixels of a channel can be reduced"),
+    "reflection": (lambda m, x: F.pad(x, (1, 1, 1, 1), mode="reflect"), "aten.pad.default",
+                   "only padding with zeros is supported"),
+    "padding with ones": (lambda m, x: F.pad(x, (1, 1), value=1), "aten.pad.default",
+                          "only padding with zeros is supported"),
+    "padding the channels": (lambda m, x: F.pad(x, (0, 0, 0, 0, 0, 1)), "aten.pad.default",
+                             "only height and width can be padded"),
+    "cropping": (lambda m, x: F.pad(x, (-1, 0)), "aten.pad.default", "negative padding is not supported"),
+    "padding in front of a pool": (lambda m, x: F.max_pool2d(F.pad(x, (1, 1)), 3), "aten.max_pool2d.default",
+                                   "it is applied to a zero-padded tensor, which only a convolution takes"),
+    "batch statistics": (lambda m, x: F.batch_norm(x, None, None, training=True), "aten.batch_norm.default",
+                         "it takes its statistics from the batch, so images would depend on each other"),
+    "divisor_override": (lambda m, x: F.avg_pool2d(x, 2, divisor_override=3), "aten.avg_pool2d.default",
+                         "divisor_override is not supported"),
+    "uneven adaptive pool": (lambda m, x: F.adaptive_avg_pool2d(x, 2), "aten.adaptive_avg_pool2d.default",
+                             "the output size (2, 2) does not divide the input's (7, 9)"),
+    "local adaptive max": (lambda m, x: F.adaptive_max_pool2d(x, (7, 3)), "aten.adaptive_max_pool2d.default",
+                           "only the global maximum, of output size (1, 1), is supported"),
+    "max pool indices": (lambda m, x: F.max_pool2d(x, 2, return_indices=True)[1].float(),
+                         "aten.max_pool2d_with_indices.default", "only its first result is supported"),
+    "mean of rows": (lambda m, x: x.mean(2), "aten.mean.dim", "only all pixels of a channel can be reduced"),
+    "mean of channels": (lambda m, x: x.mean(1, True), "aten.mean.dim", "only all pixels of a channel can be reduced"),
+    "mean of everything": (lambda m, x: x * x.mean(), "aten.mean.default",
+                           "the Inception family has no such operation"),
+    "nearest": (lambda m, x: F.interpolate(x, (5, 5)), "aten.upsample_nearest2d.vec",
+                "the Inception family has no such operation"),
+    "antialiasing": (lambda m, x: F.interpolate(x, (5, 5), mode="bilinear", antialias=True),
+                     "aten._upsample_bilinear2d_aa.vec", "interpolation with antialiasing is not supported"),
+    "uneven scale factor": (lambda m, x: F.interpolate(x, scale_factor=1.3, mode="bilinear"),
+                            "aten.upsample_bilinear2d.vec",
+                            "the scale factor [1.3, 1.3] does not give a whole number of pixels; use size="),
+    "gate": (lambda m, x: x * x.mean((2, 3), keepdim=True), "aten.mul.Tensor",
+             "the product of two tensors that depend on the input is not supported"),
+    "quotient": (lambda m, x: x / F.relu(x), "aten.div.Tensor",
+                 "division by a tensor that depends on the input is not supported"),
+    "reciprocal": (lambda m, x: 1 / x, "aten.reciprocal.default", "the Inception family has no such operation"),
+    "broadcast sum": (lambda m, x: x + x.mean((2, 3), keepdim=True), "aten.add.Tensor",
+                      "tensors of different shapes are added"),
+    "constant per pixel": (lambda m, x: x + torch.arange(9), "aten.add.Tensor",
+                           "the constant differs between pixels"),
+    "constant that enlarges": (lambda m, x: x[:, :1] * v, "aten.mul.Tensor", "the constant enlarges the tensor"),
+    "constant with more dimensions": (lambda m, x: x * v[None, None], "aten.mul.Tensor",
+                                      "the constant has more dimensions than the tensor"),
+    "batch size as a number": (lambda m, x: x / x.shape[0], "aten.div.Tensor",
+                               "it computes with the number of images"),
+    "active dropout": (lambda m, x: F.dropout(x), "aten.dropout.default",
+                       "dropout is active; it must follow the training flag"),
+    "noise": (lambda m, x: x + torch.randn(4, 1, 1), "aten.randn.default", "its result is random"),
+    "zeros per image": (lambda m, x: torch.cat([x, torch.zeros(x.shape[0], 1, 7, 9)], 1), "aten.zeros.default",
+                        "its result depends on the number of images"),
+    "concatenated constant": (lambda m, x: torch.cat([x.mean((2, 3)), torch.ones(2, 4)], 0),
+                              "aten.cat.default", "it is applied to a constant"),
+    "concatenated rows": (lambda m, x: torch.cat([x, x], 2), "aten.cat.default", "only channels can be concatenated"),
+    "stacked images": (lambda m, x: torch.stack([x, x], 2).flatten(1, 2), "aten.stack.default",
+                       "only channels can be stacked"),
+    "every other channel": (lambda m, x: x[:, ::2], "aten.slice.Tensor", "only slices of step 1 are supported"),
+    "crop": (lambda m, x: x[:, :, 1:], "aten.slice.Tensor", "height and width cannot be sliced"),
+    "one row": (lambda m, x: x[:, :, 2], "aten.select.int", "a single row or column cannot be taken"),
+    "one image": (lambda m, x: x[0], "aten.select.int", "it takes one image of the batch"),
+    "two images": (lambda m, x: x[:2], "aten.slice.Tensor", "it takes some images of the batch only"),
+    "split rows": (lambda m, x: x.split(3, 2)[0], "aten.split.Tensor", "only channels can be split"),
+    "flipped rows": (lambda m, x: x.flip(2), "aten.flip.default", "only channels can be flipped"),
+    "squeeze": (lambda m, x: x.mean((2, 3), keepdim=True).squeeze(), "aten.squeeze.default",
+                "without a dimension it would drop the batch of a single image; use flatten(1)"),
+    "squeeze(0)": (lambda m, x: x.mean((2, 3)).squeeze(0), "aten.squeeze.dim",
+                   "squeeze(0) would drop the batch of a single image"),
+    "flattened batch": (lambda m, x: x.flatten(0, 1), "aten.flatten.using_ints", "it mixes the images of a batch"),
+    "viewed batch": (lambda m, x: x.view(-1, 9), "aten.view.default", "it mixes the images of a batch"),
+    "new first dimension": (lambda m, x: x.unsqueeze(0), "aten.unsqueeze.default", "it mixes the images of a batch"),
+    "returned in three dimensions": (lambda m, x: F.relu(x).flatten(2), "aten.flatten.using_ints",
+                                     "the model returns a tensor of shape (N, 4, 63) made from (N, 4, 7, 9)"),
+    "channels last": (lambda m, x: x.permute(0, 2, 3, 1), "aten.permute.default",
+                      "the Inception family has no such operation"),
+    "linear over pixels": (lambda m, x: F.linear(x, torch.ones(2, 9)), "aten.linear.default",
+                           "only flat inputs (N, C) are supported"),
+    "half the way": (lambda m, x: F.relu(x.half()), "aten._to_copy.default",
+                     "it changes the type from float32 to float16"),
+    "comparison": (lambda m, x: (x > 0).to(x.dtype), "aten.gt.Scalar", "the Inception family has no such operation"),
+    "L1 norm": (lambda m, x: F.normalize(x, p=1), "aten.linalg_vector_norm.default",
+                "only the L2 norm is supported, not order 1"),
+    "norm of rows": (lambda m, x: F.normalize(x, dim=2), "aten.linalg_vector_norm.default",
+                     "only the norm over the channels is supported"),
+    "norm of another tensor": (lambda m, x: F.relu(x) / x.norm(2, 1, True), "aten.div.Tensor",
+                               "a norm may only divide the tensor that it was taken of"),
+    "norm by itself": (lambda m, x: x.norm(2, 1, True), "aten.linalg_vector_norm.default",
+                       "the model returns a norm, which may only divide the tensor that it was taken of"),
+    "sum with a norm": (lambda m, x: x + x.norm(2, 1, True), "aten.add.Tensor",
+                        "it is applied to a norm, which may only divide the tensor that it was taken of"),
+    "repeated channels": (lambda m, x: x[:, :1].expand(-1, 3, -1, -1), "aten.expand.default",
+                          "the input cannot be repeated"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("forward", "op", "reason"), UNSUPPORTED.values(), ids=list(UNSUPPORTED))
+def test_unsupported(forward: Forward, op: str, reason: str) -> None:
+    with pytest.raises(UnsupportedOpError) as caught:
+        capture(Model(forward), example())
+    error = caught.value
+    assert (error.op, error.reason) == (op, reason)
+    assert error.module == "" and error.source.startswith(f"{inspect.getfile(Model)}:")
+
+
+class TwoInputs(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
+
+
+UNTRACEABLE: dict[str, tuple[nn.Module, str]] = {
+    "data-dependent branch": (Model(lambda m, x: x if x.sum() > 0 else -x), "data-dependent"),
+    "fixed batch": (Model(lambda m, x: x.view(2, -1)),
+                    "it fixes the batch size or treats some batch sizes differently"),
+    "constant per image": (Model(lambda m, x: x + torch.ones(2, 1, 1, 1)),
+                           "it fixes the batch size or treats some batch sizes differently"),
+    "branch on the batch": (Model(lambda m, x: x * 2 if x.shape[0] > 4 else x),
+                            "it fixes the batch size or treats some batch sizes differently"),
+    "two inputs": (TwoInputs().eval(), "missing a required argument: 'y'"),
+    "numpy": (Model(lambda m, x: x.numpy()), "numpy"),
+    "other channels": (Model(lambda m, x: m.c(x), c=nn.Conv2d(3, 2, 1)), "to have 3 channels, but got 4 channels"),
+    "image too small": (Model(lambda m, x: m.c(x), c=nn.Conv2d(4, 2, 8)), "Kernel size can't be greater than"),
+    "its own error": (Model(lambda m, x: {}["absent"]), "'absent'"),
+    "set": (Model(lambda m, x: {x * 2}), "Found <class 'set'> in output"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "reason"), UNTRACEABLE.values(), ids=list(UNTRACEABLE))
+def test_untraceable(model: nn.Module, reason: str) -> None:
+    with pytest.raises(CaptureError, match=re.escape(reason)) as caught:
+        capture(model, example())
+    message = str(caught.value)
+    assert message.startswith("torch.export cannot trace the model for images of 4x7x9: ")
+    assert len(message) < 250 and "\n" not in message
+    assert caught.value.__cause__ is not None
+
+
+IMPURE: dict[str, tuple[nn.Module, str]] = {
+    "counts": (Model(lambda m, x: x + m.c.add_(1), c=torch.zeros(1)),
+               "the model changes its state 'c' as it runs; a fast module could not do so"),
+    "changes its input": (Model(lambda m, x: F.relu_(x)),
+                          "the model changes its input 'x' as it runs; a fast module could not do so"),
+    "changes a view of its input": (Model(lambda m, x: x[:, :].mul_(2)),
+                                    "the model changes its input 'x' as it runs; a fast module could not do so"),
+    "returns a parameter": (Model(lambda m, x: (F.relu(x), m.c.weight), c=nn.Conv2d(4, 2, 1)),
+                            "the model returns 'c.weight', which does not depend on its input"),
+    "returns the batch size": (Model(lambda m, x: (F.relu(x), x.shape[0])),
+                               "the model returns a number that depends on the batch, not a tensor"),
+    "returns a number": (Model(lambda m, x: x.sum().item()),
+                         "the model returns a number that depends on the batch, not a tensor"),
+    "returns nothing": (Model(lambda m, x: None), "the model returns no tensor"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "message"), IMPURE.values(), ids=list(IMPURE))
+def test_more_than_outputs(model: nn.Module, message: str) -> None:
+    with pytest.raises(CaptureError) as caught:
+        capture(model, example())
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("forward", "came"),
+    [
+        (lambda m, x: defaultdict(list, a=x * 2), "defaultdict"),
+        (lambda m, x: torch.return_types.max((x * 2, x)), "max"),
+    ],
+)
+def test_outputs_in_other_containers(forward: Forward, came: str) -> None:
+    with pytest.raises(InputTypeError) as caught:
+        capture(Model(forward), example())
+    assert str(caught.value) == f"model: got an output of {came}, expected tensors in tuples, lists and dicts"
+
+
+class Custom(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2 if self.training else x
+
+
+def network(**children: nn.Module) -> nn.Module:
+    return Model(lambda m, x: F.relu(x), block=nn.ModuleDict(children))
+
+
+def test_training_mode() -> None:
+    with pytest.raises(InputError) as caught:
+        capture(network().train(), example())
+    assert str(caught.value) == "model: got training mode, expected eval mode"
+
+
+@pytest.mark.parametrize(
+    "child", [nn.BatchNorm2d(4), nn.BatchNorm1d(4), nn.Dropout(), nn.Dropout2d(), nn.RReLU(), Custom()], ids=str
+)
+def test_part_of_the_model_in_training_mode(child: nn.Module) -> None:
+    model = network(part=child.eval())
+    capture(model, example())
+    model.block["part"].train()
+    with pytest.raises(InputError) as caught:
+        capture(model, example())
+    assert str(caught.value) == "model: got training mode (module 'block.part'), expected eval mode"
+
+
+@pytest.mark.parametrize("child", [nn.Identity(), nn.Linear(2, 3), nn.Sequential(nn.ReLU()), nn.MaxPool2d(2)], ids=str)
+def test_a_training_flag_without_effect_is_no_obstacle(child: nn.Module) -> None:
+    model = network()
+    model.block["part"] = child.train()
+    assert len(capture(model, example()).graph.nodes) == 2
+
+
+ARGUMENTS: dict[str, tuple[Any, Any, type[Exception], str]] = {
+    "no module": (lambda x: x, example(), InputTypeError, "model: got function, expected a torch.nn.Module"),
+    "meta model": (Model(lambda m, x: m.c(x), c=nn.Conv2d(4, 2, 1, device="meta")), example(), InputError,
+                   "model: got parameter 'c.weight' on the meta device, expected parameters with values"),
+    "integer parameters": (Model(lambda m, x: x, c=nn.ParameterList([nn.Parameter(torch.ones(1, dtype=torch.int8),
+                                                                                  requires_grad=False)])),
+                           example(), InputTypeError,
+                           "model: got parameter 'c.0' of torch.int8, expected floating-point parameters"),
+    "array": (network(), example().numpy(), InputTypeError,
+              "example_inputs: got ndarray, expected a tensor of images (N, C, H, W)"),
+    "two examples": (network(), (example(), example()), InputError,
+                     "example_inputs: got 2 inputs, expected one tensor of images"),
+    "rank 3": (network(), example()[0], InputError,
+               f"example_inputs: got shape {SHAPE}, expected images (N, C, H, W)"),
+    "empty batch": (network(), example()[:0], InputError,
+                    f"example_inputs: got shape {(0, *SHAPE)}, expected at least one image with at least one pixel"),
+    "no pixels": (network(), example()[:, :, :0], InputError,
+                  "example_inputs: got shape (1, 4, 0, 9), expected at least one image with at least one pixel"),
+    "bytes": (network(), example().byte(), InputTypeError,
+              "example_inputs: got torch.uint8, "
+              "expected torch.bfloat16 or torch.float16 or torch.float32 or torch.float64"),
+    "another dtype": (network(fc=nn.Linear(2, 3)), example().double(), InputTypeError,
+                      "example_inputs: got torch.float64, expected torch.float32"),
+    "another device": (network(fc=nn.Linear(2, 3)), example().to("meta"), InputError,
+                       "example_inputs: got a tensor on meta, expected one on cpu, where the model is"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "image", "kind", "message"), ARGUMENTS.values(), ids=list(ARGUMENTS))
+def test_bad_argument(model: Any, image: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind) as caught:
+        capture(model, image)
+    assert str(caught.value) == message

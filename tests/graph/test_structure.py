@@ -1,0 +1,206 @@
+"""Output structures: the user's own containers at run time, plain JSON in a file."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict, namedtuple
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from inception_fast.errors import EngineFileError, InputError, InputTypeError
+from inception_fast.graph.capture import capture
+from inception_fast.graph.structure import TENSOR, OutputStructure
+from tests.graph.capturing import Model, example
+
+T = TENSOR
+
+
+class Logits(NamedTuple):
+    logits: Any
+    aux: Any = None
+
+
+SAMPLES: list[Any] = [
+    T,
+    (T,),
+    (T, T),
+    [T, None, 3, 2.5, True, "name"],
+    {"a": T, "b": [T, (T,)]},
+    {3: T, 1: T},
+    OrderedDict(z=T, a=T),
+    Logits(T),
+    [Logits(T, {"deep": (T,)}), ()],
+]
+
+
+def numbered(structure: OutputStructure) -> list[str]:
+    return [f"tensor {i}" for i in range(structure.tensors)]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: type(s).__name__)
+def test_json_round_trip(sample: Any) -> None:
+    structure = OutputStructure(sample)
+    loaded = OutputStructure.from_json(json.loads(json.dumps(structure.to_json())))
+    assert loaded.tensors == structure.tensors
+    before, after = structure.unflatten(numbered(structure)), loaded.unflatten(numbered(structure))
+    assert before == after
+    assert repr(before) == repr(after), "types or the order of keys differ"
+    assert loaded.to_json() == structure.to_json()
+
+
+def test_unflatten_fills_in_order() -> None:
+    structure = OutputStructure({"a": [T, None], "b": Logits(T, (T, "x"))})
+    result = structure.unflatten([1, 2, 3])
+    assert result == {"a": [1, None], "b": Logits(2, (3, "x"))}
+    assert type(result["b"]) is Logits
+    result["a"].clear()
+    assert structure.unflatten([1, 2, 3])["a"] == [1, None]
+
+
+def test_unflatten_wants_every_tensor() -> None:
+    with pytest.raises(InputError) as caught:
+        OutputStructure((T, T)).unflatten([1])
+    assert str(caught.value) == "tensors: got 1 tensors, expected 2, as many as the model returns"
+
+
+def test_a_named_tuple_from_a_file_has_its_name_and_fields() -> None:
+    loaded = OutputStructure.from_json(OutputStructure(Logits(T, T)).to_json()).unflatten([1, 2])
+    assert type(loaded) is not Logits
+    assert (type(loaded).__name__, loaded._fields, loaded.logits, loaded.aux) == ("Logits", ("logits", "aux"), 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        (object(), "an output of object"),
+        ([{1, 2}], "an output of set"),
+        (float("nan"), "an output of float"),
+        ({(1, 2): T}, "an output dict with the key (1, 2)"),
+    ],
+)
+def test_samples_that_no_file_could_hold(sample: Any, message: str) -> None:
+    with pytest.raises(InputTypeError) as caught:
+        OutputStructure(sample)
+    assert str(caught.value).startswith(f"model: got {message}, expected ")
+
+
+def nested(depth: int) -> Any:
+    return T if depth == 0 else [nested(depth - 1)]
+
+
+def test_nesting_is_bounded() -> None:
+    deepest = OutputStructure(nested(32))
+    assert OutputStructure.from_json(deepest.to_json()) == deepest
+    with pytest.raises(InputError, match="nested more than 32 deep"):
+        OutputStructure(nested(33))
+    with pytest.raises(EngineFileError, match="nested more than 32 deep"):
+        OutputStructure.from_json({"kind": "list", "items": [deepest.to_json()]})
+
+
+def items(*nodes: Any, kind: str = "list", **others: Any) -> dict[str, Any]:
+    return {"kind": kind, "items": list(nodes), **others}
+
+
+LEAF = {"kind": "tensor"}
+
+HOSTILE: list[tuple[Any, str]] = [
+    (None, "None in place of an object"),
+    ([], "[] in place of an object"),
+    ({}, "unknown kind None"),
+    ({"kind": "set", "items": []}, "unknown kind 'set'"),
+    ({"kind": ["list"]}, "unknown kind ['list']"),
+    ({"kind": "tensor", "more": 1}, "a tensor with the members ['kind', 'more']"),
+    ({"kind": "list"}, "a list with the members ['kind']"),
+    ({"kind": "tuple", "items": {"0": LEAF}}, "a tuple whose items are not a list"),
+    (items(3), "3 in place of an object"),
+    ({"kind": "constant", "value": [1]}, "the constant [1]"),
+    ({"kind": "constant", "value": float("inf")}, "the constant inf"),
+    (items(LEAF, kind="dict", keys=[]), "a dict with 1 items and the keys []"),
+    (items(LEAF, kind="dict", keys="a"), "a dict with keys 'a'"),
+    (items(LEAF, kind="dict", keys=[None]), "a dict with keys [None]"),
+    (items(LEAF, LEAF, kind="dict", keys=["a", "a"]), "a dict with 2 items and the keys ['a', 'a']"),
+    (items(LEAF, kind="namedtuple", name=1, fields=["a"]), "a named tuple called 1"),
+    (items(LEAF, kind="namedtuple", name="N", fields="a"), "a named tuple of 1 items with the fields 'a'"),
+    (items(LEAF, kind="namedtuple", name="N", fields=[]), "a named tuple of 1 items with the fields []"),
+    (items(LEAF, kind="namedtuple", name="N", fields=["_a"]), "Field names cannot start with an underscore: '_a'"),
+    (items(LEAF, kind="namedtuple", name="N", fields=["a b"]), "Type names and field names must be valid identifiers"),
+    (items(LEAF, kind="namedtuple", name="N()", fields=["a"]), "Type names and field names must be valid identifiers"),
+    (items(LEAF, kind="namedtuple", name="class", fields=["a"]), "Type names and field names cannot be a keyword"),
+    (items(LEAF, LEAF, kind="namedtuple", name="N", fields=["a", "a"]), "Encountered duplicate field name: 'a'"),
+]
+
+
+@pytest.mark.parametrize(("description", "message"), HOSTILE, ids=[m for _, m in HOSTILE])
+def test_hostile_descriptions(description: Any, message: str) -> None:
+    with pytest.raises(EngineFileError) as caught:
+        OutputStructure.from_json(description)
+    assert str(caught.value).startswith(f"output structure: {message}")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just({"kind": "tensor"}),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.fixed_dictionaries(
+            {"kind": st.sampled_from(["tensor", "list", "tuple", "dict", "ordered_dict", "namedtuple", "constant"])},
+            optional=dict.fromkeys(("items", "keys", "fields", "name", "value"), inner),
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_any_description_loads_or_is_refused(description: Any) -> None:
+    try:
+        structure = OutputStructure.from_json(description)
+    except EngineFileError:
+        return
+    assert OutputStructure.from_json(structure.to_json()).to_json() == structure.to_json()
+
+
+Pair = namedtuple("Pair", ["first", "second"])
+
+CAPTURED: dict[str, Any] = {
+    "tensor": lambda y, z: y,
+    "tuple": lambda y, z: (y, z),
+    "tuple of one": lambda y, z: (y,),
+    "list": lambda y, z: [z, y],
+    "dict": lambda y, z: {"z": z, "a": y, 7: y},
+    "OrderedDict": lambda y, z: OrderedDict(z=z, a=y),
+    "namedtuple": lambda y, z: Pair(y, z),
+    "NamedTuple": lambda y, z: Logits(y),
+    "the same tensor twice": lambda y, z: (y, y),
+    "nested with constants": lambda y, z: {"a": [y, None, (Pair(z, 3),)], "b": "text", "c": (), "d": y.shape[1]},
+}
+
+
+@pytest.mark.parametrize("returned", CAPTURED.values(), ids=list(CAPTURED))
+def test_a_model_s_own_structure(returned: Any) -> None:
+    def forward(m: Any, x: Tensor) -> Any:
+        return returned(F.relu(x), F.max_pool2d(x, 2))
+
+    captured = capture(Model(forward), example())
+    names = {"relu": 1, "maxpool": 2}
+    expected = returned(Marked(1), Marked(2))
+    rebuilt = captured.structure.unflatten([Marked(names[name]) for name in captured.graph.outputs])
+    assert repr(rebuilt) == repr(expected)
+    assert type(rebuilt) is type(expected)
+
+
+class Marked:
+    """Stands for a tensor of four channels."""
+
+    shape = torch.Size((1, 4, 7, 9))
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __repr__(self) -> str:
+        return f"tensor {self.number}"
