@@ -78,6 +78,12 @@ def channels(step: Step) -> str:
     return f"{step.source.channels}{middle}→{out}" if out != step.source.channels or middle else str(out)
 
 
+def planes(plan: Plan, step: Step) -> str:
+    """Height and width of what a step reads, and of what it writes where they differ."""
+    source, target = (plan.buffers[piece.buffer] for piece in (step.source, destinations_of(step)[0].slice))
+    return "→".join(dict.fromkeys(f"{b.height}{TIMES}{b.width}" for b in (source, target)))
+
+
 def common_name(names: Collection[str]) -> str:
     """The module path that dotted names share; the first and the last where they share none."""
     listed = list(names)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from inception_fast.backends import Lowering
-from inception_fast.explain.labels import TIMES, channels, epilogue, headline
+from inception_fast.explain.labels import channels, epilogue, headline, planes
 from inception_fast.graph.capture import capture
 from inception_fast.graph.metrics import Metrics
 from inception_fast.graph.passes import optimize_graph
@@ -17,7 +17,7 @@ from inception_fast.graph.report import PassReport
 from inception_fast.plan.cost import elements_written, item_size, operations
 from inception_fast.plan.engine_file import PRECISIONS
 from inception_fast.plan.lower import lower
-from inception_fast.plan.plan import ConvStep, PairStep, Plan, Slice, Step, destinations_of
+from inception_fast.plan.plan import ConvStep, PairStep, Plan, Slice, destinations_of
 
 PASS_COLUMNS = ("pass", "convolutions", "GMAC", "MB written", "copies", "nodes")
 STEP_COLUMNS = ("stage", "step", "what", "image", "channels", "epilogue", "writes", "MMAC", "kB written")
@@ -71,7 +71,7 @@ def step_rows(plan: Plan) -> list[tuple[object, ...]]:
             stage_of[i],
             step.name,
             headline(plan, step),
-            _planes(plan, step),
+            planes(plan, step),
             channels(step),
             epilogue(step),
             ", ".join(_place(plan, d.slice) for d in destinations_of(step)),
@@ -80,12 +80,6 @@ def step_rows(plan: Plan) -> list[tuple[object, ...]]:
         )
         for i, step in enumerate(plan.steps)
     ]
-
-
-def _planes(plan: Plan, step: Step) -> str:
-    source, target = (plan.buffers[piece.buffer] for piece in (step.source, destinations_of(step)[0].slice))
-    planes = [f"{b.height}{TIMES}{b.width}" for b in (source, target)]
-    return "→".join(dict.fromkeys(planes))
 
 
 def _place(plan: Plan, piece: Slice) -> str:
