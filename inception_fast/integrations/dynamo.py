@@ -7,12 +7,14 @@ call.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import SymInt, fx, nn
+from torch.nn import functional
 
 from inception_fast.errors import InputError
 from inception_fast.nn.engines import Engines, Options
@@ -62,16 +64,22 @@ class _Network:
     """A traced graph as a function of dynamo's inputs."""
 
     def __init__(self, gm: fx.GraphModule, example_inputs: Sequence[Any], options: Options) -> None:
+        if any(map(_trains, gm.graph.nodes)):
+            raise InputError("model", "training mode", "eval mode")
         self._graph, self._options = gm, options
         placeholders = gm.graph.find_nodes(op="placeholder")
-        tensors = [i for i, value in enumerate(example_inputs) if isinstance(value, torch.Tensor)]
+        # With dynamic=True, floats such as the epsilon of a normalisation come as tensors, new ones at every call.
+        self._numbers = [i for i, p in enumerate(placeholders) if p.meta["grapharg"].pass_arg_as_tensor]
+        tensors = [
+            i for i, value in enumerate(example_inputs) if isinstance(value, torch.Tensor) and i not in self._numbers
+        ]
         self._weights = [i for i in tensors if _belongs_to_module(placeholders[i], example_inputs[i])]
         images = [i for i in tensors if i not in self._weights]
         if len(images) != 1:
             names = ", ".join(placeholders[i].name for i in images) or "none"
             raise InputError("model", f"{len(images)} input tensors ({names})", "one, of images [N, C, H, W]")
         (self._images,) = images
-        self._engines: dict[tuple[int, ...], Engines] = {}
+        self._engines: dict[tuple[float, ...], Engines] = {}
 
     def prepare(self, inputs: Sequence[Any]) -> None:
         """Builds the engine for such inputs."""
@@ -82,7 +90,7 @@ class _Network:
 
     def _engine(self, inputs: Sequence[Any]) -> nn.Module:
         x, weights = inputs[self._images], [inputs[i] for i in self._weights]
-        key = tuple(map(id, weights))
+        key = (*map(id, weights), *(inputs[i].item() for i in self._numbers))
         engines = self._engines.get(key)
         if engines is None:
             self._engines = {k: e for k, e in self._engines.items() if e.alive}
@@ -96,16 +104,20 @@ class _Network:
         x = placeholders[self._images]
         images = graph.placeholder("x")
         images.meta = dict(x.meta)
-        bound = {x: images}
+        bound: dict[fx.Node, Any] = {x: images}
         for i, placeholder in enumerate(placeholders):
             if i in self._weights:
                 root.register_buffer(f"weight{i}", inputs[i])
                 bound[placeholder] = graph.get_attr(f"weight{i}")
+            elif i in self._numbers:
+                bound[placeholder] = inputs[i].item()
             elif placeholder is not x:
                 bound[placeholder] = graph.call_method("size", (images, _dimension_of(placeholder, x)))
         batch = inputs[self._images].shape[0]
         for node in self._graph.graph.nodes:
-            if node.op != "placeholder":
+            if node.op == "call_method" and node.target == "item" and not isinstance(bound[node.args[0]], fx.Node):
+                bound[node] = bound[node.args[0]]
+            elif node.op != "placeholder":
                 bound[node] = graph.node_copy(node, bound.__getitem__)
                 _open_batch(bound[node], batch, images)
         for name, child in self._graph.named_children():
@@ -113,6 +125,15 @@ class _Network:
         module = fx.GraphModule(root, graph)
         # Dynamo's graph modules say that they train; what did is in the arguments of its operators.
         return module.eval()
+
+
+def _trains(node: fx.Node) -> bool:
+    """Whether a layer computes as it does in training."""
+    if node.target not in (functional.batch_norm, functional.dropout):
+        return False
+    given = inspect.signature(node.target).bind(*node.args, **node.kwargs)
+    given.apply_defaults()
+    return bool(given.arguments["training"])
 
 
 def _belongs_to_module(placeholder: fx.Node, value: torch.Tensor) -> bool:

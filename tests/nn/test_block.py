@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from torch import nn
-from torchvision.models.googlenet import Inception
-from torchvision.models.inception import BasicConv2d
 
 import inception_fast as ifast
+from inception_fast.models.googlenet import Inception
+from inception_fast.models.layers import BasicConv2d
 from inception_fast.nn.engines import MAX_SIZES
 from tests.nn.modules import assert_same, lively
 

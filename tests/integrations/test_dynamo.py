@@ -1,0 +1,200 @@
+"""torch.compile(model, backend="inception_fast")."""
+
+from __future__ import annotations
+
+import copy
+import gc
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch._dynamo.exc import BackendCompilerFailed
+
+import inception_fast as ifast
+from inception_fast.fast_model import FastModel
+from inception_fast.integrations.dynamo import inception_fast_backend
+from tests.integrations.networks import Network, assert_same_results, network, photos
+
+
+@pytest.fixture(autouse=True)
+def _fresh_dynamo() -> None:
+    torch._dynamo.reset()
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[FastModel]:
+    """Every FastModel made during the test."""
+    made: list[FastModel] = []
+    original = FastModel.__init__
+
+    def note(self: FastModel, *args: Any) -> None:
+        original(self, *args)
+        made.append(self)
+
+    monkeypatch.setattr(FastModel, "__init__", note)
+    return made
+
+
+def compiled(model: nn.Module, **options: Any) -> Any:
+    return torch.compile(model, backend=inception_fast_backend, fullgraph=True, **options)
+
+
+@torch.no_grad()
+def assert_runs(fast: Any, model: nn.Module, batch: int, size: tuple[int, int] = (11, 9)) -> None:
+    x = photos(batch, size)
+    assert_same_results(fast(x), copy.deepcopy(model).double()(x.double()))
+
+
+def test_entry_point() -> None:
+    """The name that an installation registers is the backend."""
+    from importlib.metadata import entry_points
+
+    (found,) = entry_points(group="torch_dynamo_backends", name="inception_fast")
+    assert found.load() is inception_fast_backend
+    assert "inception_fast" in torch._dynamo.list_backends()
+    with torch.no_grad():
+        assert_same_results(
+            torch.compile(network(), backend="inception_fast")(photos(2)), network().double()(photos(2).double())
+        )
+
+
+@pytest.mark.parametrize("batches", [(1, 3, 5), (3, 3), (2, 1)])
+def test_batches(built: list[FastModel], batches: tuple[int, ...]) -> None:
+    """A first batch of one leaves its number in the graph's reshapes; later ones come as symbols."""
+    model = network()
+    fast = compiled(model)
+    for batch in batches:
+        assert_runs(fast, model, batch)
+    assert 1 <= len(built) <= 3
+
+
+def test_image_sizes() -> None:
+    model = network()
+    fast = compiled(model)
+    for size in [(11, 9), (12, 9), (9, 13), (7, 7)]:
+        assert_runs(fast, model, 2, size)
+
+
+def test_one_engine_for_many_calls(built: list[FastModel]) -> None:
+    fast = compiled(network(), dynamic=True)
+    for batch in (2, 3, 4, 2):
+        assert_runs(fast, network(), batch)
+    assert len(built) == 1
+
+
+@torch.no_grad()
+def test_follows_the_weights() -> None:
+    model = network()
+    fast = compiled(model)
+    assert_runs(fast, model, 2)
+    model.stem.conv.weight.mul_(2)
+    assert_runs(fast, model, 2)
+    model.stem.bn.running_mean.add_(0.5)
+    assert_runs(fast, model, 2)
+    model.load_state_dict(network(seed=5).state_dict())
+    assert_runs(fast, model, 2)
+    model.stem.conv.weight = nn.Parameter(model.stem.conv.weight * 2)
+    assert_runs(fast, model, 2)
+
+
+def test_two_models_of_one_class(built: list[FastModel]) -> None:
+    """Dynamo's code is shared between them; weights must not be."""
+    first, second = network(seed=1), network(seed=2)
+    fast = compiled(first), compiled(second)
+    for _ in range(2):
+        assert_runs(fast[0], first, 2)
+        assert_runs(fast[1], second, 2)
+    assert len(built) == 2
+
+
+def test_engines_die_with_the_weights() -> None:
+    models = [network(seed=s) for s in range(3)]
+    torch._dynamo.reset()
+    entries = []
+
+    def note(gm: Any, inputs: Any) -> Any:
+        entries.append(inception_fast_backend(gm, inputs))
+        return entries[-1]
+
+    for model in models:
+        with torch.no_grad():
+            torch.compile(model, backend=note, fullgraph=True)(photos(2))
+    count = sum(len(e._engines) for e in entries)
+    assert count == 3
+    del models, model
+    gc.collect()
+    assert not any(engines.alive for e in entries for engines in e._engines.values())
+
+
+@pytest.mark.parametrize("options", [{"precision": "bf16"}, {"backend": "reference"}, {"batch_invariant": True}])
+def test_options(built: list[FastModel], options: dict[str, Any]) -> None:
+    with torch.no_grad():
+        compiled(network(), options=options)(photos(2))
+    (fast,) = built
+    assert {name: getattr(fast, name) for name in options} == options
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precison": "bf16"}, r"options: got 'precison', expected any of backend, batch_invariant, precision"),
+        ({"precision": "fp12"}, r"precision: got 'fp12'"),
+        ({"backend": "gpu"}, r"backend: got 'gpu'"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], message: str) -> None:
+    with torch.no_grad(), pytest.raises(BackendCompilerFailed, match=message):
+        compiled(network(), options=options)(photos(2))
+
+
+class Unsupported(Network):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.silu(self.stem(x))
+
+
+def test_unsupported_op() -> None:
+    """No falling back: the operator, its module and the line are named."""
+    with torch.no_grad(), pytest.raises(BackendCompilerFailed, match=r"silu.*test_dynamo\.py:\d+") as raised:
+        compiled(Unsupported().eval())(photos(2))
+    assert isinstance(raised.value.inner_exception, ifast.UnsupportedOpError)
+
+
+def test_training_mode() -> None:
+    with torch.no_grad(), pytest.raises(BackendCompilerFailed, match="model: got training mode, expected eval mode"):
+        compiled(network().train())(photos(2))
+
+
+def test_gradients_wanted() -> None:
+    """An inference backend would drop them in silence."""
+    with pytest.raises(BackendCompilerFailed, match=r"requires_grad=True, and grad enabled, expected inference"):
+        compiled(network())(photos(2))
+    frozen = network().requires_grad_(False)
+    assert_same_results(compiled(frozen)(photos(2)), copy.deepcopy(frozen).double()(photos(2).double()))
+    with torch.inference_mode():
+        compiled(network())(photos(2))
+
+
+class TwoInputs(Network):
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.stem(x) + self.stem(y)
+
+
+def test_two_inputs() -> None:
+    with (
+        torch.no_grad(),
+        pytest.raises(BackendCompilerFailed, match=r"model: got 2 input tensors \(.*\), expected one"),
+    ):
+        compiled(TwoInputs().eval())(photos(1), photos(2, seed=2)[:1])
+
+
+class Scaled(Network):
+    def forward(self, x: torch.Tensor, factor: int) -> torch.Tensor:
+        return self.stem(x) * factor
+
+
+def test_a_number_beside_the_images() -> None:
+    fast = compiled(Scaled().eval(), dynamic=True)
+    with torch.no_grad(), pytest.raises(BackendCompilerFailed, match="expected images"):
+        fast(photos(2), 3)
+        fast(photos(2), 4)
