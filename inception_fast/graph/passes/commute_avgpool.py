@@ -32,18 +32,9 @@ from inception_fast.graph.edit import Edit
 
 def commute_avgpool(graph: ir.Graph) -> ir.Graph:
     """A graph in which average pools come behind 1x1 convolutions where that is less work."""
-    edit = Edit(graph)
-    for node in graph.of_kind(ir.AvgPool):
-        if _obstacle(graph, node) is not None:
-            continue
-        assert isinstance(node.op, ir.AvgPool)
-        for reader in graph.consumers[node.name]:
-            op = reader.op
-            assert isinstance(op, ir.Conv2d)
-            linear = replace(op, bias=None, segments=(ir.Segment(op.channels),))
-            conv = edit.put(edit.fresh(f"{reader.name}_linear"), linear, node.inputs, reader.origin)
-            edit.put(reader.name, replace(node.op, bias=op.bias, relu=op.segments[0].relu), (conv,), node.origin)
-    return edit.finish()
+    while movable := [n for n in graph.of_kind(ir.AvgPool) if _obstacle(graph, n) is None]:
+        graph = _commute(graph, movable[-1])
+    return graph
 
 
 def why_not(graph: ir.Graph) -> tuple[str, ...]:
@@ -77,3 +68,15 @@ def _obstacle(graph: ir.Graph, node: ir.Node) -> str | None:
             return f"{where} has several segments"
         made += reader.op.channels
     return None if made <= channels else f"its convolutions make {made} channels of {channels}"
+
+
+def _commute(graph: ir.Graph, node: ir.Node) -> ir.Graph:
+    edit = Edit(graph)
+    assert isinstance(node.op, ir.AvgPool)
+    for reader in graph.consumers[node.name]:
+        op = reader.op
+        assert isinstance(op, ir.Conv2d)
+        linear = replace(op, bias=None, segments=(ir.Segment(op.channels),))
+        conv = edit.put(edit.fresh(f"{reader.name}_linear"), linear, node.inputs, reader.origin)
+        edit.put(reader.name, replace(node.op, bias=op.bias, relu=op.segments[0].relu), (conv,), node.origin)
+    return edit.finish()

@@ -40,6 +40,14 @@ def test_all_readers_move() -> None:
     assert all(n.inputs == ("x",) for n in after.of_kind(ir.Conv2d))
 
 
+def test_convolution_moves_in_front_of_several_pools() -> None:
+    b = Build(6, 7, 5)
+    p = b.avgpool("x")
+    after = check_pass(commute_avgpool, b.graph(b.conv(b.avgpool(p), 2, bias=True), b.conv(p, 4)))
+    assert all(n.inputs == ("x",) for n in after.of_kind(ir.Conv2d))
+    assert kinds(after) == {"Input": 1, "Conv2d": 2, "AvgPool": 3}
+
+
 REFUSALS = {
     "wider than the input": "7 channels of 6",
     "wider together": "8 channels of 6",

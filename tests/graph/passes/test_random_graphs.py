@@ -72,6 +72,15 @@ def random_graph(random: Random) -> ir.Graph:
         start = random.randrange(channels)
         return b.slice(x, start, random.randint(1, channels - start))
 
+    def product(x: str) -> str:
+        return b.conv(x, random.choice((1, 2)), bias=random.random() < 0.5, relu=random.random() < 0.5)
+
+    def factorized(x: str) -> str:
+        kernels = random.sample(((1, 3), (5, 1), (3, 1), (1, 2)), random.choice((2, 2, 3, 4)))
+        for kernel in kernels:
+            x = b.conv(x, 2, kernel, relu=random.random() < 0.5, padding=(kernel[0] - 1, 0, 0, kernel[1] - 1))
+        return x
+
     makers: list[Callable[[str], str]] = [
         *(conv,) * 4,
         b.batchnorm,
@@ -80,6 +89,10 @@ def random_graph(random: Random) -> ir.Graph:
         *(lambda x: b.add(x, random.choice(alike(x, slice(None))), relu=random.random() < 0.3),) * 2,
         *(lambda x: b.concat(x, *random.sample(peers := alike(x, slice(1, None)), min(2, len(peers)))),) * 2,
         lambda x: b.avgpool(x, include_pad=random.random() < 0.5),
+        lambda x: product(b.avgpool(x, include_pad=random.random() < 0.5)),
+        lambda x: b.concat(product(x), product(x), product(b.avgpool(x))),
+        lambda x: b.concat(b.conv(x, 2, (1, 3)), b.conv(x, 1, (3, 1), relu=True)),
+        factorized,
         b.maxpool,
         cut,
     ]
