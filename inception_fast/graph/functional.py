@@ -6,6 +6,7 @@ import operator
 
 from torch import fx
 from torch.export import ExportedProgram
+from torch.export.graph_signature import TensorArgument
 
 # Ops whose result shares memory with nothing else.
 _OWNERS = frozenset(["add", "batch_norm", "cat", "conv2d", "linear", "mul"])
@@ -22,7 +23,22 @@ def functional(program: ExportedProgram) -> ExportedProgram:
     """
     if all(_is_pure(node) for node in program.graph.nodes if node.op == "call_function"):
         return program
+    _remove_idle_dropout(program)
     return program.run_decompositions({})
+
+
+def _remove_idle_dropout(program: ExportedProgram) -> None:
+    """In eval mode dropout returns its very argument, which some versions of PyTorch trace as a copy."""
+    for node in program.graph.nodes:
+        if _packet(node) != "dropout":
+            continue
+        source, probability, train = node.args
+        if train and probability:
+            continue
+        node.replace_all_uses_with(source)
+        for spec in program.graph_signature.output_specs:
+            if spec.arg.name == node.name:
+                spec.arg = TensorArgument(name=source.name)
 
 
 def _is_pure(node: fx.Node) -> bool:

@@ -43,6 +43,13 @@ def relu_of_a_dropout_that_does_nothing(m: Any, x: Tensor) -> tuple[Tensor, Tens
     return F.relu_(F.dropout(y, training=False)), y
 
 
+def relu_before_a_dropout_that_does_nothing(m: Any, x: Tensor) -> Tensor:
+    y = m.first(x)
+    dropped = F.dropout(y, 0.0, training=True)
+    y.relu_()
+    return dropped
+
+
 def relu_of_contiguous(m: Any, x: Tensor) -> Tensor:
     y = m.first(x)
     y.contiguous().relu_()
@@ -52,6 +59,12 @@ def relu_of_contiguous(m: Any, x: Tensor) -> Tensor:
 def relu_of_detached(m: Any, x: Tensor) -> Tensor:
     y = m.first(x)
     y.detach().relu_()
+    return y
+
+
+def relu_of_the_same_type(m: Any, x: Tensor) -> Tensor:
+    y = m.first(x)
+    y.type_as(x).to(x.device).reshape(-1, 6, 5, 7).relu_()
     return y
 
 
@@ -81,7 +94,9 @@ FORWARDS: list[Callable[[Any, Tensor], Any]] = [
     flattened_then_relu,
     relu_of_a_view,
     relu_of_a_dropout_that_does_nothing,
+    relu_before_a_dropout_that_does_nothing,
     relu_of_contiguous,
+    relu_of_the_same_type,
     relu_of_detached,
     relu_after_a_reader,
     addition_in_place,
