@@ -31,14 +31,15 @@ using Address = std::pair<std::uintptr_t, std::size_t>;
 
 std::unique_ptr<cpu::Executor> make_executor(const std::string& json,
                                              const std::map<std::string, Address>& constants,
-                                             const std::string& isa, int threads) {
+                                             const std::string& isa, int threads,
+                                             const std::string& algorithm) {
   const py::gil_scoped_release release;
   ConstantBytes bytes;
   for (const auto& [name, address] : constants) {
     bytes[name] = {reinterpret_cast<const std::byte*>(address.first), address.second};
   }
   return std::make_unique<cpu::Executor>(parse_plan(json), bytes,
-                                         cpu::Options{parse_isa(isa), threads});
+                                         cpu::Options{parse_isa(isa), threads, algorithm});
 }
 
 // strides: of the [N, C, H, W] input, in elements.
@@ -83,7 +84,7 @@ void bind_cpu(py::module_& m) {
 
   py::class_<cpu::Executor>(m, "CpuExecutor")
       .def(py::init(&make_executor), py::arg("plan"), py::arg("constants"), py::arg("isa"),
-           py::arg("threads"))
+           py::arg("threads"), py::arg("algorithm") = "")
       .def(
           "run",
           [](cpu::Executor& self, std::uintptr_t input, std::array<std::ptrdiff_t, 4> strides,

@@ -1,13 +1,74 @@
 #include "cpu/conv_choice.h"
 
+#include <algorithm>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "cpu/direct_conv.h"
+#include "cpu/winograd_conv.h"
 
 namespace ifast::cpu {
+namespace {
 
-std::unique_ptr<Op> choose_conv(ConvProblem problem, bool, const Kernels& kernels, Dtype dtype,
-                                WeightStore& store) {
+// Processor cycles of one image, weights from memory included. The choice decides the bits of the
+// result, so it depends on nothing but the problem and the kernels: neither on the number of
+// threads nor on the batch. The constants are those of a server core with two 512-bit multiply-adds
+// a cycle.
+constexpr double kMultiplyAddsPerCycle = 2;  // vectors
+constexpr double kBytesPerCycle = 8;         // of weights, from memory
+constexpr double kCyclesPerGather = 1.5;     // a vector
+constexpr double kCyclesPerInput = 2.5;      // a vector and position, for each axis
+constexpr double kCyclesPerOutput = 2.0;     // a vector and position, for each axis
+
+double vectors(int channels, const Kernels& kernels) {
+  return (channels + kernels.lanes - 1) / kernels.lanes;
+}
+
+// Batch 1, where the weights are read for one image, weighs as much as larger ones.
+double with_weights(double cycles, double weights) {
+  return cycles + std::max(cycles, weights * sizeof(float) / kBytesPerCycle);
+}
+
+double direct_cost(const ConvProblem& p, const Kernels& kernels, bool dot) {
+  const double rate = kMultiplyAddsPerCycle * (dot ? 2 : 1), pixels = p.height() * p.width();
+  const double k = 1.0 * p.tap_count() * p.in_channels, n = vectors(p.out_channels, kernels);
+  const double gather = pixels * p.tap_count() * vectors(p.in_channels, kernels) * kCyclesPerGather;
+  return with_weights(pixels * k * n / rate + gather, k * p.out_channels / (dot ? 2 : 1));
+}
+
+double winograd_cost(const ConvProblem& p, const WinogradLayout& layout, const Kernels& kernels) {
+  const WinogradSize& size = layout.size();
+  const double tiles = layout.tiles(p.height(), p.width()), positions = size.positions();
+  const double groups = static_cast<double>(layout.groups.size());
+  const double k = groups * p.in_channels, n = vectors(p.out_channels, kernels);
+  const double moves = tiles * positions * size.dimensions;
+  const double transforms =
+      moves * (groups * vectors(p.in_channels, kernels) * kCyclesPerInput + n * kCyclesPerOutput);
+  return with_weights(tiles * positions * k * n / kMultiplyAddsPerCycle + transforms,
+                      positions * k * p.out_channels);
+}
+
+}  // namespace
+
+std::unique_ptr<Op> choose_conv(ConvProblem problem, bool strided, const std::string& algorithm,
+                                const Kernels& kernels, Dtype dtype, WeightStore& store) {
+  const bool dot = dtype == Dtype::kBFloat16 && kernels.gemm_dot[0][0] != nullptr;
+  double best = direct_cost(problem, kernels, dot);
+  std::optional<WinogradLayout> chosen;
+  if (!strided) {
+    for (WinogradLayout& layout : winograd_layouts(problem)) {
+      if (!algorithm.empty() && layout.name() != algorithm) continue;
+      const double cost = winograd_cost(problem, layout, kernels);
+      if (cost < best || !algorithm.empty()) {
+        best = cost;
+        chosen = std::move(layout);
+      }
+    }
+  }
+  if (chosen) {
+    return std::make_unique<WinogradConv>(std::move(problem), std::move(*chosen), kernels, store);
+  }
   return std::make_unique<DirectConv>(std::move(problem), kernels, dtype, store);
 }
 

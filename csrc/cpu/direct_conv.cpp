@@ -97,6 +97,7 @@ void DirectConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch
     if (problem_.residual) {
       call.residual_stride = frame.strides[problem_.residual->buffer].column;
     }
+    const WeightsAhead ahead(call.b, units_, tile.width(kernels_.lanes), row_blocks);
     const auto& table = dot_ ? kernels_.gemm_dot : kernels_.gemm;
     for (int i = 0; i < row_blocks; ++i) {
       const Range rows = part_of(range.size(), i, row_blocks);
@@ -108,6 +109,7 @@ void DirectConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch
         call.residual = frame.image(*problem_.residual, 0) +
                         (pixel * call.residual_stride + tile.channel) * frame.element_size;
       }
+      call.prefetch = ahead.of_call(i);
       table[rows.size() - 1][tile.vectors - 1](call);
     }
   }

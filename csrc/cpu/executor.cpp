@@ -125,7 +125,7 @@ class Executor::Context {
 };
 
 Executor::Executor(const Plan& plan, const ConstantBytes& constants, const Options& options)
-    : program_(build_program(plan, constants, options.isa)),
+    : program_(build_program(plan, constants, options.isa, options.algorithm)),
       threads_(std::clamp(options.threads, 1, usable_processors())) {}
 
 Executor::~Executor() = default;

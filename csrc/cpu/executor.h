@@ -11,6 +11,9 @@ namespace ifast::cpu {
 struct Options {
   Isa isa = available_isas().back();
   int threads = 1;  // used up to what the process's affinity allows
+  // For every convolution that it can compute, in place of the one that a model of cost picks;
+  // "direct" can compute all of them.
+  std::string algorithm;
 };
 
 // An operator, and where asked for, what it took in one call.

@@ -29,6 +29,8 @@ struct GemmCall {
   std::ptrdiff_t out_stride = 0;
   int columns = 0;  // written, at most vectors * lanes
   bool relu = false;
+  // Memory to bring into the second-level cache meanwhile, a cache line for each unit; any address.
+  const void* prefetch = nullptr;
 };
 using Gemm = void (*)(const GemmCall&);
 
@@ -42,8 +44,8 @@ struct WinogradSize {
   constexpr int taps() const { return points - outputs + 1; }
   constexpr int positions() const { return dimensions == 1 ? points : points * points; }
 };
-inline constexpr WinogradSize kWinogradSizes[] = {{4, 6, 1}, {6, 8, 1}, {4, 7, 1}, {5, 8, 1},
-                                                  {2, 4, 2}, {4, 6, 2}, {6, 8, 2}, {3, 7, 2}};
+inline constexpr WinogradSize kWinogradSizes[] = {{4, 6, 1}, {6, 8, 1}, {5, 8, 1}, {2, 4, 2},
+                                                  {4, 6, 2}, {6, 8, 2}, {4, 8, 2}};
 inline constexpr int kWinogradSizeCount = sizeof(kWinogradSizes) / sizeof(kWinogradSizes[0]);
 
 // Input pixels of a tile; rows and columns outside [begin, end) are the zeros of the padding.

@@ -15,8 +15,11 @@ namespace {
 
 class Builder {
  public:
-  Builder(const Plan& plan, const ConstantBytes& constants, Isa isa)
-      : plan_(plan), constants_(constants), kernels_(kernels_for(isa, plan.dtype)) {
+  Builder(const Plan& plan, const ConstantBytes& constants, Isa isa, const std::string& algorithm)
+      : plan_(plan),
+        constants_(constants),
+        algorithm_(algorithm),
+        kernels_(kernels_for(isa, plan.dtype)) {
     program_.dtype = plan.dtype;
     program_.buffers = plan.buffers;
     program_.arena = base_ = plan.arena;
@@ -129,7 +132,8 @@ class Builder {
     problem.weights = floats(conv.weight);
     problem.bias = floats(conv.bias);
     const bool strided = source.buffer == program_.input;
-    return choose_conv(std::move(problem), strided, kernels_, plan_.dtype, program_.weights);
+    return choose_conv(std::move(problem), strided, algorithm_, kernels_, plan_.dtype,
+                       program_.weights);
   }
 
   std::vector<Target> targets(const std::vector<Destination>& destinations) const {
@@ -174,6 +178,7 @@ class Builder {
 
   const Plan& plan_;
   const ConstantBytes& constants_;
+  const std::string& algorithm_;
   Kernels kernels_;
   Program program_;
   std::optional<int> input_copy_;
@@ -182,12 +187,13 @@ class Builder {
 
 }  // namespace
 
-Program build_program(const Plan& plan, const ConstantBytes& constants, Isa isa) {
+Program build_program(const Plan& plan, const ConstantBytes& constants, Isa isa,
+                      const std::string& algorithm) {
   check_constants(plan, constants);
   if (plan.dtype == Dtype::kFloat64) {
     throw EngineError("dtype: got float64, expected float32, float16 or bfloat16");
   }
-  return Builder(plan, constants, isa).build();
+  return Builder(plan, constants, isa, algorithm).build();
 }
 
 }  // namespace ifast::cpu

@@ -25,7 +25,9 @@ struct Program {
   WeightStore weights;
 };
 
-// constants are copied. Throws EngineError where the Plan's dtype is float64.
-Program build_program(const Plan& plan, const ConstantBytes& constants, Isa isa);
+// constants are copied. algorithm: as choose_conv takes it. Throws EngineError where the Plan's
+// dtype is float64.
+Program build_program(const Plan& plan, const ConstantBytes& constants, Isa isa,
+                      const std::string& algorithm);
 
 }  // namespace ifast::cpu

@@ -59,7 +59,9 @@ void Barrier::wait() {
   const int phase = phase_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
     arrived_.store(0, std::memory_order_relaxed);
-    phase_.store(phase + 1, std::memory_order_release);
+    // Sequentially consistent, as everything before a notify here: the library looks for sleepers
+    // with a load, which must not run ahead of the store.
+    phase_.store(phase + 1);
     phase_.notify_all();
   } else {
     wait_for_change(phase_, phase, kBarrierSpin);
@@ -96,7 +98,7 @@ void ThreadPool::run_region(int threads, Body body, void* argument) {
   argument_ = argument;
   // Every worker answers, so that none can still be reading this region's fields in the next one.
   running_.store(workers_, std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
+  generation_.fetch_add(1);
   generation_.notify_all();
   body(argument, 0);
   for (int n = running_.load(std::memory_order_acquire); n != 0;
@@ -110,7 +112,7 @@ void ThreadPool::work(int index, int seen) {
     wait_for_change(generation_, seen, kIdleSpin);
     seen = generation_.load(std::memory_order_acquire);
     if (index < threads_) body_(argument_, index);
-    if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_all();
+    if (running_.fetch_sub(1) == 1) running_.notify_all();
   }
 }
 

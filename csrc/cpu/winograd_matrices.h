@@ -6,8 +6,8 @@
 // A^T.
 namespace ifast::cpu {
 
-// Mirrored pairs share their additions. Up to seven finite points keep the error of a layer in
-// float32 below 1e-6 (relative L2); the eighth triples it.
+// 0 and mirrored pairs, which share their additions. Seven finite points keep the error of a layer
+// in float32 at 1e-6 (relative L2) for each axis; an eighth triples it.
 inline constexpr double kWinogradPoints[] = {0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5};
 
 constexpr double winograd_power(int point, int exponent) {

@@ -65,6 +65,8 @@ class CpuExecutor(Executor):
         constants: contiguous or not; copied.
         isa: one of ``native().instruction_sets()``; the last of them by default.
         threads: PyTorch's number by default; at most as many as the process's affinity allows are used.
+        algorithm: ``direct``, or a Winograd tile by the name that :meth:`report` uses, for every convolution that it
+            can compute; by default a model of cost picks.
 
     Raises:
         InputError: the instruction set cannot run here.
@@ -77,6 +79,7 @@ class CpuExecutor(Executor):
         constants: Mapping[str, torch.Tensor],
         isa: str | None = None,
         threads: int | None = None,
+        algorithm: str = "",
     ) -> None:
         self._plan = plan
         available = native().instruction_sets()
@@ -85,7 +88,8 @@ class CpuExecutor(Executor):
             raise InputError("isa", repr(isa), f"one of {', '.join(available)}")
         contiguous = {name: tensor.contiguous() for name, tensor in constants.items()}
         addresses = {name: (tensor.data_ptr(), tensor.nbytes) for name, tensor in contiguous.items()}
-        self._native = native().CpuExecutor(plan_to_json(plan), addresses, isa, threads or torch.get_num_threads())
+        threads = threads or torch.get_num_threads()
+        self._native = native().CpuExecutor(plan_to_json(plan), addresses, isa, threads, algorithm)
 
     @property
     def threads(self) -> int:

@@ -51,6 +51,7 @@ void gemm(const GemmCall& call) {
   });
 
   const char* b = static_cast<const char*>(call.b);
+  const char* ahead = static_cast<const char*>(call.prefetch);
   const std::ptrdiff_t stride = call.row_stride;
   for (int s = 0; s < call.segments; ++s) {
     // One base per three rows: base, base + stride and base + 2 * stride are addressing modes.
@@ -63,6 +64,8 @@ void gemm(const GemmCall& call) {
         weights[n.value] = Unit::load_weights(b + n.value * Vec::kLanes * sizeof(float));
       });
       b += kWidth * sizeof(float);
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += 64;
       unroll<Rows>([&](auto m) {
         const Vec pixel = Unit::load_pixel(base[m.value / 3] + m.value % 3 * stride + k);
         unroll<Vectors>([&](auto n) {

@@ -48,14 +48,15 @@ struct InputMatrix {
   }
 };
 
-// Finite points are 0, then pairs a, -a; an odd number of pairs leaves one alone.
+// Points are 0, then pairs a, -a, and infinity.
 template <int Points>
 constexpr bool starts_pair(int i) {
-  return i % 2 == 1 && i + 1 < Points - 1;
+  static_assert(Points % 2 == 0);
+  return i % 2 == 1 && i < Points - 1;
 }
 
-// y = B^T x. Rows of points a and -a have the same even coefficients and opposite odd ones, or the
-// reverse: they share both partial sums.
+// y = B^T x. Rows of points a and -a have the same even coefficients and opposite odd ones: they
+// share both partial sums.
 template <int Points>
 inline __attribute__((always_inline)) void transform_input(const Vec* x, Vec* y) {
   using B = InputMatrix<Points>;
@@ -64,11 +65,8 @@ inline __attribute__((always_inline)) void transform_input(const Vec* x, Vec* y)
     if constexpr (starts_pair<Points>(i)) {
       const Vec even = dot<B, i, 0, Points, 2>(x);
       const Vec odd = dot<B, i, 1, Points, 2>(x);
-      constexpr bool kEvenSame = B::at(i, Points - 2) == B::at(i + 1, Points - 2)
-                                     ? (Points - 2) % 2 == 0
-                                     : (Points - 2) % 2 == 1;
       y[i] = even + odd;
-      y[i + 1] = kEvenSame ? even - odd : odd - even;
+      y[i + 1] = even - odd;
     } else if constexpr (!starts_pair<Points>(i - 1)) {
       y[i] = dot<B, i, 0, Points, 1>(x);
     }

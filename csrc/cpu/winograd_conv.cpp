@@ -1,0 +1,236 @@
+#include "cpu/winograd_conv.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cpu/cache_sizes.h"
+#include "cpu/winograd_matrices.h"
+
+namespace ifast::cpu {
+namespace {
+
+constexpr int kTasksPerThread = 8;
+
+// The positions' panels are read side by side by the transforms; an odd number of cache lines from
+// one to the next spreads them over the sets of the first-level cache.
+std::size_t odd_lines(std::size_t floats) {
+  constexpr std::size_t kLine = 16;
+  return ((floats + kLine - 1) / kLine | 1) * kLine;
+}
+
+// transformed[i] = sum over k of G[i][k] * taps[k * step], for `count` columns `column` apart.
+void transform_filter(const WinogradSize& size, const double* taps, int step, double* transformed,
+                      int out_step) {
+  for (int i = 0; i < size.points; ++i) {
+    double value = 0;
+    for (int k = 0; k < size.taps(); ++k) {
+      value += winograd_filter(size.taps(), size.points, i, k) * taps[k * step];
+    }
+    transformed[i * out_step] = value;
+  }
+}
+
+}  // namespace
+
+WinogradConv::WinogradConv(ConvProblem problem, WinogradLayout layout, const Kernels& kernels,
+                           WeightStore& store)
+    : problem_(std::move(problem)),
+      layout_(std::move(layout)),
+      kernels_(kernels),
+      units_(static_cast<int>(layout_.groups.size()) * problem_.in_channels),
+      row_stride_(panel_stride(units_)),
+      tiles_(column_tiles(problem_, kernels_, store)) {
+  pack_weights(store);
+  problem_.weights = {};
+}
+
+void WinogradConv::pack_weights(WeightStore& store) {
+  const WinogradSize& size = layout_.size();
+  const int positions = size.positions(), lanes = kernels_.lanes, r = size.taps();
+  float* packed = store.take<float>(padded_channels(tiles_, lanes) * positions * units_);
+  weights_ = packed;
+  std::fill_n(packed, padded_channels(tiles_, lanes) * positions * units_, 0.0f);
+  std::vector<double> taps(size.dimensions == 2 ? r * r : r);
+  std::vector<double> rows(r * size.points), transformed(positions);
+  for (const ColumnTile& tile : tiles_) {
+    const int width = tile.width(lanes);
+    for (int unit = 0; unit < units_; ++unit) {
+      const auto& group = layout_.groups[unit / problem_.in_channels];
+      for (int j = 0; j < tile.columns; ++j) {
+        for (std::size_t t = 0; t < taps.size(); ++t) {
+          const int tap = group.taps[t];
+          taps[t] =
+              tap < 0 ? 0.0 : problem_.weight(tile.channel + j, tap, unit % problem_.in_channels);
+        }
+        if (size.dimensions == 1) {
+          transform_filter(size, taps.data(), 1, transformed.data(), 1);
+        } else {
+          for (int y = 0; y < r; ++y) {
+            transform_filter(size, &taps[y * r], 1, &rows[y * size.points], 1);
+          }
+          for (int x = 0; x < size.points; ++x) {
+            transform_filter(size, &rows[x], size.points, &transformed[x], size.points);
+          }
+        }
+        for (int p = 0; p < positions; ++p) {
+          packed[(static_cast<std::size_t>(p) * units_ + unit) * width + j] =
+              static_cast<float>(transformed[p]);
+        }
+      }
+    }
+    packed += static_cast<std::size_t>(positions) * units_ * width;
+  }
+}
+
+std::size_t WinogradConv::input_stride(int tiles) const {
+  return odd_lines(static_cast<std::size_t>(tiles) * row_stride_);
+}
+
+std::size_t WinogradConv::product_stride(int tiles) const {
+  return odd_lines(static_cast<std::size_t>(tiles) * kernels_.gemm_vectors * kernels_.lanes);
+}
+
+Tiling WinogradConv::tile(int batch, int threads) const {
+  const int tiles = batch * tiles_of_image(), rows = kernels_.gemm_rows;
+  const int positions = layout_.size().positions();
+  const std::size_t width = kernels_.gemm_vectors * kernels_.lanes;
+  const std::size_t tile_bytes = positions * (row_stride_ + width) * sizeof(float);
+  const int fitting = static_cast<int>(cache_sizes().level2 * 3 / 4 / tile_bytes);
+  const int block = std::max(rows, fitting);
+  Tiling tiling;
+  tiling.blocks = (tiles + block - 1) / block;
+  if (tiling.blocks % threads != 0 && tiles >= rows * threads) {
+    tiling.blocks += threads - tiling.blocks % threads;
+  }
+  const int wanted = kTasksPerThread * threads;
+  tiling.splits =
+      std::clamp((wanted + tiling.blocks - 1) / tiling.blocks, 1, static_cast<int>(tiles_.size()));
+  tiling.tasks = tiling.blocks * tiling.splits;
+  const int most = (tiles + tiling.blocks - 1) / tiling.blocks;
+  tiling.scratch = positions * (input_stride(most) + product_stride(most)) * sizeof(float);
+  tiling.cost = 1.0 * tiles * positions * units_ * problem_.out_channels;
+  return tiling;
+}
+
+void WinogradConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const {
+  const int block = task / tiling.splits;
+  const Range tiles = part_of(frame.batch * tiles_of_image(), block, tiling.blocks);
+  const int positions = layout_.size().positions();
+  const std::size_t in_stride = input_stride(tiles.size());
+  float* inputs = reinterpret_cast<float*>(scratch.memory);
+  float* products = inputs + positions * in_stride;
+  if (scratch.owner != this || scratch.block != block) {
+    transform_inputs(frame, tiles, inputs);
+    scratch.owner = this;
+    scratch.block = block;
+  }
+  const Range columns =
+      part_of(static_cast<int>(tiles_.size()), task % tiling.splits, tiling.splits);
+  const int row_blocks = gemm_blocks(tiles.size(), kernels_);
+  for (int j = columns.begin; j < columns.end; ++j) {
+    const ColumnTile& tile = tiles_[j];
+    const int width = tile.width(kernels_.lanes);
+    GemmCall call;
+    call.row_stride = row_stride_;
+    call.segment_length = units_;
+    call.columns = width;
+    call.out_stride = width;
+    const float* weights = weights_ + tile.offset * positions * units_;
+    for (int p = 0; p < positions; ++p) {
+      call.b = weights + static_cast<std::size_t>(p) * units_ * width;
+      const WeightsAhead ahead(call.b, units_, width, row_blocks);
+      for (int i = 0; i < row_blocks; ++i) {
+        const Range rows = part_of(tiles.size(), i, row_blocks);
+        call.a = inputs + p * in_stride + static_cast<std::size_t>(rows.begin) * row_stride_;
+        call.out = products + p * product_stride(tiles.size()) + rows.begin * width;
+        call.prefetch = ahead.of_call(i);
+        kernels_.gemm_raw[rows.size() - 1][tile.vectors - 1](call);
+      }
+    }
+    transform_outputs(frame, tiles, tile, products);
+  }
+}
+
+WinogradConv::Place WinogradConv::place_of(int tile) const {
+  const Pair m = layout_.outputs();
+  const int across = (problem_.width() + m.horizontal - 1) / m.horizontal;
+  const int of_image = tile % tiles_of_image();
+  return {tile / tiles_of_image(), of_image / across * m.vertical,
+          of_image % across * m.horizontal};
+}
+
+void WinogradConv::transform_inputs(const Frame& frame, Range tiles, float* out) const {
+  const WinogradSize& size = layout_.size();
+  const View& source = problem_.source;
+  const Strides& strides = frame.strides[source.buffer];
+  const auto transform = kernels_.winograd[layout_.size_index].input;
+  // Rows or columns of the tile that lie in the image.
+  const auto clip = [](int first, int count, int extent) {
+    const int begin = std::clamp(-first, 0, count);
+    return Range{begin, std::clamp(extent - first, begin, count)};
+  };
+  WinogradInput call;
+  call.row_stride = strides.row;
+  call.column_stride = strides.column;
+  if (layout_.vertical) std::swap(call.row_stride, call.column_stride);
+  call.channels = problem_.in_channels;
+  call.position_stride = input_stride(tiles.size());
+  for (int t = tiles.begin; t < tiles.end; ++t) {
+    const Place place = place_of(t);
+    for (std::size_t g = 0; g < layout_.groups.size(); ++g) {
+      const int y = place.y + layout_.groups[g].offset.vertical;
+      const int x = place.x + layout_.groups[g].offset.horizontal;
+      const bool two = size.dimensions == 2;
+      Range rows = clip(y, two || layout_.vertical ? size.points : 1, source.height);
+      Range columns = clip(x, two || !layout_.vertical ? size.points : 1, source.width);
+      if (layout_.vertical) std::swap(rows, columns);
+      call.pixel = frame.at(source, place.n, y, x);
+      call.row_begin = rows.begin;
+      call.row_end = rows.end;
+      call.column_begin = columns.begin;
+      call.column_end = columns.end;
+      call.out =
+          out + static_cast<std::size_t>(t - tiles.begin) * row_stride_ + g * problem_.in_channels;
+      transform(call);
+    }
+  }
+}
+
+void WinogradConv::transform_outputs(const Frame& frame, Range tiles, const ColumnTile& columns,
+                                     const float* products) const {
+  const Target& target = problem_.targets[columns.target];
+  const Strides& strides = frame.strides[target.view.buffer];
+  const Pair m = layout_.outputs();
+  const auto transform = kernels_.winograd[layout_.size_index].output;
+  WinogradOutput call;
+  call.position_stride = product_stride(tiles.size());
+  call.bias = columns.bias;
+  call.row_stride = strides.row;
+  call.column_stride = strides.column;
+  if (problem_.residual) {
+    call.residual_row_stride = frame.strides[problem_.residual->buffer].row;
+    call.residual_column_stride = frame.strides[problem_.residual->buffer].column;
+  }
+  if (layout_.vertical) {
+    std::swap(call.row_stride, call.column_stride);
+    std::swap(call.residual_row_stride, call.residual_column_stride);
+  }
+  call.channels = columns.columns;
+  call.relu = target.relu;
+  const auto element = static_cast<std::ptrdiff_t>(frame.element_size);
+  for (int t = tiles.begin; t < tiles.end; ++t) {
+    const Place place = place_of(t);
+    call.in = products + static_cast<std::size_t>(t - tiles.begin) * columns.width(kernels_.lanes);
+    call.rows = std::min(m.vertical, problem_.height() - place.y);
+    call.columns = std::min(m.horizontal, problem_.width() - place.x);
+    if (layout_.vertical) std::swap(call.rows, call.columns);
+    call.pixel = frame.at(target.view, place.n, place.y, place.x) + columns.first * element;
+    if (problem_.residual) {
+      call.residual =
+          frame.at(*problem_.residual, place.n, place.y, place.x) + columns.channel * element;
+    }
+    transform(call);
+  }
+}
+
+}  // namespace ifast::cpu

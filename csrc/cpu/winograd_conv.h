@@ -1,0 +1,46 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cpu/winograd_layout.h"
+
+namespace ifast::cpu {
+
+// Winograd convolution (Lavin and Gray, 2016) with all three stages in one task: the inputs of a
+// block of tiles are transformed into scratch, multiplied position by position with the transformed
+// weights of some output channels, and transformed back, all within the second-level cache.
+class WinogradConv : public Op {
+ public:
+  WinogradConv(ConvProblem problem, WinogradLayout layout, const Kernels& kernels,
+               WeightStore& store);
+
+  Tiling tile(int batch, int threads) const override;
+  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  std::string describe() const override { return layout_.name(); }
+
+ private:
+  // A tile's place in the output.
+  struct Place {
+    int n, y, x;
+  };
+
+  void pack_weights(WeightStore& store);
+  int tiles_of_image() const { return layout_.tiles(problem_.height(), problem_.width()); }
+  Place place_of(int tile) const;
+  std::size_t input_stride(int tiles) const;
+  std::size_t product_stride(int tiles) const;
+  void transform_inputs(const Frame& frame, Range tiles, float* out) const;
+  void transform_outputs(const Frame& frame, Range tiles, const ColumnTile& columns,
+                         const float* products) const;
+
+  ConvProblem problem_;
+  const WinogradLayout layout_;
+  const Kernels kernels_;
+  const int units_;       // K: groups x channels
+  const int row_stride_;  // of a tile in the transformed input
+  std::vector<ColumnTile> tiles_;
+  const float* weights_ = nullptr;  // [column tile][position][units][width]
+};
+
+}  // namespace ifast::cpu

@@ -1,0 +1,92 @@
+#include "cpu/winograd_layout.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace ifast::cpu {
+namespace {
+
+struct Rectangle {
+  Pair first;
+  Pair extent;
+  std::vector<int> taps;  // [rows][columns], indices of the problem's taps
+};
+
+std::optional<Rectangle> rectangle_of(const std::vector<Pair>& taps) {
+  Pair first = taps.front(), last = taps.front();
+  for (const Pair& tap : taps) {
+    first = {std::min(first.vertical, tap.vertical), std::min(first.horizontal, tap.horizontal)};
+    last = {std::max(last.vertical, tap.vertical), std::max(last.horizontal, tap.horizontal)};
+  }
+  const Pair extent{last.vertical - first.vertical + 1, last.horizontal - first.horizontal + 1};
+  // The taps are distinct, so as many as the rectangle has places fill it.
+  if (static_cast<std::int64_t>(extent.vertical) * extent.horizontal !=
+      static_cast<std::int64_t>(taps.size())) {
+    return std::nullopt;
+  }
+  Rectangle rectangle{first, extent, std::vector<int>(taps.size())};
+  for (std::size_t i = 0; i < taps.size(); ++i) {
+    const int row = taps[i].vertical - first.vertical;
+    rectangle.taps[row * extent.horizontal + taps[i].horizontal - first.horizontal] =
+        static_cast<int>(i);
+  }
+  return rectangle;
+}
+
+// Fewer than half of a group's taps are zeros that fill it up.
+bool fits(int extent, int taps) {
+  const int groups = (extent + taps - 1) / taps;
+  return extent > 1 && 2 * (groups * taps - extent) < taps;
+}
+
+void add_groups(WinogradLayout& layout, const Rectangle& rectangle) {
+  const Pair step = layout.taps(), extent = rectangle.extent;
+  for (int y = 0; y < extent.vertical; y += step.vertical) {
+    for (int x = 0; x < extent.horizontal; x += step.horizontal) {
+      WinogradLayout::Group group;
+      group.offset = {rectangle.first.vertical + y, rectangle.first.horizontal + x};
+      for (int i = y; i < y + step.vertical; ++i) {
+        for (int j = x; j < x + step.horizontal; ++j) {
+          const bool inside = i < extent.vertical && j < extent.horizontal;
+          group.taps.push_back(inside ? rectangle.taps[i * extent.horizontal + j] : -1);
+        }
+      }
+      layout.groups.push_back(std::move(group));
+    }
+  }
+}
+
+}  // namespace
+
+std::string WinogradLayout::name() const {
+  const std::string m = std::to_string(size().outputs), r = std::to_string(size().taps());
+  if (size().dimensions == 2) return "F(" + m + "x" + m + ", " + r + "x" + r + ")";
+  return "F(" + m + ", " + r + (vertical ? ") vertical" : ") horizontal");
+}
+
+std::vector<WinogradLayout> winograd_layouts(const ConvProblem& problem) {
+  std::vector<WinogradLayout> layouts;
+  if (problem.stride.vertical != 1 || problem.stride.horizontal != 1) return layouts;
+  const auto rectangle = rectangle_of(problem.taps);
+  if (!rectangle) return layouts;
+  const Pair extent = rectangle->extent;
+  for (int i = 0; i < kWinogradSizeCount; ++i) {
+    const WinogradSize& size = kWinogradSizes[i];
+    const bool rows = fits(extent.vertical, size.taps());
+    const bool columns = fits(extent.horizontal, size.taps());
+    const auto add = [&](bool vertical) {
+      WinogradLayout layout;
+      layout.size_index = i;
+      layout.vertical = vertical;
+      add_groups(layout, *rectangle);
+      layouts.push_back(std::move(layout));
+    };
+    if (size.dimensions == 2 && rows && columns) add(false);
+    if (size.dimensions == 1 && columns) add(false);
+    if (size.dimensions == 1 && rows) add(true);
+  }
+  return layouts;
+}
+
+}  // namespace ifast::cpu
