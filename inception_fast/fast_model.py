@@ -101,10 +101,7 @@ class FastModel(nn.Module):
 
     def run_flat(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The output tensors in order, without their structure. Arguments and errors as :meth:`forward`."""
-        self.check(x)
-        if torch.compiler.is_compiling():
-            return ops.run_traced(self, x)
-        return self._execute(x)
+        return ops.run_traced(self, x) if torch.compiler.is_compiling() else self.run_checked(x)
 
     def run_checked(self, x: torch.Tensor) -> list[torch.Tensor]:
         """:meth:`run_flat`, never traced."""

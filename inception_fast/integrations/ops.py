@@ -28,7 +28,9 @@ class Traceable(Protocol):
         """The output tensors, or an error that says what in ``x`` does not fit."""
 
     def fake_outputs(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Empty tensors like those of :meth:`run_checked`; ``x`` has a shape that may be symbolic, and no values."""
+        """Empty tensors like those of :meth:`run_checked`, or the same error; ``x`` has a shape, which may be symbolic,
+        and no values.
+        """
 
 
 _networks: dict[str, WeakSet[Traceable]] = {}
@@ -64,6 +66,14 @@ def run(x: torch.Tensor, key: str) -> list[torch.Tensor]:
 @run.register_fake
 def _(x: torch.Tensor, key: str) -> list[torch.Tensor]:
     return _find(key).fake_outputs(x)
+
+
+def _refuse_gradient(*_: object) -> None:
+    raise InputError("x", "requires_grad=True with grad enabled", "inference: torch.no_grad() or x.detach()")
+
+
+# Where grad is enabled, a trace asks for the gradient at once.
+run.register_autograd(_refuse_gradient)
 
 
 def _find(key: str) -> Traceable:

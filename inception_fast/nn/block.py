@@ -84,11 +84,11 @@ class Block(nn.Module):
             InputError: names what does not fit.
             InceptionFastError: as :func:`inception_fast.optimize`, for the first image of a size.
         """
-        self._check(x)
         if torch.compiler.is_compiling():
             facts = self._engines.facts
             structure = facts.structure if facts else OutputStructure(TENSOR)
             return structure.unflatten(ops.run_traced(self, x))
+        self._check(x)
         engine = self.engine_for(x)
         return engine.structure.unflatten(self._run(engine, x))
 
@@ -118,6 +118,7 @@ class Block(nn.Module):
 
     def fake_outputs(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Empty tensors with the shapes, strides and dtypes of :meth:`run_checked`'s."""
+        self._check(x)
         tensors = {**dict(self.original.named_parameters()), **dict(self.original.named_buffers())}
         empty = {name: torch.empty(t.shape, dtype=t.dtype, device=x.device) for name, t in tensors.items()}
         with torch.no_grad():
