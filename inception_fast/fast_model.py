@@ -161,8 +161,8 @@ class FastModel(nn.Module):
         if x.shape[0] < 1:
             raise InputError("x", f"an empty batch (shape {list(x.shape)})", f"{expected} with N >= 1")
         if tuple(x.shape[1:]) != shape:
-            what = "channels" if x.shape[1] != shape[0] else "image size"
-            raise InputError("x", f"shape {list(x.shape)}", f"{expected}; the {what} differ")
+            what = "channels differ" if x.shape[1] != shape[0] else "image size differs"
+            raise InputError("x", f"shape {list(x.shape)}", f"{expected}; the {what}")
         if x.dtype not in (self._input_dtype, self._plan_dtype):
             allowed = " or ".join(dict.fromkeys(map(str, (self._input_dtype, self._plan_dtype))))
             raise InputTypeError("x", x.dtype, allowed)

@@ -76,7 +76,7 @@ def check_precision(precision: str) -> None:
 
 def single_example(example_inputs: torch.Tensor | Sequence[torch.Tensor]) -> torch.Tensor:
     """The one tensor of ``example_inputs``."""
-    examples = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
+    examples = example_inputs if isinstance(example_inputs, tuple | list) else (example_inputs,)
     if len(examples) != 1:
         raise InputError("example_inputs", f"{len(examples)} inputs", "one tensor [N, C, H, W]")
     (example,) = examples

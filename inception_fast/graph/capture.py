@@ -124,7 +124,21 @@ def _export(model: nn.Module, example: Tensor) -> ExportedProgram:
         raise
     except Exception as error:
         size = "x".join(map(str, example.shape[1:]))
+        failure = _failure(model, images)
+        if failure:
+            got = f"images of {size}, for which the model itself fails: {_reason(failure)}"
+            raise InputError("example_inputs", got, "images that fit the model") from error
         raise CaptureError(f"torch.export cannot trace the model for images of {size}: {_reason(error)}") from error
+
+
+def _failure(model: nn.Module, images: Tensor) -> Exception | None:
+    """What the model raises when it is not being traced."""
+    try:
+        with preserved(model), torch.inference_mode():
+            model(images)
+    except Exception as error:
+        return error
+    return None
 
 
 def _reason(error: Exception) -> str:

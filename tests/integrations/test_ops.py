@@ -138,7 +138,7 @@ def test_keys_tell_networks_and_backends_apart(fast: ifast.FastModel) -> None:
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (torch.zeros(1, 3, *SIZE[::-1]), "the image size differ"),
+        (torch.zeros(1, 3, *SIZE[::-1]), "the image size differs"),
         (torch.zeros(1, 3, *SIZE, dtype=torch.float64), "x: got torch.float64"),
         (torch.zeros(1, 3, *SIZE, requires_grad=True), "x: got requires_grad=True"),
     ],
