@@ -7,6 +7,9 @@ slice of a concat is written there by its epilogue's last pass (a ReLU, where on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from itertools import accumulate
+from operator import itemgetter
 
 import torch
 
@@ -90,16 +93,19 @@ class TorchExecutor(Executor):
         self._ends = ends
 
     def run(self, x: torch.Tensor) -> list[torch.Tensor]:
-        with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=self._allow_tf32):
+        with torch.no_grad(), self._library_settings(x):
             if self._batch_invariant:
                 return run_per_image(self._pass, x)
             return self._pass(x)
 
     def profile(self, x: torch.Tensor) -> list[StepTime]:
-        with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=self._allow_tf32):
+        with torch.no_grad(), self._library_settings(x):
             watch = Stopwatch(x.device)
             self._pass(x, done=watch.lap)
             return watch.times()
+
+    def _library_settings(self, x: torch.Tensor) -> AbstractContextManager[None]:
+        return torch.backends.cudnn.flags(allow_tf32=self._allow_tf32) if x.is_cuda else nullcontext()
 
     def _pass(self, x: torch.Tensor, done: Callable[[str], None] | None = None) -> list[torch.Tensor]:
         buffers: Buffers = [None] * len(self._plan.buffers)
@@ -156,41 +162,57 @@ class TorchExecutor(Executor):
         kernel: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor],
         fused_relu: bool = False,
     ) -> Callable[[Buffers], None]:
+        """Read, compute, write; what does not depend on the data is decided here, once."""
+        read = self._reader(step.source)
+        read_second = (lambda _: None) if second is None else self._reader(second)
+        write = self._writer(destinations_of(step), fused_relu)
+        # A step with nothing to compute returns its operand, and its destination must be memory of its own.
+        may_alias = isinstance(step, PointwiseStep)
+
         def run(buffers: Buffers) -> None:
-            source = self._read(buffers, step.source)
-            result = kernel(source, None if second is None else self._read(buffers, second))
-            # A kernel with nothing to compute returns its operand; its destination must be memory of its own.
-            result = result.clone() if result is source else result
-            self._store(buffers, destinations_of(step), result, fused_relu)
+            source = read(buffers)
+            result = kernel(source, read_second(buffers))
+            write(buffers, result.clone() if may_alias and result is source else result)
 
         return run
 
-    def _read(self, buffers: Buffers, piece: Slice) -> torch.Tensor:
-        whole = buffers[piece.buffer]
-        assert whole is not None
-        return whole if piece.channels == whole.shape[1] else whole.narrow(1, piece.start, piece.channels)
+    def _reader(self, piece: Slice) -> Callable[[Buffers], torch.Tensor]:
+        """A slice of the buffers as a tensor."""
+        index, start, channels = piece.buffer, piece.start, piece.channels
+        if channels == self._plan.buffers[index].channels:
+            return itemgetter(index)
+        return lambda buffers: buffers[index].narrow(1, start, channels)  # type: ignore[union-attr]
 
-    def _store(
-        self, buffers: Buffers, targets: tuple[Destination, ...], result: torch.Tensor, fused_relu: bool
-    ) -> None:
-        start = 0
-        for d in targets:
-            part = result if len(targets) == 1 else result.narrow(1, start, d.slice.channels)
-            start += d.slice.channels
-            relu = d.relu and not fused_relu
-            buffer = self._plan.buffers[d.slice.buffer]
-            if d.slice.channels == buffer.channels:
-                if relu:
-                    part = part.relu_() if len(targets) == 1 else part.relu()
-                buffers[d.slice.buffer] = part.contiguous(memory_format=torch.channels_last)
-                continue
-            if buffers[d.slice.buffer] is None:
-                shape = (len(result), buffer.channels, buffer.height, buffer.width)
-                buffers[d.slice.buffer] = torch.empty(
-                    shape, dtype=result.dtype, device=result.device, memory_format=torch.channels_last
-                )
-            place = self._read(buffers, d.slice)
+    def _writer(self, targets: tuple[Destination, ...], fused_relu: bool) -> Callable[[Buffers, torch.Tensor], None]:
+        """Puts a result where it belongs, with the ReLUs that the kernel has not done."""
+        writers = [self._part_writer(d, d.relu and not fused_relu, alone=len(targets) == 1) for d in targets]
+        if len(writers) == 1:
+            return writers[0]
+        ends = list(accumulate(d.slice.channels for d in targets))
+        spans = [(end - d.slice.channels, d.slice.channels) for d, end in zip(targets, ends, strict=True)]
+
+        def write(buffers: Buffers, result: torch.Tensor) -> None:
+            for part_writer, (start, channels) in zip(writers, spans, strict=True):
+                part_writer(buffers, result.narrow(1, start, channels))
+
+        return write
+
+    def _part_writer(self, target: Destination, relu: bool, alone: bool) -> Callable[[Buffers, torch.Tensor], None]:
+        index, buffer = target.slice.buffer, self._plan.buffers[target.slice.buffer]
+
+        def become(buffers: Buffers, part: torch.Tensor) -> None:
             if relu:
-                torch.clamp_min(part, 0, out=place)
+                part = part.relu_() if alone else part.relu()
+            buffers[index] = part.contiguous(memory_format=torch.channels_last)
+
+        def fill(buffers: Buffers, part: torch.Tensor) -> None:
+            if buffers[index] is None:
+                whole = part.new_empty((len(part), buffer.height, buffer.width, buffer.channels))
+                buffers[index] = whole.permute(0, 3, 1, 2)
+            if relu:
+                torch.clamp_min(part, 0, out=place(buffers))
             else:
-                place.copy_(part)
+                place(buffers).copy_(part)
+
+        place = self._reader(target.slice)
+        return become if target.slice.channels == buffer.channels else fill

@@ -75,18 +75,32 @@ class OneDnnConv(_PaddedConv):
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(
             self.window, self.padding, self.stride, [1, 1], 1, shape
         )
-        self.relu = relu
+        self.plain_unary, self.unary = ("relu", "relu") if relu else ("none", None)
         # Unlike the plain form, the one with a residual wants the bias in the dtype of the rest.
         self.rounded_bias = None if self.bias is None else self.bias.to(self.window.dtype)
 
     def __call__(self, x: torch.Tensor, residual: torch.Tensor | None) -> torch.Tensor:
-        x, geometry = self.pad(x), (self.padding, self.stride, [1, 1], 1)
+        # The overloads by name: resolving them costs as much as a small convolution.
+        if self.pads is not None:
+            x = self.pad(x)
         if residual is None:
-            plain = "relu" if self.relu else "none"
-            return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *geometry, plain, [], "")
-        unary = "relu" if self.relu else None
+            return torch.ops.mkldnn._convolution_pointwise.default(
+                x, self.weight, self.bias, self.padding, self.stride, [1, 1], 1, self.plain_unary, [], ""
+            )
         return torch.ops.mkldnn._convolution_pointwise.binary(
-            x, residual, self.weight, self.rounded_bias, *geometry, "add", 1.0, unary, [], ""
+            x,
+            residual,
+            self.weight,
+            self.rounded_bias,
+            self.padding,
+            self.stride,
+            [1, 1],
+            1,
+            "add",
+            1.0,
+            self.unary,
+            [],
+            "",
         )
 
 
@@ -130,6 +144,8 @@ def pool_kernel(step: PoolStep, source: Pair, size: Pair, bias: torch.Tensor | N
     floor = [(source[i] + 2 * step.padding[i] - step.kernel[i]) // step.stride[i] + 1 for i in (0, 1)]
     ceil = floor != list(size)
     if step.mode == "max":
+        if step.padding == (0, 0) and not ceil:
+            return separable_max_pool(step.kernel, step.stride, size)
         return lambda x: F.max_pool2d(x, step.kernel, step.stride, step.padding, ceil_mode=ceil)
     if step.kernel == source and step.padding == (0, 0):
         average: Callable[[torch.Tensor], torch.Tensor] = lambda x: x.mean((2, 3), keepdim=True)  # noqa: E731
@@ -139,6 +155,23 @@ def pool_kernel(step: PoolStep, source: Pair, size: Pair, bias: torch.Tensor | N
     if bias is None:
         return average
     return lambda x: average(x).add_(bias)
+
+
+def separable_max_pool(kernel: Pair, stride: Pair, size: Pair) -> Callable[[torch.Tensor], torch.Tensor]:
+    """An unpadded max pool as maxima of shifted views, rows first; the library's own also records where they are."""
+
+    def along(x: torch.Tensor, dim: int) -> torch.Tensor:
+        step, out = stride[dim - 2], size[dim - 2]
+        views = [x.narrow(dim, k, (out - 1) * step + 1) for k in range(kernel[dim - 2])]
+        strided = [v[:, :, ::step] if dim == 2 else v[..., ::step] for v in views]
+        if len(strided) == 1:
+            return strided[0]
+        result = torch.maximum(strided[0], strided[1])
+        for view in strided[2:]:
+            torch.maximum(result, view, out=result)
+        return result
+
+    return lambda x: along(along(x, 2), 3)
 
 
 def pointwise_kernel(step: PointwiseStep, constants: Mapping[str, torch.Tensor]) -> Callable[..., torch.Tensor]:
