@@ -75,7 +75,8 @@ class OneDnnConv(_PaddedConv):
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(
             self.window, self.padding, self.stride, [1, 1], 1, shape
         )
-        self.plain_unary, self.unary = ("relu", "relu") if relu else ("none", None)
+        self.plain_unary = "relu" if relu else "none"
+        self.unary = "relu" if relu else None
         # Unlike the plain form, the one with a residual wants the bias in the dtype of the rest.
         self.rounded_bias = None if self.bias is None else self.bias.to(self.window.dtype)
 
