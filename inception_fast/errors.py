@@ -54,3 +54,7 @@ class EngineFileError(InceptionFastError, ValueError):
 
 class BackendUnavailableError(InceptionFastError, RuntimeError):
     """The backend asked for cannot run here; the message says why."""
+
+
+class DeviceError(InceptionFastError, RuntimeError):
+    """A call of the CUDA runtime failed; the message names the call, the kernel and the error."""

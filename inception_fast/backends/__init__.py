@@ -15,6 +15,7 @@ __all__ = ["Availability", "Backend", "Executor", "Lowering", "backends", "get_b
 _CLASSES = {
     "reference": "reference.ReferenceBackend",
     "torch": "torch.TorchBackend",
+    "cuda": "cuda.CudaBackend",
 }
 _PREFERENCE = {"cpu": ("torch", "reference"), "cuda": ("torch", "reference")}
 """Best first, for ``auto``, by device type."""

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cuda/launch/executor.h"
+#include "plan/engine_file.h"
+
+// The executor of csrc/cuda, which the module for devices and the one for the emulator bind alike.
+namespace ifast {
+
+inline cuda::Precision parse_precision(const std::string& name) {
+  if (name == "fp32") return cuda::Precision::kFp32;
+  if (name == "tf32") return cuda::Precision::kTf32;
+  if (name == "fp16") return cuda::Precision::kFp16;
+  if (name == "bf16") return cuda::Precision::kBf16;
+  throw EngineError("precision: got " + name + ", expected fp32, tf32, fp16 or bf16");
+}
+
+// Addresses and sizes, as torch.Tensor.data_ptr() and nbytes give them; on the host.
+using Address = std::pair<std::uintptr_t, std::size_t>;
+
+inline std::unique_ptr<cuda::Executor> make_cuda_executor(
+    const std::string& json, const std::map<std::string, Address>& constants,
+    const std::string& precision, int device) {
+  const pybind11::gil_scoped_release release;
+  ConstantBytes bytes;
+  for (const auto& [name, address] : constants) {
+    bytes[name] = {reinterpret_cast<const std::byte*>(address.first), address.second};
+  }
+  return std::make_unique<cuda::Executor>(parse_plan(json), bytes, parse_precision(precision),
+                                          device);
+}
+
+inline void run_cuda_executor(const cuda::Executor& executor, std::uintptr_t input,
+                              const std::array<std::int64_t, 4>& strides, int batch,
+                              std::uintptr_t arena, const std::vector<std::uintptr_t>& outputs,
+                              std::uintptr_t stream) {
+  const pybind11::gil_scoped_release release;
+  cuda::Call call;
+  call.input = reinterpret_cast<const void*>(input);
+  call.input_strides = strides;
+  call.batch = batch;
+  call.arena = reinterpret_cast<void*>(arena);
+  for (std::uintptr_t output : outputs) call.outputs.push_back(reinterpret_cast<void*>(output));
+  call.stream = stream;
+  executor.run(call);
+}
+
+inline void bind_cuda_executor(pybind11::module_& m) {
+  namespace py = pybind11;
+  py::class_<cuda::Executor>(m, "CudaExecutor")
+      .def(py::init(&make_cuda_executor), py::arg("plan"), py::arg("constants"),
+           py::arg("precision"), py::arg("device"))
+      .def("run", &run_cuda_executor, py::arg("input"), py::arg("strides"), py::arg("batch"),
+           py::arg("arena"), py::arg("outputs"), py::arg("stream"),
+           "Enqueues one forward pass; strides are of [N, C, H, W], in elements.")
+      .def("arena_bytes", &cuda::Executor::arena_bytes, py::arg("batch"))
+      .def("launches", &cuda::Executor::launches, "The names of the steps of each launch.")
+      .def_property_readonly("weight_bytes", &cuda::Executor::weight_bytes);
+}
+
+// Makes DeviceError arrive in Python as inception_fast.errors.DeviceError.
+inline void translate_device_errors() {
+  pybind11::register_local_exception_translator([](std::exception_ptr pointer) {
+    try {
+      if (pointer) std::rethrow_exception(pointer);
+    } catch (const cuda::DeviceError& error) {
+      const auto type = pybind11::module_::import("inception_fast.errors").attr("DeviceError");
+      PyErr_SetString(type.ptr(), error.what());
+    }
+  });
+}
+
+}  // namespace ifast

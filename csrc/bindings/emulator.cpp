@@ -1,0 +1,31 @@
+#include "bindings/cuda_executor.h"
+#include "bindings/errors.h"
+#include "emulator/launch.h"
+#include "version.h"
+
+PYBIND11_MODULE(_native_emulator, m) {
+  namespace py = pybind11;
+  namespace emulator = ifast::emulator;
+  m.doc() = "CUDA kernels of inception_fast, run on the CPU by an emulator that checks them.";
+  m.attr("version") = ifast::kVersion;
+  ifast::translate_errors();
+  py::register_local_exception<emulator::Fault>(m, "Fault", PyExc_RuntimeError);
+  ifast::bind_cuda_executor(m);
+
+  py::enum_<emulator::Omission>(m, "Omission")
+      .value("none", emulator::Omission::kNone)
+      .value("block_barrier", emulator::Omission::kBlockBarrier)
+      .value("async_wait", emulator::Omission::kAsyncWait);
+  m.def("set_omission", &emulator::set_omission, py::arg("omission"),
+        "Leaves an instruction out of the launches of this thread.");
+
+  py::class_<emulator::Counts>(m, "Counts")
+      .def_readonly("blocks", &emulator::Counts::blocks)
+      .def_readonly("matrix_products", &emulator::Counts::matrix_products)
+      .def_readonly("matrix_loads", &emulator::Counts::matrix_loads)
+      .def_readonly("bank_conflicts", &emulator::Counts::bank_conflicts)
+      .def_readonly("async_copies", &emulator::Counts::async_copies)
+      .def_readonly("async_copies_16", &emulator::Counts::async_copies_16);
+  m.def("take_counts", &emulator::take_counts,
+        "What this thread's launches did since the last call.");
+}

@@ -1,0 +1,137 @@
+#include "cuda/launch/executor.h"
+
+#include <algorithm>
+#include <limits>
+#include <span>
+#include <stdexcept>
+#include <utility>
+
+namespace ifast::cuda {
+namespace {
+
+LaunchStage* launcher_of(Precision precision, Dtype dtype) {
+  switch (precision) {
+    case Precision::kFp32:
+    case Precision::kTf32:
+      if (dtype != Dtype::kFloat32) break;
+      return precision == Precision::kFp32 ? launch_stage_fp32 : launch_stage_tf32;
+    case Precision::kFp16:
+      if (dtype != Dtype::kFloat16) break;
+      return launch_stage_fp16;
+    case Precision::kBf16:
+      if (dtype != Dtype::kBFloat16) break;
+      return launch_stage_bf16;
+  }
+  throw EngineError("precision: does not go with a Plan of " + std::string(name_of(dtype)));
+}
+
+std::int64_t tiles_of(const Step& step, int batch, std::size_t element_size) {
+  const std::int64_t pixels = std::int64_t{batch} * step.height * step.width;
+  const auto tiles = [](std::int64_t count, int size) { return (count + size - 1) / size; };
+  switch (step.kind) {
+    case Kind::kConv:
+      return tiles(pixels, kTileRows) * tiles(step.channels, step.tile_columns);
+    case Kind::kNormalize:
+      return tiles(pixels, kThreads / 32);
+    default:
+      return tiles(pixels * tiles(step.channels, kVectorBytes / static_cast<int>(element_size)),
+                   kThreads);
+  }
+}
+
+}  // namespace
+
+Executor::Executor(const Plan& plan, const ConstantBytes& constants, Precision precision,
+                   int device)
+    : Executor(plan, precision, device, build_program(plan, constants, multiprocessors(device))) {}
+
+Executor::Executor(const Plan& plan, Precision precision, int device, Program program)
+    : program_(std::move(program)),
+      buffers_(plan.buffers),
+      input_(plan.input()),
+      element_size_(size_of(plan.dtype)),
+      launch_(launcher_of(precision, plan.dtype)),
+      device_(device),
+      constants_(program_.constants, device),
+      steps_(std::as_bytes(std::span(program_.steps)), device) {}
+
+std::size_t Executor::arena_bytes(int batch) const {
+  return static_cast<std::size_t>(program_.arena) * batch * element_size_;
+}
+
+std::vector<std::vector<std::string>> Executor::launches() const {
+  std::vector<std::vector<std::string>> result;
+  for (std::size_t i = 0; i + 1 < program_.launches.size(); ++i) {
+    result.emplace_back(program_.names.begin() + program_.launches[i],
+                        program_.names.begin() + program_.launches[i + 1]);
+  }
+  return result;
+}
+
+Frame Executor::frame_of(const Call& call) const {
+  Frame frame{};
+  frame.bases[kArenaBase] = static_cast<std::byte*>(call.arena);
+  // Nothing writes to the input.
+  frame.bases[kInputBase] = static_cast<std::byte*>(const_cast<void*>(call.input));
+  for (std::size_t i = 0; i < call.outputs.size(); ++i) {
+    frame.bases[kInputBase + 1 + i] = static_cast<std::byte*>(call.outputs[i]);
+  }
+  const Buffer& input = buffers_[input_];
+  const auto& [n, c, h, w] = call.input_strides;
+  // The stride of an axis of one element may be anything, and must not spoil the alignment.
+  frame.input_strides[0] = call.batch == 1 ? 0 : n;
+  frame.input_strides[1] = input.height == 1 ? 0 : h;
+  frame.input_strides[2] = input.width == 1 ? 0 : w;
+  frame.input_strides[3] = input.channels == 1 ? 1 : c;
+  frame.batch = call.batch;
+  return frame;
+}
+
+std::vector<Range> Executor::memory_of(const Call& call) const {
+  std::vector<Range> memory{{call.arena, arena_bytes(call.batch), true},
+                            {constants_.data(), constants_.size(), false}};
+  for (std::size_t i = 0; i < call.outputs.size(); ++i) {
+    const auto size = static_cast<std::size_t>(buffers_[program_.outputs[i]].size());
+    memory.push_back({call.outputs[i], size * call.batch * element_size_, true});
+  }
+  // From the first to the last element that the strides reach.
+  const Buffer& input = buffers_[input_];
+  const std::array<int, 4> extents{call.batch, input.channels, input.height, input.width};
+  std::int64_t first = 0, last = 0;
+  for (int i = 0; i < 4; ++i) {
+    const std::int64_t reach = call.input_strides[i] * (extents[i] - 1);
+    (reach < 0 ? first : last) += reach;
+  }
+  const auto size = static_cast<std::int64_t>(element_size_);
+  memory.push_back({static_cast<const std::byte*>(call.input) + first * size,
+                    static_cast<std::size_t>((last - first + 1) * size), false});
+  return memory;
+}
+
+void Executor::run(const Call& call) const {
+  const DeviceScope scope(device_);
+  const std::vector<Range> memory = memory_of(call);
+  StageArguments arguments{};
+  arguments.frame = frame_of(call);
+  arguments.constants = constants_.data();
+  for (std::size_t launch = 0; launch + 1 < program_.launches.size(); ++launch) {
+    const int begin = program_.launches[launch];
+    arguments.steps = reinterpret_cast<const Step*>(steps_.data()) + begin;
+    arguments.count = program_.launches[launch + 1] - begin;
+    std::int64_t tiles = 0;
+    for (int i = 0; i < arguments.count; ++i) {
+      const Step& step = program_.steps[begin + i];
+      arguments.first_tile[i] = static_cast<int>(tiles);
+      tiles += tiles_of(step, call.batch, element_size_);
+      const std::int64_t pixels = std::int64_t{call.batch} * step.height * step.width;
+      if (std::max(tiles, pixels) > std::numeric_limits<int>::max() - kTileRows) {
+        throw std::invalid_argument("batch: got " + std::to_string(call.batch) + ", too many for " +
+                                    program_.names[begin + i]);
+      }
+    }
+    arguments.first_tile[arguments.count] = static_cast<int>(tiles);
+    launch_(arguments, static_cast<int>(tiles), call.stream, memory);
+  }
+}
+
+}  // namespace ifast::cuda

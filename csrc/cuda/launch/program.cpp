@@ -1,0 +1,216 @@
+#include "cuda/launch/program.h"
+
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "cuda/launch/pack.h"
+#include "plan/engine_file.h"
+
+namespace ifast::cuda {
+namespace {
+
+// Of everything in the constants: what a vector load and cp.async want, and a cache line.
+constexpr std::size_t kConstantAlignment = 128;
+
+Extent extent(const Pair& pair) { return {pair.vertical, pair.horizontal}; }
+
+class Builder {
+ public:
+  Builder(const Plan& plan, const ConstantBytes& constants, int multiprocessors)
+      : plan_(plan), constants_(constants), multiprocessors_(multiprocessors) {
+    program_.arena = plan.arena;
+    bases_.assign(plan.buffers.size(), kArenaBase);
+    bases_[plan.input()] = kInputBase;
+    for (std::size_t i = 0; i < plan.buffers.size(); ++i) {
+      if (plan.buffers[i].home != Home::kOutput) continue;
+      bases_[i] = kInputBase + 1 + static_cast<int>(program_.outputs.size());
+      program_.outputs.push_back(static_cast<int>(i));
+    }
+    if (program_.outputs.size() + kInputBase + 1 > kMaxBases) {
+      throw EngineError("outputs: got " + std::to_string(program_.outputs.size()) +
+                        " buffers, expected at most " + std::to_string(kMaxBases - kInputBase - 1));
+    }
+  }
+
+  Program build() {
+    for (const std::vector<int>& stage : plan_.stages) {
+      std::int64_t end = plan_.arena;
+      std::vector<std::pair<std::string, Step>> now, then;
+      for (int i : stage) {
+        const auto* pair = std::get_if<PairStep>(&plan_.steps[i]);
+        if (pair == nullptr) {
+          now.emplace_back(name_of(plan_.steps[i]), make_step(plan_.steps[i]));
+          continue;
+        }
+        const View middle = place_middle(*pair, end);
+        now.emplace_back(pair->name + ".first", first_of(*pair, middle));
+        then.emplace_back(pair->name + ".second", second_of(*pair, middle));
+      }
+      program_.arena = std::max(program_.arena, end);
+      add_launches(now);
+      add_launches(then);
+    }
+    program_.launches.push_back(static_cast<int>(program_.steps.size()));
+    return std::move(program_);
+  }
+
+ private:
+  void add_launches(std::vector<std::pair<std::string, Step>>& stage) {
+    for (std::size_t i = 0; i < stage.size(); ++i) {
+      if (i % kMaxSteps == 0) program_.launches.push_back(static_cast<int>(program_.steps.size()));
+      program_.names.push_back(std::move(stage[i].first));
+      program_.steps.push_back(stage[i].second);
+    }
+  }
+
+  // Intermediates of pairs live for one stage only, after everything else.
+  View place_middle(const PairStep& pair, std::int64_t& end) const {
+    View view{kArenaBase,
+              pair.middle_height,
+              pair.middle_width,
+              pair.first.out_channels,
+              0,
+              pair.first.out_channels,
+              (end + kAlignment - 1) / kAlignment * kAlignment};
+    end = view.offset + std::int64_t{view.height} * view.width * view.channels;
+    return view;
+  }
+
+  View view(const Slice& slice) const {
+    const Buffer& b = plan_.buffers[slice.buffer];
+    return {bases_[slice.buffer], b.height,       b.width, b.channels,
+            slice.start,          slice.channels, b.offset};
+  }
+
+  std::size_t align_constants() {
+    const std::size_t at = (program_.constants.size() + kConstantAlignment - 1) /
+                           kConstantAlignment * kConstantAlignment;
+    program_.constants.resize(at);
+    return at;
+  }
+
+  std::int64_t add_constant(std::span<const std::byte> bytes) {
+    const std::size_t at = align_constants();
+    program_.constants.insert(program_.constants.end(), bytes.begin(), bytes.end());
+    return static_cast<std::int64_t>(at);
+  }
+
+  std::int64_t add_vector(const std::optional<std::string>& name) {
+    return name ? add_constant(constants_.find(*name)->second) : kNone;
+  }
+
+  void set_targets(Step& step, std::vector<Target> targets) {
+    step.height = targets.front().view.height;
+    step.width = targets.front().view.width;
+    step.channels = 0;
+    for (Target& target : targets) {
+      target.first = step.channels;
+      step.channels += target.view.channels;
+    }
+    step.target_count = static_cast<int>(targets.size());
+    step.targets = add_constant(std::as_bytes(std::span(targets)));
+  }
+
+  void set_targets(Step& step, std::span<const Destination> destinations) {
+    std::vector<Target> targets;
+    for (const Destination& d : destinations) targets.push_back({view(d.slice), 0, d.relu});
+    set_targets(step, std::move(targets));
+  }
+
+  void set_convolution(Step& step, const Convolution& conv) {
+    const std::size_t element_size = size_of(plan_.dtype);
+    const int taps = static_cast<int>(conv.taps.size());
+    const Depth depth = depth_of(taps, conv.in_channels, element_size);
+    std::vector<Extent> extents;
+    for (const Pair& tap : conv.taps) extents.push_back(extent(tap));
+    step.kind = Kind::kConv;
+    step.stride = extent(conv.stride);
+    step.tile_columns = tile_columns(step);
+    step.tap_count = taps;
+    step.tap_vectors = depth.tap_vectors;
+    step.chunks = depth.chunks;
+    step.taps = add_constant(std::as_bytes(std::span(extents)));
+    step.weight = static_cast<std::int64_t>(align_constants());
+    pack_weights(constants_.find(conv.weight)->second, conv.out_channels, taps, conv.in_channels,
+                 element_size, step.tile_columns, program_.constants);
+    step.bias = add_vector(conv.bias);
+  }
+
+  // Narrow where it pads less, or where one image's wide tiles leave multiprocessors idle.
+  int tile_columns(const Step& step) const {
+    const int wide = divide_up(step.channels, kWideTile);
+    const int rows = divide_up(step.height * step.width, kTileRows);
+    const bool pads_less = divide_up(step.channels, kNarrowTile) * kNarrowTile < wide * kWideTile;
+    return pads_less || rows * wide < multiprocessors_ ? kNarrowTile : kWideTile;
+  }
+
+  Step first_of(const PairStep& pair, const View& middle) {
+    Step step;
+    step.source = view(pair.source);
+    set_targets(step, std::vector<Target>{{middle, 0, pair.first_relu}});
+    set_convolution(step, pair.first);
+    return step;
+  }
+
+  Step second_of(const PairStep& pair, const View& middle) {
+    Step step;
+    step.source = middle;
+    if (pair.residual) step.other = view(*pair.residual);
+    set_targets(step, pair.destinations);
+    set_convolution(step, pair.second);
+    return step;
+  }
+
+  Step make_step(const ifast::Step& step) {
+    Step result;
+    result.source = view(source_of(step));
+    if (const Slice* second = second_source_of(step)) result.other = view(*second);
+    set_targets(result, destinations_of(step));
+    std::visit([&](const auto& s) { finish(result, s); }, step);
+    return result;
+  }
+
+  void finish(Step& step, const ConvStep& s) { set_convolution(step, s.conv); }
+  void finish(Step&, const PairStep&) {}  // build() takes it apart
+  void finish(Step& step, const PoolStep& s) {
+    step.kind = s.mode == PoolMode::kMax ? Kind::kMaxPool : Kind::kAveragePool;
+    step.kernel = extent(s.kernel);
+    step.stride = extent(s.stride);
+    step.padding = extent(s.padding);
+    step.padding_end = extent(s.padding_end);
+    step.counts_padding = s.divisor == Divisor::kWindow;
+    step.bias = add_vector(s.bias);
+  }
+  void finish(Step& step, const PointwiseStep& s) {
+    step.kind = Kind::kPointwise;
+    step.scale = add_vector(s.scale);
+    step.bias = add_vector(s.shift);
+  }
+  void finish(Step& step, const ResizeStep& s) {
+    step.kind = Kind::kResize;
+    step.align_corners = s.align_corners;
+  }
+  void finish(Step& step, const NormalizeStep& s) {
+    step.kind = Kind::kNormalize;
+    step.eps = static_cast<float>(s.eps);
+  }
+
+  const Plan& plan_;
+  const ConstantBytes& constants_;
+  const int multiprocessors_;
+  std::vector<int> bases_;  // of each buffer
+  Program program_;
+};
+
+}  // namespace
+
+Program build_program(const Plan& plan, const ConstantBytes& constants, int multiprocessors) {
+  check_constants(plan, constants);
+  if (plan.dtype == Dtype::kFloat64) {
+    throw EngineError("dtype: got float64, expected float32, float16 or bfloat16");
+  }
+  return Builder(plan, constants, multiprocessors).build();
+}
+
+}  // namespace ifast::cuda

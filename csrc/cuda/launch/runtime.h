@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <stdexcept>
+#include <string>
+
+// The device as launch/ sees it. runtime.cu is the CUDA runtime's; emulator/runtime.cpp is the
+// emulator's, where a device pointer is the host's and streams are ignored.
+namespace ifast::cuda {
+
+// A call of the CUDA runtime failed; the message names the call, the kernel and the error.
+class DeviceError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// Memory that a launch may touch, for those who check it.
+struct Range {
+  const void* begin = nullptr;
+  std::size_t bytes = 0;
+  bool writable = false;
+};
+
+// Bytes on the device, filled once.
+class DeviceBytes {
+ public:
+  DeviceBytes(std::span<const std::byte> contents, int device);
+  ~DeviceBytes();
+  DeviceBytes(const DeviceBytes&) = delete;
+  DeviceBytes& operator=(const DeviceBytes&) = delete;
+
+  const std::byte* data() const { return data_; }
+  std::size_t size() const { return size_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+  int device_ = 0;
+};
+
+// Makes a device the calling thread's for as long as it lives.
+class DeviceScope {
+ public:
+  explicit DeviceScope(int device);
+  ~DeviceScope();
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
+
+ private:
+  int before_ = 0;
+};
+
+// Multiprocessors of a device.
+int multiprocessors(int device);
+
+}  // namespace ifast::cuda

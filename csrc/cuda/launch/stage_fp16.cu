@@ -1,0 +1,11 @@
+#include "cuda/launch/stage.h"
+#include "cuda/launch/stage_launch.cuh"
+
+namespace ifast::cuda {
+
+void launch_stage_fp16(const StageArguments& arguments, int blocks, std::uintptr_t stream,
+                       std::span<const Range> memory) {
+  launch_stage_of<Fp16>("stage_fp16", arguments, blocks, stream, memory);
+}
+
+}  // namespace ifast::cuda

@@ -1,0 +1,110 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define IFAST_BOTH __host__ __device__
+#else
+#define IFAST_BOTH
+#endif
+
+// What kernels read: the steps of a Plan as plain data, the same for every batch size. Offsets into
+// constants are bytes.
+namespace ifast::cuda {
+
+inline constexpr int kThreads = 128;  // of every block
+inline constexpr int kTileRows = 64;  // output pixels of a convolution tile
+inline constexpr int kWideTile = 64;  // output channels of a convolution tile
+inline constexpr int kNarrowTile = 32;
+inline constexpr int kVectorBytes = 16;
+inline constexpr int kChunkVectors = 4;  // of K, in one stage of the ring
+inline constexpr int kChunkBytes = kChunkVectors * kVectorBytes;
+
+inline constexpr int kMaxSteps = 32;  // in one launch
+inline constexpr int kMaxBases = 64;
+inline constexpr int kArenaBase = 0;
+inline constexpr int kInputBase = 1;  // outputs follow
+
+// Vector `vector` of row `row` lies here in a chunk of rows of kChunkBytes: eight rows of one
+// vector, which ldmatrix reads together, are in different banks.
+IFAST_BOTH inline int swizzle(int row, int vector) {
+  return row * kChunkBytes + (vector ^ (row >> 1 & 3)) * kVectorBytes;
+}
+
+IFAST_BOTH inline int divide_up(int a, int b) { return (a + b - 1) / b; }
+
+struct Extent {
+  int vertical;
+  int horizontal;
+};
+
+// A channel slice of a buffer; base -1 is none.
+struct View {
+  int base = -1;
+  int height = 0;
+  int width = 0;
+  int pitch = 0;  // channels of the buffer
+  int start = 0;
+  int channels = 0;
+  std::int64_t offset = 0;  // of the buffer, in elements per image
+};
+
+struct Target {
+  View view;
+  int first = 0;  // output channel of the step
+  int relu = 0;
+};
+
+enum class Kind : int { kConv, kMaxPool, kAveragePool, kPointwise, kResize, kNormalize };
+
+inline constexpr std::int64_t kNone = -1;
+
+struct Step {
+  Kind kind = Kind::kConv;
+  View source;
+  View other;      // residual or second operand
+  int height = 0;  // of the output
+  int width = 0;
+  int channels = 0;
+  int target_count = 0;
+  std::int64_t targets = 0;    // Target[]
+  std::int64_t bias = kNone;   // float[], also a pointwise step's shift
+  std::int64_t scale = kNone;  // float[]
+  Extent stride = {1, 1};
+
+  // Convolution.
+  int tile_columns = kWideTile;
+  int tap_count = 0;
+  int tap_vectors = 0;      // of one tap's channels
+  int chunks = 0;           // of K
+  std::int64_t taps = 0;    // Extent[]
+  std::int64_t weight = 0;  // [column tile][chunk][column][kChunkBytes], swizzled
+
+  // Pools.
+  Extent kernel = {1, 1};
+  Extent padding = {0, 0};
+  Extent padding_end = {0, 0};
+  int counts_padding = 0;
+
+  int align_corners = 0;
+  float eps = 0;
+};
+
+// Where everything lies in one call.
+struct Frame {
+  std::byte* bases[kMaxBases];
+  std::int64_t input_strides[4];  // image, row, column, channel, in elements
+  int batch;
+};
+
+// One launch: steps that do not depend on each other, their tiles one after the other.
+struct StageArguments {
+  Frame frame;
+  const Step* steps;
+  const std::byte* constants;
+  int count;
+  int first_tile[kMaxSteps + 1];
+};
+
+}  // namespace ifast::cuda

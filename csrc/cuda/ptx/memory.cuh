@@ -1,0 +1,50 @@
+#pragma once
+
+#include "cuda/vector.h"
+#include "ptx/platform.cuh"
+
+// Loads and stores of registers. Kernels touch activations, weights and shared memory in no other
+// way, so that the emulator sees every access.
+namespace ifast::cuda::ptx {
+
+IFAST_DEVICE Vector load_global_vector(const void* address) {
+  const uint4 v = *static_cast<const uint4*>(address);
+  return {{v.x, v.y, v.z, v.w}};
+}
+
+IFAST_DEVICE void store_global_vector(void* address, const Vector& v) {
+  *static_cast<uint4*>(address) = make_uint4(v.word[0], v.word[1], v.word[2], v.word[3]);
+}
+
+// Any trivial type of 2, 4 or 8 bytes.
+template <class T>
+IFAST_DEVICE T load_global(const T* address) {
+  return *address;
+}
+
+template <class T>
+IFAST_DEVICE void store_global(T* address, T value) {
+  *address = value;
+}
+
+IFAST_DEVICE Vector load_shared_vector(std::uint32_t address) {
+  Vector v;
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.word[0]), "=r"(v.word[1]), "=r"(v.word[2]), "=r"(v.word[3])
+               : "r"(address)
+               : "memory");
+  return v;
+}
+
+IFAST_DEVICE void store_shared_vector(std::uint32_t address, const Vector& v) {
+  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.word[0]),
+               "r"(v.word[1]), "r"(v.word[2]), "r"(v.word[3])
+               : "memory");
+}
+
+IFAST_DEVICE void store_shared_pair(std::uint32_t address, float first, float second) {
+  asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(first), "f"(second)
+               : "memory");
+}
+
+}  // namespace ifast::cuda::ptx

@@ -1,0 +1,40 @@
+#pragma once
+
+#include "ptx/platform.cuh"
+
+// Conversions between float and the formats of storage, rounding to nearest even; a half or
+// bfloat16 is its 16 bits.
+namespace ifast::cuda::ptx {
+
+IFAST_DEVICE float float_from_half(std::uint16_t bits) {
+  float value;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+  return value;
+}
+IFAST_DEVICE std::uint16_t half_from_float(float value) {
+  std::uint16_t bits;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+  return bits;
+}
+IFAST_DEVICE float float_from_bfloat16(std::uint16_t bits) {
+  return __uint_as_float(static_cast<std::uint32_t>(bits) << 16);
+}
+IFAST_DEVICE std::uint16_t bfloat16_from_float(float value) {
+  std::uint16_t bits;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+  return bits;
+}
+
+// Ties away from zero: the only rounding to TF32 that sm_80 has.
+IFAST_DEVICE std::uint32_t tf32_from_float(float value) {
+  std::uint32_t bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
+  return bits;
+}
+
+IFAST_DEVICE float square_root(float value) { return __fsqrt_rn(value); }
+
+IFAST_DEVICE float float_from_bits(std::uint32_t bits) { return __uint_as_float(bits); }
+IFAST_DEVICE std::uint32_t bits_from_float(float value) { return __float_as_uint(value); }
+
+}  // namespace ifast::cuda::ptx

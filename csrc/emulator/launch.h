@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "cuda/launch/runtime.h"
+#include "emulator/fault.h"
+
+namespace ifast::emulator {
+
+using cuda::Range;
+
+struct Launch {
+  std::string kernel;
+  int blocks = 1;
+  int threads = 32;
+  std::size_t shared_bytes = 0;
+  std::span<const Range> memory;
+  // All blocks take turns, so that they may wait for each other; otherwise they run in any order.
+  bool resident = false;
+};
+
+// What a launch did, summed over its threads.
+struct Counts {
+  std::uint64_t blocks = 0;
+  std::uint64_t matrix_products = 0;  // mma.sync of a whole warp
+  std::uint64_t matrix_loads = 0;     // ldmatrix of a whole warp
+  std::uint64_t bank_conflicts = 0;   // passes over shared memory that ldmatrix needs beyond four
+  std::uint64_t async_copies = 0;
+  std::uint64_t async_copies_16 = 0;  // those of 16 bytes
+
+  void operator+=(const Counts& other);
+};
+
+// An instruction that the emulator leaves out, to show that its absence is found.
+enum class Omission { kNone, kBlockBarrier, kAsyncWait };
+
+// Runs body() once for each thread of each block. Throws Fault at the first mistake.
+Counts run(const Launch& launch, const std::function<void()>& body);
+
+// In effect for launches of this thread.
+void set_omission(Omission omission);
+
+// Of all launches since the last call, of the calling thread.
+Counts take_counts();
+
+}  // namespace ifast::emulator

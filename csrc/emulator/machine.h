@@ -1,0 +1,119 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "emulator/fiber.h"
+#include "emulator/launch.h"
+#include "emulator/shared_memory.h"
+
+// Blocks, warps and lanes. Each lane is a context of its own; a warp-wide instruction runs once,
+// when its last lane arrives. Lanes change only where they wait, so a run is the same every time.
+namespace ifast::emulator {
+
+inline constexpr int kWarpSize = 32;
+
+struct Block;
+struct Warp;
+class Machine;
+
+// A cp.async that was issued and has not landed.
+struct PendingCopy {
+  std::uint32_t shared;
+  const void* global;
+  std::uint32_t bytes;
+  std::uint32_t valid;
+};
+
+struct Lane {
+  Context context;
+  Machine* machine = nullptr;
+  Block* block = nullptr;
+  Warp* warp = nullptr;
+  int thread = 0;
+  const char* waits_for = nullptr;
+  const void* operands = nullptr;  // of the warp-wide instruction that it waits for
+  // Copies in order of issue, and how many of them each group that was committed ends at.
+  std::deque<PendingCopy> copies;
+  std::deque<std::size_t> groups;
+  std::size_t issued = 0;
+  std::size_t landed = 0;
+};
+
+struct Warp {
+  Lane* lanes = nullptr;  // kWarpSize of them
+  std::uint32_t runnable = 0;
+  std::uint32_t live = 0;
+  std::uint32_t arrived = 0;  // at the warp-wide instruction `instruction`
+  std::uint32_t at_barrier = 0;
+  std::uint32_t barrier_time = 0;
+  const char* instruction = nullptr;
+};
+
+struct Block {
+  int index = 0;
+  int live = 0;
+  int at_barrier = 0;
+  std::uint32_t clock = 1;
+  std::uint32_t barrier_time = 0;
+  SharedMemory shared;
+  std::vector<Warp> warps;
+  std::vector<Lane> lanes;
+};
+
+// Runs blocks on one thread of the host.
+class Machine {
+ public:
+  Machine(const Launch& launch, const std::function<void()>& body, Omission omission, int blocks);
+  ~Machine();
+
+  // Runs these blocks, at most as many as the constructor was told, side by side.
+  void run(int first, int count);
+
+  const Launch& launch() const { return launch_; }
+  Omission omission() const { return omission_; }
+  Counts counts;
+
+  // For the lane that runs now.
+  [[noreturn]] void fault(const std::string& what);
+  void expect(const std::string& wrong) {
+    if (!wrong.empty()) fault(wrong);
+  }
+  void* check_global(const void* address, std::size_t bytes, bool write);
+  Access access() const;
+  void block_barrier();
+  void pause();
+  // Says that other lanes may have something new to look at.
+  void note_progress() { ++progress_; }
+  // Returns true to the last lane of the warp that arrives, which runs the instruction; the others
+  // return after that.
+  bool meet(const char* instruction, const void* operands);
+  void release_warp();
+  void land_copies(std::size_t pending_groups);
+
+ private:
+  static void enter();
+  void yield();
+  void leave();
+  [[noreturn]] void report_deadlock(int count);
+  std::string where(const Lane& lane) const;
+
+  const Launch& launch_;
+  const std::function<void()>& body_;
+  const Omission omission_;
+  std::vector<Block> blocks_;
+  Stacks stacks_;
+  Context scheduler_;
+  std::string failure_;
+  std::uint64_t progress_ = 0;
+};
+
+// The lane that runs now on this thread of the host.
+extern thread_local Lane* current __attribute__((tls_model("initial-exec")));
+
+}  // namespace ifast::emulator

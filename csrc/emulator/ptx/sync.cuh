@@ -1,0 +1,57 @@
+#pragma once
+
+#include <atomic>
+
+#include "ptx/platform.cuh"
+
+namespace ifast::cuda::ptx {
+
+inline void block_barrier() { emulator::current->machine->block_barrier(); }
+
+inline void warp_barrier() {
+  emulator::Machine& machine = *emulator::current->machine;
+  if (!machine.meet("bar.warp.sync", nullptr)) return;
+  emulator::current->warp->barrier_time = ++emulator::current->block->clock;
+  machine.release_warp();
+}
+
+inline float shuffle_xor(float value, int mask) {
+  struct Operands {
+    float value;
+    int mask;
+    float* result;
+  };
+  float result;
+  const Operands operands{value, mask, &result};
+  emulator::Machine& machine = *emulator::current->machine;
+  if (machine.meet("shfl.sync.bfly", &operands)) {
+    emulator::Lane* lanes = emulator::current->warp->lanes;
+    const auto of = [&](int lane) { return static_cast<const Operands*>(lanes[lane].operands); };
+    for (int lane = 0; lane < emulator::kWarpSize; ++lane) {
+      *of(lane)->result = of((lane ^ of(lane)->mask) % emulator::kWarpSize)->value;
+    }
+    machine.release_warp();
+  }
+  return result;
+}
+
+// Launches of the emulator never overlap.
+inline void launch_dependents() {}
+inline void wait_for_earlier_launches() {}
+
+inline unsigned load_acquire(const unsigned* address) {
+  auto* checked = static_cast<unsigned*>(
+      emulator::current->machine->check_global(address, sizeof(unsigned), false));
+  return std::atomic_ref<unsigned>(*checked).load(std::memory_order_acquire);
+}
+
+inline unsigned add_release(unsigned* address, unsigned value) {
+  emulator::Machine& machine = *emulator::current->machine;
+  machine.note_progress();
+  auto* checked = static_cast<unsigned*>(machine.check_global(address, sizeof(unsigned), true));
+  return std::atomic_ref<unsigned>(*checked).fetch_add(value, std::memory_order_release);
+}
+
+inline void pause() { emulator::current->machine->pause(); }
+
+}  // namespace ifast::cuda::ptx

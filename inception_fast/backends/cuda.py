@@ -1,0 +1,124 @@
+"""``cuda``: the Plan on the package's own CUDA kernels, one launch a stage; see ``docs/cuda-backend.md``.
+
+With ``INCEPTION_FAST_EMULATE=1`` in the environment it takes CPU tensors, and the emulator of ``docs/emulator.md`` runs
+the kernels' source: slow, and every access checked.
+
+The bits of an image's result depend neither on the batch nor on its place there, with or without ``batch_invariant``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping
+from types import ModuleType
+
+import torch
+
+from inception_fast._build_info import build_info
+from inception_fast.backends.base import Availability, Backend, Executor, Lowering
+from inception_fast.backends.cuda_graph import CudaGraphs
+from inception_fast.plan.plan import Plan
+from inception_fast.plan.serialize import plan_to_json
+
+EMULATE = "INCEPTION_FAST_EMULATE"
+OLDEST = (8, 0)
+"""Compute capability from which on there are cp.async and the mma.sync that the kernels use."""
+
+
+def emulating() -> bool:
+    """Whether the environment asks for the emulator."""
+    return os.environ.get(EMULATE) == "1"
+
+
+def native(emulate: bool) -> ModuleType:
+    """The compiled module for the emulator or for devices.
+
+    Raises:
+        ImportError: it was not built.
+    """
+    return importlib.import_module(f"inception_fast.{'_native_emulator' if emulate else '_native_cuda'}")
+
+
+class CudaBackend(Backend):
+    """See the module."""
+
+    name = "cuda"
+    # No kernel keeps a pair's intermediate on the chip yet.
+    lowering = Lowering(pair=False)
+
+    def availability(self) -> Availability:
+        info = build_info()
+        part = info.native if emulating() else info.cuda
+        try:
+            native(emulating())
+        except ImportError as error:
+            return Availability(False, part.reason or f"the compiled part does not load: {error}")
+        if emulating():
+            return Availability(True)
+        if not torch.cuda.is_available():
+            return Availability(False, "no CUDA device")
+        capability = torch.cuda.get_device_capability()
+        if capability < OLDEST:
+            return Availability(False, f"the device is sm_{capability[0]}{capability[1]}, the kernels need sm_80")
+        return Availability(True)
+
+    def devices(self) -> tuple[str, ...]:
+        return ("cpu",) if emulating() else ("cuda",)
+
+    def compile(
+        self,
+        plan: Plan,
+        constants: Mapping[str, torch.Tensor],
+        *,
+        device: torch.device,
+        precision: str = "fp32",
+        batch_invariant: bool = False,
+    ) -> Executor:
+        if device.type == "cpu":
+            return CudaExecutor(plan, constants, device, precision)
+        index = torch.cuda.current_device() if device.index is None else device.index
+        device = torch.device("cuda", index)
+        return CudaGraphs(CudaExecutor(plan, constants, device, precision), device)
+
+
+class CudaExecutor(Executor):
+    """Runs a Plan with one launch a stage, on PyTorch's current stream.
+
+    Args:
+        constants: on the CPU, contiguous or not; copied to the device.
+        device: with an index, or the CPU for the emulator.
+        precision: ``fp32``, ``tf32``, ``fp16`` or ``bf16``.
+
+    Raises:
+        EngineFileError: the Plan's dtype does not go with ``precision``.
+        DeviceError: the CUDA runtime reports an error.
+    """
+
+    def __init__(
+        self, plan: Plan, constants: Mapping[str, torch.Tensor], device: torch.device, precision: str = "fp32"
+    ) -> None:
+        self._plan, self._device = plan, device
+        contiguous = {name: tensor.cpu().contiguous() for name, tensor in constants.items()}
+        addresses = {name: (tensor.data_ptr(), tensor.nbytes) for name, tensor in contiguous.items()}
+        module = native(emulate=device.type == "cpu")
+        self._native = module.CudaExecutor(plan_to_json(plan), addresses, precision, device.index or 0)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the packed weights, biases and tables on the device."""
+        return self._native.weight_bytes
+
+    def launches(self) -> list[list[str]]:
+        """The names of the steps of each launch."""
+        return self._native.launches()
+
+    def run(self, x: torch.Tensor) -> list[torch.Tensor]:
+        batch = x.shape[0]
+        shapes = {i: (b.height, b.width, b.channels) for i, b in enumerate(self._plan.buffers) if b.home == "output"}
+        buffers = {i: x.new_empty((batch, *shape)) for i, shape in shapes.items()}
+        arena = x.new_empty(self._native.arena_bytes(batch) // x.element_size())
+        outputs = [b.data_ptr() for b in buffers.values()]
+        stream = torch.cuda.current_stream(self._device).cuda_stream if x.is_cuda else 0
+        self._native.run(x.data_ptr(), x.stride(), batch, arena.data_ptr(), outputs, stream)
+        return [buffers[o.buffer].permute(0, 3, 1, 2) for o in self._plan.outputs]
