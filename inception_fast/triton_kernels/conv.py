@@ -1,0 +1,250 @@
+"""Convolution as an implicit GEMM: M = output pixels, N = output channels, K = taps x input channels.
+
+One program computes a ``BLOCK_M x BLOCK_N`` tile of the product and adds bias and residual to it; each of the step's
+destinations (segments of the output channels) then gets its share of the tile, through its own pointer and ReLU flag.
+
+A block of K is either inside one tap (wide inputs, ``C_IN % BLOCK_K == 0``), whose offset and border test are then
+scalars and vectors, or it runs through several (ragged inputs: 3, 48, 80 channels), where every column of the tile has
+its own tap. Nothing is padded to full blocks, so that 80 channels cost 80, and three channels of a first layer fill a
+matrix instruction with neighbouring taps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+
+from inception_fast.plan.plan import Convolution
+from inception_fast.triton_kernels.numerics import narrow, pixel_stride, relu, widen
+from inception_fast.tuning.problem import ConvConfig
+
+K_ALIGNMENT = 128
+"""Weight rows are zero-padded to a multiple of it, so that no load of weights needs a mask along K."""
+
+
+@triton.jit
+def conv_kernel(
+    source,
+    weight,
+    bias,
+    taps,
+    residual,
+    destinations,
+    destination_strides,
+    pixels,
+    height,
+    width,
+    out_height,
+    out_width,
+    source_n,
+    source_y,
+    source_x,
+    source_c,
+    weight_row,
+    residual_stride,
+    stride_y,
+    stride_x,
+    origin_y,
+    origin_x,
+    dilation_y,
+    dilation_x,
+    C_IN: tl.constexpr,
+    C_OUT: tl.constexpr,
+    TAPS: tl.constexpr,
+    TAP_COLUMNS: tl.constexpr,
+    BORDER: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    HAS_RESIDUAL: tl.constexpr,
+    SEGMENTS: tl.constexpr,
+    SEGMENT_STARTS: tl.constexpr,
+    SEGMENT_RELU: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    K: tl.constexpr = TAPS * C_IN
+    # Programs that share a tile of pixels are neighbours: it is read from memory once, and the weights stay in L2.
+    tiles_n = (C_OUT + BLOCK_N - 1) // BLOCK_N
+    pid = tl.program_id(0)
+    m = (pid // tiles_n) * BLOCK_M + tl.arange(0, BLOCK_M)
+    first_n = (pid % tiles_n) * BLOCK_N
+    n = first_n + tl.arange(0, BLOCK_N)
+    lane = tl.arange(0, BLOCK_K)
+
+    # Rows past the end compute the last pixel again, which needs no mask; they are not stored.
+    pixel = tl.minimum(m, pixels - 1)
+    out_x = pixel % out_width
+    out_y = (pixel // out_width) % out_height
+    image = pixel // (out_width * out_height)
+    top = (out_y * stride_y)[:, None]
+    left = (out_x * stride_x)[:, None]
+    base = source + image.to(tl.int64)[:, None] * source_n + top.to(tl.int64) * source_y + left * source_x
+    rows = weight + tl.minimum(n, C_OUT - 1)[None, :] * weight_row + lane[:, None]
+
+    acc = tl.full((BLOCK_M, BLOCK_N), 0.0, tl.float32)
+    for k in range(0, K, BLOCK_K):
+        if C_IN % BLOCK_K == 0:
+            tap = k // C_IN
+            channel = k % C_IN + lane[None, :]
+        else:
+            tap = (k + lane[None, :]) // C_IN
+            channel = (k + lane[None, :]) % C_IN
+        if TAP_COLUMNS > 0:
+            dy = origin_y + (tap // TAP_COLUMNS) * dilation_y
+            dx = origin_x + (tap % TAP_COLUMNS) * dilation_x
+        else:
+            dy = tl.load(taps + 2 * tap)
+            dx = tl.load(taps + 2 * tap + 1)
+        pointers = base + (dy * source_y + dx * source_x + channel * source_c)
+        if BORDER:
+            y = top + dy
+            x = left + dx
+            inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+            if K % BLOCK_K != 0:
+                inside = inside & (k + lane[None, :] < K)
+            a = tl.load(pointers, mask=inside, other=0.0)
+        elif K % BLOCK_K != 0:
+            a = tl.load(pointers, mask=(k + lane[None, :] < K), other=0.0)
+        else:
+            a = tl.load(pointers)
+        acc = tl.dot(widen(a), widen(tl.load(rows + k)), acc, input_precision=PRECISION)
+
+    if HAS_BIAS:
+        acc += tl.load(bias + n, mask=n < C_OUT, other=0.0)[None, :]
+    stored = (m < pixels)[:, None]
+    offset = m.to(tl.int64)[:, None]
+    if HAS_RESIDUAL:
+        share = tl.load(residual + offset * residual_stride + n[None, :], mask=stored & (n < C_OUT)[None, :], other=0.0)
+        acc += share.to(tl.float32)
+    for s in tl.static_range(SEGMENTS):
+        if (first_n < SEGMENT_STARTS[s + 1]) & (first_n + BLOCK_N > SEGMENT_STARTS[s]):
+            result = acc
+            if SEGMENT_RELU[s]:
+                result = relu(result)
+            mine = (n >= SEGMENT_STARTS[s]) & (n < SEGMENT_STARTS[s + 1])
+            place = destinations[s] + offset * destination_strides[s] + (n - SEGMENT_STARTS[s])[None, :]
+            tl.store(place, narrow(result, destinations[s].dtype.element_ty), mask=stored & mine[None, :])
+
+
+@dataclass(frozen=True)
+class PackedConv:
+    """A Convolution with its constants on a device.
+
+    Attributes:
+        weight: ``[C_out, K]``, K = taps x input channels, zero-padded to K_ALIGNMENT.
+        bias: ``[C_out]`` float32, or None.
+        grid: (columns, origin_y, origin_x, dilation_y, dilation_x) where the taps are a dense grid in row-major order,
+            else None; the kernel then reads them from ``taps``, int32 ``[., 2]``.
+    """
+
+    conv: Convolution
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    taps: torch.Tensor
+    grid: tuple[int, int, int, int, int] | None
+
+
+def pack_conv(conv: Convolution, constants: Mapping[str, torch.Tensor], device: torch.device) -> PackedConv:
+    """Packs the canonical ``[C_out, T, C_in]`` weights for :func:`launch_conv`."""
+    k = len(conv.taps) * conv.in_channels
+    canonical = constants[conv.weight]
+    weight = canonical.new_zeros(conv.out_channels, triton.cdiv(k, K_ALIGNMENT) * K_ALIGNMENT)
+    weight[:, :k] = canonical.reshape(conv.out_channels, k)
+    # The last block may run past the last tap; its loads are masked, their addresses only have to exist.
+    table = conv.taps + conv.taps[-1:] * (triton.cdiv(weight.shape[1], conv.in_channels) - len(conv.taps))
+    bias = None if conv.bias is None else constants[conv.bias].float().to(device)
+    taps = torch.tensor(table, dtype=torch.int32, device=device)
+    return PackedConv(conv, weight.to(device), bias, taps, tap_grid(conv))
+
+
+def tap_grid(conv: Convolution) -> tuple[int, int, int, int, int] | None:
+    """See :class:`PackedConv`."""
+    rows, columns = sorted({dy for dy, _ in conv.taps}), sorted({dx for _, dx in conv.taps})
+    dilation = [(axis[1] - axis[0]) if len(axis) > 1 else 1 for axis in (rows, columns)]
+    grid = tuple(
+        (rows[0] + r * dilation[0], columns[0] + c * dilation[1]) for r in range(len(rows)) for c in range(len(columns))
+    )
+    return (len(columns), rows[0], columns[0], *dilation) if grid == conv.taps else None  # type: ignore[return-value]
+
+
+def leaves_image(conv: Convolution, source: Sequence[int], output: Sequence[int]) -> bool:
+    """Whether a tap of some output pixel is outside the source image; both as (height, width)."""
+    for axis in (0, 1):
+        offsets = [tap[axis] for tap in conv.taps]
+        if min(offsets) < 0 or (output[axis] - 1) * conv.stride[axis] + max(offsets) >= source[axis]:
+            return True
+    return False
+
+
+def input_precision(dtype: torch.dtype, allow_tf32: bool) -> str:
+    """The name of the product's arithmetic, as ``tl.dot`` takes it."""
+    return "tf32" if allow_tf32 and dtype == torch.float32 else "ieee"
+
+
+def launch_conv(
+    packed: PackedConv,
+    config: ConvConfig,
+    source: torch.Tensor,
+    destinations: Sequence[torch.Tensor],
+    relus: Sequence[bool],
+    residual: torch.Tensor | None = None,
+    allow_tf32: bool = False,
+) -> None:
+    """``relu?(conv(source) + bias + residual)``, its channels cut into ``destinations`` in order.
+
+    Args:
+        source: ``[N, H, W, C_in]``, any strides.
+        destinations: ``[N, OH, OW, c]`` each, the c adding up to C_out; views whose pixels are evenly spaced.
+        relus: one for each destination.
+        residual: ``[N, OH, OW, C_out]``, evenly spaced pixels.
+    """
+    conv = packed.conv
+    batch, out_height, out_width, _ = destinations[0].shape
+    _, height, width, _ = source.shape
+    pixels = batch * out_height * out_width
+    columns, *geometry = packed.grid or (0, 0, 0, 1, 1)
+    starts = [0]
+    for d in destinations:
+        starts.append(starts[-1] + d.shape[3])
+    unused = packed.weight
+    tiles = triton.cdiv(pixels, config.m) * triton.cdiv(conv.out_channels, config.n)
+    conv_kernel[(tiles,)](
+        source,
+        packed.weight,
+        unused if packed.bias is None else packed.bias,
+        packed.taps,
+        unused if residual is None else residual,
+        tuple(destinations),
+        tuple(pixel_stride(d) for d in destinations),
+        pixels,
+        height,
+        width,
+        out_height,
+        out_width,
+        *source.stride(),
+        packed.weight.stride(0),
+        0 if residual is None else pixel_stride(residual),
+        *conv.stride,
+        *geometry,
+        C_IN=conv.in_channels,
+        C_OUT=conv.out_channels,
+        TAPS=len(conv.taps),
+        TAP_COLUMNS=columns,
+        BORDER=leaves_image(conv, (height, width), (out_height, out_width)),
+        HAS_BIAS=packed.bias is not None,
+        HAS_RESIDUAL=residual is not None,
+        SEGMENTS=len(destinations),
+        SEGMENT_STARTS=tuple(starts),
+        SEGMENT_RELU=tuple(relus),
+        PRECISION=input_precision(source.dtype, allow_tf32),
+        BLOCK_M=config.m,
+        BLOCK_N=config.n,
+        BLOCK_K=config.k,
+        num_warps=config.warps,
+        num_stages=config.stages,
+    )

@@ -1,0 +1,81 @@
+"""``act(source * scale + shift + other)`` per channel, over a tile of pixels x channels."""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+
+from inception_fast.triton_kernels.numerics import narrow, pixel_stride, relu, tile_size
+
+WARPS = 4
+
+
+@triton.jit
+def pointwise_kernel(
+    source,
+    destination,
+    scale,
+    shift,
+    other,
+    pixels,
+    source_stride,
+    destination_stride,
+    other_stride,
+    CHANNELS: tl.constexpr,
+    HAS_SCALE: tl.constexpr,
+    HAS_SHIFT: tl.constexpr,
+    HAS_OTHER: tl.constexpr,
+    RELU: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+):
+    m = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
+    mask = (m < pixels)[:, None] & (c < CHANNELS)[None, :]
+    pixel = m.to(tl.int64)[:, None]
+    value = tl.load(source + pixel * source_stride + c[None, :], mask=mask, other=0.0).to(tl.float32)
+    if HAS_SCALE:
+        value = value * tl.load(scale + c, mask=c < CHANNELS, other=0.0)[None, :]
+    if HAS_SHIFT:
+        value += tl.load(shift + c, mask=c < CHANNELS, other=0.0)[None, :]
+    if HAS_OTHER:
+        value += tl.load(other + pixel * other_stride + c[None, :], mask=mask, other=0.0).to(tl.float32)
+    if RELU:
+        value = relu(value)
+    place = destination + pixel * destination_stride + c[None, :]
+    tl.store(place, narrow(value, destination.dtype.element_ty), mask=mask)
+
+
+def launch_pointwise(
+    source: torch.Tensor,
+    destination: torch.Tensor,
+    activation: bool,
+    scale: torch.Tensor | None = None,
+    shift: torch.Tensor | None = None,
+    other: torch.Tensor | None = None,
+) -> None:
+    """``[N, H, W, C]`` tensors of evenly spaced pixels; ``scale`` and ``shift`` are ``[C]`` float32."""
+    channels = source.shape[3]
+    pixels = source.numel() // channels
+    block_c = tile_size(channels, 64)
+    block_m = tile_size(pixels, 2048 // block_c)
+    pointwise_kernel[(triton.cdiv(pixels, block_m), triton.cdiv(channels, block_c))](
+        source,
+        destination,
+        source if scale is None else scale,
+        source if shift is None else shift,
+        source if other is None else other,
+        pixels,
+        pixel_stride(source),
+        pixel_stride(destination),
+        0 if other is None else pixel_stride(other),
+        CHANNELS=channels,
+        HAS_SCALE=scale is not None,
+        HAS_SHIFT=shift is not None,
+        HAS_OTHER=other is not None,
+        RELU=activation,
+        BLOCK_M=block_m,
+        BLOCK_C=block_c,
+        num_warps=WARPS,
+    )

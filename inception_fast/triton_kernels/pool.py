@@ -1,0 +1,172 @@
+"""Max and average pooling: one program reads the windows of a tile of pixels x channels, element by window element.
+
+A window that covers the whole image (the head of every classifier) is a reduction over pixels instead, with a tile of
+pixels in flight at once; see :func:`mean_kernel`.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+
+from inception_fast.plan.plan import PoolStep
+from inception_fast.triton_kernels.numerics import (
+    device_function,
+    narrow,
+    pixel_stride,
+    relu,
+    tile_size,
+)
+
+WARPS = 4
+
+
+@device_function
+def window_extent(first, kernel, size, padding_end, INSIDE: tl.constexpr):
+    """Rows (or columns) of a window that its divisor counts."""
+    if INSIDE:
+        return tl.minimum(first + kernel, size) - tl.maximum(first, 0)
+    return tl.minimum(first + kernel, size + padding_end) - first
+
+
+@triton.jit
+def pool_kernel(
+    source,
+    destination,
+    bias,
+    pixels,
+    height,
+    width,
+    out_height,
+    out_width,
+    source_stride,
+    destination_stride,
+    kernel_y,
+    kernel_x,
+    stride_y,
+    stride_x,
+    padding_y,
+    padding_x,
+    padding_end_y,
+    padding_end_x,
+    CHANNELS: tl.constexpr,
+    MAX: tl.constexpr,
+    INSIDE: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    RELU: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+):
+    m = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
+    stored = (m < pixels)[:, None] & (c < CHANNELS)[None, :]
+    first_x = (m % out_width) * stride_x - padding_x
+    first_y = (m // out_width) % out_height * stride_y - padding_y
+    image = (m // (out_width * out_height)).to(tl.int64) * height
+
+    result = tl.full((BLOCK_M, BLOCK_C), float("-inf") if MAX else 0.0, tl.float32)
+    for element in range(kernel_y * kernel_x):
+        y = first_y + element // kernel_x
+        x = first_x + element % kernel_x
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        offset = ((image + y) * width + x) * source_stride
+        value = tl.load(
+            source + offset[:, None] + c[None, :],
+            mask=stored & inside[:, None],
+            other=float("-inf") if MAX else 0.0,
+        ).to(tl.float32)
+        if MAX:
+            result = tl.maximum(result, value, propagate_nan=tl.PropagateNan.ALL)
+        else:
+            result += value
+    if not MAX:
+        rows = window_extent(first_y, kernel_y, height, padding_end_y, INSIDE)
+        columns = window_extent(first_x, kernel_x, width, padding_end_x, INSIDE)
+        result = result / (rows * columns).to(tl.float32)[:, None]
+    if HAS_BIAS:
+        result += tl.load(bias + c, mask=c < CHANNELS, other=0.0)[None, :]
+    if RELU:
+        result = relu(result)
+    place = destination + m.to(tl.int64)[:, None] * destination_stride + c[None, :]
+    tl.store(place, narrow(result, destination.dtype.element_ty), mask=stored)
+
+
+@triton.jit
+def mean_kernel(
+    source,
+    destination,
+    bias,
+    pixels,
+    source_stride,
+    destination_stride,
+    CHANNELS: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    RELU: tl.constexpr,
+    BLOCK_P: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+):
+    image = tl.program_id(0).to(tl.int64)
+    c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
+    p = tl.arange(0, BLOCK_P)
+    total = tl.full((BLOCK_P, BLOCK_C), 0.0, tl.float32)
+    for first in range(0, pixels, BLOCK_P):
+        offset = (image * pixels + first + p) * source_stride
+        mask = (first + p < pixels)[:, None] & (c < CHANNELS)[None, :]
+        total += tl.load(source + offset[:, None] + c[None, :], mask=mask, other=0.0).to(tl.float32)
+    result = tl.sum(total, 0) / pixels
+    if HAS_BIAS:
+        result += tl.load(bias + c, mask=c < CHANNELS, other=0.0)
+    if RELU:
+        result = relu(result)
+    place = destination + image * destination_stride + c
+    tl.store(place, narrow(result, destination.dtype.element_ty), mask=c < CHANNELS)
+
+
+def launch_pool(step: PoolStep, source: torch.Tensor, destination: torch.Tensor, bias: torch.Tensor | None) -> None:
+    """One PoolStep.
+
+    Args:
+        source: ``[N, H, W, C]``, evenly spaced pixels.
+        destination: ``[N, OH, OW, C]``, evenly spaced pixels.
+        bias: ``[C]`` float32.
+    """
+    batch, height, width, channels = source.shape
+    _, out_height, out_width, _ = destination.shape
+    arguments = (source, destination, source if bias is None else bias)
+    flags = {"CHANNELS": channels, "HAS_BIAS": bias is not None, "RELU": step.destination.relu, "num_warps": WARPS}
+    whole_image = step.kernel == (height, width) and step.padding == (0, 0) and (out_height, out_width) == (1, 1)
+    if whole_image and step.mode == "avg":
+        block = tile_size(channels, 64)
+        mean_kernel[(batch, triton.cdiv(channels, block))](
+            *arguments,
+            height * width,
+            pixel_stride(source),
+            pixel_stride(destination),
+            BLOCK_P=min(32, triton.next_power_of_2(height * width)),
+            BLOCK_C=block,
+            **flags,
+        )
+        return
+    pixels = batch * out_height * out_width
+    block_c = tile_size(channels, 64)
+    block_m = tile_size(pixels, 2048 // block_c)
+    pool_kernel[(triton.cdiv(pixels, block_m), triton.cdiv(channels, block_c))](
+        *arguments,
+        pixels,
+        height,
+        width,
+        out_height,
+        out_width,
+        pixel_stride(source),
+        pixel_stride(destination),
+        *step.kernel,
+        *step.stride,
+        *step.padding,
+        *step.padding_end,
+        MAX=step.mode == "max",
+        INSIDE=step.divisor == "inside",
+        BLOCK_M=block_m,
+        BLOCK_C=block_c,
+        **flags,
+    )

@@ -1,0 +1,85 @@
+"""The rule that proposes configurations, the most promising first, to :mod:`inception_fast.tuning.measure`.
+
+A tile is worth its size twice: it reads ``m + n`` values for ``m * n`` products, and it fills the GPU only if there are
+enough of them. The estimate is the time of the last wave of programs to end: waves x (matrix time or load time of one
+tile, whichever is longer, plus what a program costs to start). Its constants order the candidates and promise nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inception_fast.tuning.problem import ConvConfig, ConvProblem
+
+LIMIT = 6
+"""Candidates that are measured per problem."""
+
+TILES = ((128, 256), (128, 128), (128, 64), (64, 256), (64, 128), (64, 64), (128, 32), (64, 32), (32, 64), (32, 32))
+"""(m, n). From 64 rows on a dot is a ``wgmma`` on sm_90; below, an ``mma.sync``."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """A GPU, as far as the rule knows it.
+
+    Attributes:
+        processors: streaming multiprocessors.
+        shared_memory: bytes that one program can have.
+    """
+
+    processors: int
+    shared_memory: int
+
+
+H200 = Limits(processors=132, shared_memory=232448)
+
+
+def candidates(problem: ConvProblem, limits: Limits) -> list[ConvConfig]:
+    """At most LIMIT configurations that fit, best estimate first; never empty, and a function of its arguments."""
+    fitting = [c for c in _all(problem) if shared_bytes(c, problem.itemsize) <= limits.shared_memory]
+    ranked = sorted(fitting, key=lambda c: (estimate(problem, c, limits), -c.m * c.n, -c.k, c.stages))
+    return ranked[:LIMIT]
+
+
+def interpreted(problem: ConvProblem) -> ConvConfig:
+    """The interpreter pays for each program and each step: one tile for all channels, and an image's pixels."""
+    rows = min(max(_power_of_two(problem.out_pixels), 16), 4096)
+    return ConvConfig(rows, _power_of_two(problem.out_channels), min(_power_of_two(problem.depth), 128))
+
+
+def shared_bytes(config: ConvConfig, itemsize: int) -> int:
+    """Bytes of the pipeline's ring of tiles."""
+    return config.stages * (config.m + config.n) * config.k * itemsize
+
+
+def estimate(problem: ConvProblem, config: ConvConfig, limits: Limits) -> float:
+    """Relative time of a launch."""
+    programs = -(-problem.pixels // config.m) * -(-problem.out_channels // config.n)
+    resident = max(1, min(limits.shared_memory // shared_bytes(config, problem.itemsize), 8 // config.warps))
+    waves = -(-programs // (limits.processors * resident))
+    steps = -(-problem.depth // config.k)
+    # A multiprocessor multiplies 128 x 128 x 16 values of 16 bits in the time in which it loads about 128 x 16 of them.
+    matrix = config.m * config.n * config.k / 128 * (problem.itemsize / 2)
+    load = (config.m + config.n) * config.k * problem.itemsize / 4
+    per_tile = steps * (max(matrix, load) + 256 * 8) + 16 * config.m * config.n
+    return waves * resident * per_tile
+
+
+def _all(problem: ConvProblem) -> list[ConvConfig]:
+    widest = max(32, _power_of_two(problem.out_channels))
+    deepest = 128 // problem.itemsize
+    depths = [k for k in (deepest, deepest // 2) if k <= max(deepest // 2, _power_of_two(problem.depth))]
+    found = []
+    for m, n in TILES:
+        if n > widest:
+            continue
+        # Eight warps share the accumulators of a large tile: 128 x 128 floats are 64 registers a thread then.
+        warps = 8 if m * n >= 128 * 128 else 4
+        for k in depths:
+            steps = -(-problem.depth // k)
+            found += [ConvConfig(m, n, k, warps, stages) for stages in (3, 4, 5) if stages == 3 or stages <= steps]
+    return found
+
+
+def _power_of_two(value: int) -> int:
+    return 1 << max(0, value - 1).bit_length()

@@ -1,0 +1,79 @@
+"""What a convolution's configuration is chosen from, and the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from inception_fast.plan.plan import Convolution
+
+ITEMSIZE = {"float16": 2, "bfloat16": 2, "float32": 4}
+
+
+@dataclass(frozen=True)
+class ConvConfig:
+    """How one convolution is cut.
+
+    Attributes:
+        m, n, k: pixels and output channels of a program's tile, and the step of its loop over taps x input channels.
+        warps: of 32 threads, per program.
+        stages: tiles in flight between global and shared memory.
+    """
+
+    m: int
+    n: int
+    k: int
+    warps: int = 4
+    stages: int = 3
+
+
+@dataclass(frozen=True)
+class ConvProblem:
+    """A convolution at one batch size.
+
+    Attributes:
+        images: the batch size.
+        out_pixels: of one image.
+        precision: ``fp32``, ``tf32``, ``fp16`` or ``bf16``.
+    """
+
+    images: int
+    out_pixels: int
+    in_channels: int
+    out_channels: int
+    taps: int
+    stride: int
+    dtype: str
+    precision: str
+
+    @staticmethod
+    def of(conv: Convolution, out_pixels: int, images: int, dtype: str, precision: str) -> ConvProblem:
+        stride = conv.stride[0] * conv.stride[1]
+        channels = (conv.in_channels, conv.out_channels)
+        return ConvProblem(images, out_pixels, *channels, len(conv.taps), stride, dtype, precision)
+
+    @property
+    def pixels(self) -> int:
+        """Rows of the product."""
+        return self.images * self.out_pixels
+
+    @property
+    def depth(self) -> int:
+        """Terms of a sum."""
+        return self.taps * self.in_channels
+
+    @property
+    def flops(self) -> int:
+        return 2 * self.pixels * self.depth * self.out_channels
+
+    @property
+    def itemsize(self) -> int:
+        return ITEMSIZE[self.dtype]
+
+    def with_images(self, images: int) -> ConvProblem:
+        return replace(self, images=images)
+
+    @property
+    def key(self) -> str:
+        """Names the problem in a table."""
+        shape = f"{self.images}x{self.out_pixels}px {self.in_channels}>{self.out_channels}"
+        return f"{shape} {self.taps}taps s{self.stride} {self.precision}"
