@@ -15,9 +15,10 @@ __all__ = ["Availability", "Backend", "Executor", "Lowering", "backends", "get_b
 _CLASSES = {
     "reference": "reference.ReferenceBackend",
     "torch": "torch.TorchBackend",
+    "triton": "triton.TritonBackend",
     "cuda": "cuda.CudaBackend",
 }
-_PREFERENCE = {"cpu": ("torch", "reference"), "cuda": ("torch", "reference")}
+_PREFERENCE = {"cpu": ("torch", "reference"), "cuda": ("triton", "torch", "reference")}
 """Best first, for ``auto``, by device type."""
 
 
