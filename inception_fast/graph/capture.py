@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,9 @@ from inception_fast.graph.structure import TENSOR, OutputStructure
 from inception_fast.graph.translate import Translator, place_of
 
 _MODAL = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, nn.RReLU)
+_exporting = threading.Lock()
+"""Exports put fake tensors into the model and change modes of the whole process, so there is one at a time."""
+
 _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -118,7 +122,7 @@ def _export(model: nn.Module, example: Tensor) -> ExportedProgram:
     shapes[images] = {0: torch.export.Dim("batch")}
     kind = example.device.type
     try:
-        with preserved(model), torch.inference_mode(), torch.autocast(kind, enabled=False):
+        with _exporting, preserved(model), torch.inference_mode(), torch.autocast(kind, enabled=False):
             return functional(torch.export.export(model, (images,), dynamic_shapes=shapes, strict=False))
     except InceptionFastError:
         raise

@@ -24,9 +24,6 @@ from inception_fast.optimization import build, check_precision
 MAX_SIZES = 16
 """Engines kept per module; each holds a packed copy of the weights."""
 
-_capturing = threading.Lock()
-"""Exports set global state, so there is one at a time."""
-
 
 @dataclass(frozen=True)
 class Options:
@@ -85,7 +82,7 @@ def _capture_apart(module: nn.Module, x: torch.Tensor) -> Captured:
         with torch.cuda.stream(stream):
             return capture(module, x.detach())
 
-    with _capturing, ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool:
         return pool.submit(run).result()
 
 
