@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cpu/direct_conv.h"
+#include "cpu/input_conv.h"
 #include "cpu/winograd_conv.h"
 
 namespace ifast::cpu {
@@ -20,6 +21,9 @@ constexpr double kBytesPerCycle = 8;         // of weights, from memory
 constexpr double kCyclesPerGather = 1.5;     // a vector
 constexpr double kCyclesPerInput = 2.5;      // a vector and position, for each axis
 constexpr double kCyclesPerOutput = 2.0;     // a vector and position, for each axis
+
+// Too few for vectors of channels.
+constexpr int kFewChannels = 4;
 
 double vectors(int channels, const Kernels& kernels) {
   return (channels + kernels.lanes - 1) / kernels.lanes;
@@ -64,6 +68,11 @@ std::unique_ptr<Op> choose_conv(ConvProblem problem, bool strided, const std::st
         best = cost;
         chosen = std::move(layout);
       }
+    }
+  }
+  if (strided && problem.in_channels <= kFewChannels && !problem.residual) {
+    if (auto rectangle = tap_rectangle(problem.taps)) {
+      return std::make_unique<InputConv>(std::move(problem), std::move(*rectangle), kernels, store);
     }
   }
   if (chosen) {

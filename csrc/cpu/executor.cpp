@@ -126,7 +126,7 @@ class Executor::Context {
 
 Executor::Executor(const Plan& plan, const ConstantBytes& constants, const Options& options)
     : program_(build_program(plan, constants, options.isa, options.algorithm)),
-      threads_(std::clamp(options.threads, 1, usable_processors())) {}
+      threads_(std::max(1, options.threads)) {}
 
 Executor::~Executor() = default;
 

@@ -10,7 +10,7 @@ namespace ifast::cpu {
 
 struct Options {
   Isa isa = available_isas().back();
-  int threads = 1;  // used up to what the process's affinity allows
+  int threads = 1;
   // For every convolution that it can compute, in place of the one that a model of cost picks;
   // "direct" can compute all of them.
   std::string algorithm;

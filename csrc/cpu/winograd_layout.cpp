@@ -1,38 +1,11 @@
 #include "cpu/winograd_layout.h"
 
-#include <algorithm>
-#include <map>
 #include <utility>
+
+#include "cpu/tap_rectangle.h"
 
 namespace ifast::cpu {
 namespace {
-
-struct Rectangle {
-  Pair first;
-  Pair extent;
-  std::vector<int> taps;  // [rows][columns], indices of the problem's taps
-};
-
-std::optional<Rectangle> rectangle_of(const std::vector<Pair>& taps) {
-  Pair first = taps.front(), last = taps.front();
-  for (const Pair& tap : taps) {
-    first = {std::min(first.vertical, tap.vertical), std::min(first.horizontal, tap.horizontal)};
-    last = {std::max(last.vertical, tap.vertical), std::max(last.horizontal, tap.horizontal)};
-  }
-  const Pair extent{last.vertical - first.vertical + 1, last.horizontal - first.horizontal + 1};
-  // The taps are distinct, so as many as the rectangle has places fill it.
-  if (static_cast<std::int64_t>(extent.vertical) * extent.horizontal !=
-      static_cast<std::int64_t>(taps.size())) {
-    return std::nullopt;
-  }
-  Rectangle rectangle{first, extent, std::vector<int>(taps.size())};
-  for (std::size_t i = 0; i < taps.size(); ++i) {
-    const int row = taps[i].vertical - first.vertical;
-    rectangle.taps[row * extent.horizontal + taps[i].horizontal - first.horizontal] =
-        static_cast<int>(i);
-  }
-  return rectangle;
-}
 
 // Fewer than half of a group's taps are zeros that fill it up.
 bool fits(int extent, int taps) {
@@ -40,7 +13,7 @@ bool fits(int extent, int taps) {
   return extent > 1 && 2 * (groups * taps - extent) < taps;
 }
 
-void add_groups(WinogradLayout& layout, const Rectangle& rectangle) {
+void add_groups(WinogradLayout& layout, const TapRectangle& rectangle) {
   const Pair step = layout.taps(), extent = rectangle.extent;
   for (int y = 0; y < extent.vertical; y += step.vertical) {
     for (int x = 0; x < extent.horizontal; x += step.horizontal) {
@@ -68,7 +41,7 @@ std::string WinogradLayout::name() const {
 std::vector<WinogradLayout> winograd_layouts(const ConvProblem& problem) {
   std::vector<WinogradLayout> layouts;
   if (problem.stride.vertical != 1 || problem.stride.horizontal != 1) return layouts;
-  const auto rectangle = rectangle_of(problem.taps);
+  const auto rectangle = tap_rectangle(problem.taps);
   if (!rectangle) return layouts;
   const Pair extent = rectangle->extent;
   for (int i = 0; i < kWinogradSizeCount; ++i) {

@@ -88,7 +88,7 @@ class CpuExecutor(Executor):
             raise InputError("isa", repr(isa), f"one of {', '.join(available)}")
         contiguous = {name: tensor.contiguous() for name, tensor in constants.items()}
         addresses = {name: (tensor.data_ptr(), tensor.nbytes) for name, tensor in contiguous.items()}
-        threads = threads or torch.get_num_threads()
+        threads = min(threads or torch.get_num_threads(), native().usable_processors())
         self._native = native().CpuExecutor(plan_to_json(plan), addresses, isa, threads, algorithm)
 
     @property

@@ -1,0 +1,74 @@
+"""The Python side of the ``cpu`` backend, and every step kind on every instruction set."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from inception_fast.backends.cpu import CpuExecutor, native
+from inception_fast.backends.reference import ReferenceExecutor
+from inception_fast.errors import EngineFileError, InputError
+from inception_fast.plan.lower import lower
+from tests.backends.cases import CASES
+from tests.backends.harness import CPU, lowered, network_input, run
+from tests.graph.check import relative_error
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("name", CASES)
+def test_step_kinds(name: str, isa: str, precision: str) -> None:
+    graph = CASES[name]()
+    plan, constants = lowered(graph, precision)
+    x = network_input(graph, precision)
+    got = run(CpuExecutor(plan, constants, isa=isa, threads=2), graph, x)
+    want = run(ReferenceExecutor(plan, constants, CPU), graph, x)
+    bound = 5e-6 if precision == "fp32" else 2 * torch.finfo(x.dtype).eps
+    for a, b in zip(got, want, strict=True):
+        assert relative_error(a.double(), b.double()) <= bound
+
+
+def test_default_is_the_fastest_instruction_set_and_pytorchs_threads() -> None:
+    plan, constants = lowered(CASES["conv_3x3"](), "fp32")
+    executor = CpuExecutor(plan, constants)
+    assert executor.threads == min(torch.get_num_threads(), native().usable_processors())
+    x = network_input(CASES["conv_3x3"]())
+    fastest = CpuExecutor(plan, constants, isa=native().instruction_sets()[-1])
+    assert torch.equal(executor.run(x)[0], fastest.run(x)[0])
+
+
+def test_profile_names_every_operator() -> None:
+    plan, constants = lowered(CASES["factorized_pairs"](), "fp32")
+    executor = CpuExecutor(plan, constants)
+    reports = executor.profile(network_input(CASES["factorized_pairs"]()))
+    assert [(r.step, r.algorithm, r.stage) for r in reports] == [
+        (r.step, r.algorithm, r.stage) for r in executor.report()
+    ]
+    # A pair is two operators, one stage after the other; the last one's residual needs the input as NHWC.
+    assert [r.step for r in reports] == ["input", *(name for name in plan.step_names for _ in range(2))]
+    assert [r.stage for r in reports] == list(range(len(reports)))
+    assert all(r.seconds > 0 for r in reports)
+
+
+def test_constants_may_go_after_compiling() -> None:
+    graph = CASES["conv_3x3"]()
+    plan, constants = lowered(graph, "fp32")
+    x = network_input(graph)
+    kept = CpuExecutor(plan, {k: v.clone() for k, v in constants.items()})
+    want = kept.run(x)[0].clone()
+    doomed = {k: v.clone() for k, v in constants.items()}
+    executor = CpuExecutor(plan, doomed)
+    for value in doomed.values():
+        value.fill_(float("nan"))
+    assert torch.equal(executor.run(x)[0], want)
+
+
+def test_unknown_instruction_set() -> None:
+    plan, constants = lowered(CASES["conv_1x1"](), "fp32")
+    with pytest.raises(InputError, match="isa: got 'mmx', expected one of portable"):
+        CpuExecutor(plan, constants, isa="mmx")
+
+
+def test_float64_is_refused() -> None:
+    plan, constants = lower(CASES["conv_1x1"](), "float64")
+    with pytest.raises(EngineFileError, match="dtype: got float64"):
+        CpuExecutor(plan, constants)
