@@ -45,7 +45,7 @@ def flatten(outputs: object) -> list[torch.Tensor]:
         return [torch.from_numpy(np.asarray(outputs, np.float64))]
     if isinstance(outputs, Mapping):
         outputs = list(outputs.values())
-    if isinstance(outputs, Sequence):
+    if isinstance(outputs, list | tuple):
         return [tensor for item in outputs for tensor in flatten(item)]
     raise TypeError(f"a result holds a {type(outputs).__name__}; expected tensors, lists, tuples and dicts of them")
 

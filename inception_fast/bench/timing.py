@@ -63,7 +63,7 @@ def timer_for(device: torch.device) -> Timer:
 
 def turn_order(count: int, round_index: int) -> list[int]:
     """Who runs when in a round: everyone gets every place, and every neighbour."""
-    shift = round_index // 2 % count
+    shift = round_index // 2 % max(count, 1)
     order = [(i + shift) % count for i in range(count)]
     return order if round_index % 2 == 0 else order[::-1]
 

@@ -145,6 +145,8 @@ def find_failures(contest: Contest, asked: Collection[str], requirements: Sequen
         asked: entrants that were named on the command line, so must not be skipped.
     """
     failures = [f"{row.name}: wrong result" for row in contest.rows if not row.correct]
+    if not any(row.ours for row in contest.rows):
+        failures.append("none of our backends took part")
     failures += [f"{name}: {reason}" for name, reason in contest.skipped.items() if name in asked]
     for requirement in requirements:
         if not requirement.holds(contest):

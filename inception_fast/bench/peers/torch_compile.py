@@ -7,12 +7,14 @@ import io
 
 import torch
 
-from inception_fast.bench.peers.base import Contestant, Task
+from inception_fast.bench.peers.base import Contestant, PeerUnavailableError, Task
 
 
 def prepare(task: Task) -> list[Contestant]:
     from torch._inductor import config
 
+    if task.precision == "fp16" and task.device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_fp16_supported():
+        raise PeerUnavailableError("this processor has no fp16 arithmetic, without which its search takes hours")
     module, x = task.module(torch.channels_last), task.input(torch.channels_last)
     mode = "max-autotune" if task.device.type == "cuda" else "max-autotune-no-cudagraphs"
     # An earlier model's graphs would otherwise count towards the limit of recompilations.

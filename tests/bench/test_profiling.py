@@ -1,0 +1,47 @@
+"""Profiles name every step once, and their shares make a whole."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import inception_fast as ifast
+from inception_fast.bench.profiling import Profile, chrome_trace, profile
+from tests.bench.nets import images, small
+
+MODEL = small()
+
+
+@pytest.fixture(params=["torch", "reference"])
+def measured(request: pytest.FixtureRequest) -> tuple[ifast.FastModel, Profile]:
+    fast = ifast.optimize(MODEL, images(1), backend=request.param)
+    return fast, profile(fast, images(2), rounds=3)
+
+
+def test_every_step_is_there_in_order(measured: tuple[ifast.FastModel, Profile]) -> None:
+    fast, found = measured
+    assert tuple(s.step for s in found.steps) == fast.plan.step_names
+    assert all(s.seconds.count == 3 and s.seconds.median > 0 for s in found.steps)
+    assert found.whole.count == 3
+
+
+def test_shares_sum_to_one(measured: tuple[ifast.FastModel, Profile]) -> None:
+    assert sum(s.share for s in measured[1].steps) == pytest.approx(1)
+
+
+def test_arithmetic_is_that_of_the_batch() -> None:
+    fast = ifast.optimize(MODEL, images(1), backend="reference")
+    stem = profile(fast, images(2), rounds=1).steps[0]
+    assert stem.operations == 2 * 2 * 15 * 15 * 8 * 3 * 9
+
+
+def test_a_trace_is_one_event_a_step_end_to_end(measured: tuple[ifast.FastModel, Profile]) -> None:
+    steps = measured[1].steps
+    trace = json.loads(json.dumps(chrome_trace(steps)))
+    events = trace["traceEvents"]
+    assert [e["name"] for e in events] == [s.step for s in steps]
+    assert {e["ph"] for e in events} == {"X"}
+    for before, after, step in zip(events, events[1:], steps, strict=False):
+        assert after["ts"] == pytest.approx(before["ts"] + before["dur"])
+        assert before["dur"] == pytest.approx(step.seconds.median * 1e6)
