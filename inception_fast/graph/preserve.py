@@ -15,13 +15,14 @@ _CONTAINERS = (list, dict, set, OrderedDict)
 
 @contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
-    """Gives every module its attributes back afterwards, and the lists, dicts and sets among them their items.
+    """Takes new attributes off every module afterwards; lists, dicts and sets among the old get their items back.
 
-    Models and hooks that keep an activation or count their calls would otherwise keep a tracer's.
+    Models and hooks that keep an activation would otherwise keep a tracer's. ``torch.export`` itself restores the
+    attributes that were there before, and no more.
     """
-    attributes = [(vars(module), dict(vars(module))) for module in model.modules()]
+    attributes = [(vars(module), set(vars(module))) for module in model.modules()]
     containers = [
-        (value, value.copy()) for _, saved in attributes for value in saved.values() if type(value) in _CONTAINERS
+        (value, value.copy()) for live, _ in attributes for value in live.values() if type(value) in _CONTAINERS
     ]
     try:
         with warnings.catch_warnings():
@@ -29,10 +30,9 @@ def preserved(model: nn.Module) -> Iterator[None]:
             warnings.filterwarnings("ignore", r"The tensor attributes? .* assigned during export", UserWarning)
             yield
     finally:
-        for live, saved in attributes:
-            for name in live.keys() - saved.keys():
+        for live, known in attributes:
+            for name in live.keys() - known:
                 del live[name]
-            live.update(saved)
         for container, items in containers:
             if not _same(container, items):
                 container.clear()

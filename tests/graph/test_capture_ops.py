@@ -278,6 +278,7 @@ SLICES: dict[str, tuple[Forward, list[str]]] = {
     "narrow": (lambda m, x: x.narrow(1, 2, 2), ["Slice"]),
     "slice of a slice": (lambda m, x: x[:, 1:][:, 1:2], ["Slice"]),
     "select": (lambda m, x: x[:, 2].unsqueeze(1), ["Slice"]),
+    "select from the end": (lambda m, x: x.select(1, -1).unsqueeze(1), ["Slice"]),
     "chunk": (lambda m, x: x.chunk(2, 1)[1], ["Slice"]),
     "uneven chunk": (lambda m, x: x.chunk(3, dim=1), ["Slice", "Slice"]),
     "split": (lambda m, x: x.split([1, 3], 1)[1], ["Slice"]),
