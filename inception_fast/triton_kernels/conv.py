@@ -19,10 +19,10 @@ import triton
 import triton.language as tl
 
 from inception_fast.plan.plan import Convolution
-from inception_fast.triton_kernels.numerics import narrow, pixel_stride, relu, widen
+from inception_fast.triton_kernels.numerics import is_interpreted, narrow, pixel_stride, relu, widen
 from inception_fast.tuning.problem import ConvConfig
 
-K_ALIGNMENT = 128
+K_ALIGNMENT = 1024 if is_interpreted() else 128
 """Weight rows are zero-padded to a multiple of it, so that no load of weights needs a mask along K."""
 
 
@@ -120,7 +120,7 @@ def conv_kernel(
     offset = m.to(tl.int64)[:, None]
     if HAS_RESIDUAL:
         share = tl.load(residual + offset * residual_stride + n[None, :], mask=stored & (n < C_OUT)[None, :], other=0.0)
-        acc += share.to(tl.float32)
+        acc += widen(share).to(tl.float32)
     for s in tl.static_range(SEGMENTS):
         if (first_n < SEGMENT_STARTS[s + 1]) & (first_n + BLOCK_N > SEGMENT_STARTS[s]):
             result = acc

@@ -6,7 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
-from inception_fast.triton_kernels.numerics import narrow, pixel_stride, relu, tile_size
+from inception_fast.triton_kernels.numerics import narrow, pixel_stride, relu, widen
 
 WARPS = 4
 
@@ -28,11 +28,11 @@ def normalize_kernel(
     lane = tl.arange(0, BLOCK_C)
     squares = tl.full((BLOCK_C,), 0.0, tl.float32)
     for c in range(0, CHANNELS, BLOCK_C):
-        value = tl.load(source + c + lane, mask=c + lane < CHANNELS, other=0.0).to(tl.float32)
+        value = widen(tl.load(source + c + lane, mask=c + lane < CHANNELS, other=0.0)).to(tl.float32)
         squares += value * value
     norm = tl.maximum(tl.sqrt(tl.sum(squares, 0)), eps, propagate_nan=tl.PropagateNan.ALL)
     for c in range(0, CHANNELS, BLOCK_C):
-        value = tl.load(source + c + lane, mask=c + lane < CHANNELS, other=0.0).to(tl.float32) / norm
+        value = widen(tl.load(source + c + lane, mask=c + lane < CHANNELS, other=0.0)).to(tl.float32) / norm
         if RELU:
             value = relu(value)
         tl.store(destination + c + lane, narrow(value, destination.dtype.element_ty), mask=c + lane < CHANNELS)
@@ -49,6 +49,6 @@ def launch_normalize(source: torch.Tensor, destination: torch.Tensor, eps: float
         eps,
         CHANNELS=channels,
         RELU=activation,
-        BLOCK_C=tile_size(channels, 2048),
+        BLOCK_C=min(triton.next_power_of_2(channels), 2048),
         num_warps=WARPS,
     )

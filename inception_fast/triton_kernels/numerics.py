@@ -27,21 +27,21 @@ def device_function(function):
 def narrow(value, dtype: tl.constexpr):
     """``value`` (float32) rounded to nearest even in ``dtype``.
 
-    The interpreter truncates to bfloat16, so there the rounding is done on the bits first.
+    The interpreter truncates to bfloat16, so there the rounding is done on the bits.
     """
     if INTERPRETED and dtype == tl.bfloat16:
         bits = value.to(tl.int32, bitcast=True)
         finite = (bits & 0x7F800000) != 0x7F800000
-        nearest = (bits + (0x7FFF + ((bits >> 16) & 1))) & -65536
-        value = tl.where(finite, nearest, bits).to(tl.float32, bitcast=True)
+        rounded = tl.where(finite, bits + 0x7FFF + ((bits >> 16) & 1), bits) >> 16
+        return rounded.to(tl.int16).to(dtype, bitcast=True)
     return value.to(dtype)
 
 
 @device_function
 def widen(value):
-    """An operand of ``tl.dot``. The interpreter stores bfloat16 as integers, and multiplies them as such."""
+    """bfloat16 as float32 in the interpreter, whose products take its bits for integers; else ``value`` itself."""
     if INTERPRETED and value.dtype == tl.bfloat16:
-        value = value.to(tl.float32)
+        return (value.to(tl.int16, bitcast=True).to(tl.int32) << 16).to(tl.float32, bitcast=True)
     return value
 
 
@@ -61,9 +61,11 @@ def pixel_stride(view: torch.Tensor) -> int:
     return stride
 
 
-def tile_size(extent: int, largest: int) -> int:
-    """Pixels or channels of a tile, a power of two.
+def tile_shape(pixels: int, channels: int, elements: int) -> tuple[int, int]:
+    """A tile of about ``elements`` as (pixels, channels), both powers of two.
 
-    The interpreter pays for each program, so there a tile takes all of them.
+    The interpreter pays for each program rather than for each element, so there a tile is as large as it can be.
     """
-    return triton.next_power_of_2(extent if is_interpreted() else min(extent, largest))
+    elements, widest = (2**18, 2**12) if is_interpreted() else (elements, 64)
+    columns = min(triton.next_power_of_2(channels), widest)
+    return min(triton.next_power_of_2(pixels), elements // columns), columns

@@ -6,7 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
-from inception_fast.triton_kernels.numerics import narrow, pixel_stride, relu, tile_size
+from inception_fast.triton_kernels.numerics import narrow, pixel_stride, relu, tile_shape, widen
 
 WARPS = 4
 
@@ -34,13 +34,13 @@ def pointwise_kernel(
     c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     mask = (m < pixels)[:, None] & (c < CHANNELS)[None, :]
     pixel = m.to(tl.int64)[:, None]
-    value = tl.load(source + pixel * source_stride + c[None, :], mask=mask, other=0.0).to(tl.float32)
+    value = widen(tl.load(source + pixel * source_stride + c[None, :], mask=mask, other=0.0)).to(tl.float32)
     if HAS_SCALE:
         value = value * tl.load(scale + c, mask=c < CHANNELS, other=0.0)[None, :]
     if HAS_SHIFT:
         value += tl.load(shift + c, mask=c < CHANNELS, other=0.0)[None, :]
     if HAS_OTHER:
-        value += tl.load(other + pixel * other_stride + c[None, :], mask=mask, other=0.0).to(tl.float32)
+        value += widen(tl.load(other + pixel * other_stride + c[None, :], mask=mask, other=0.0)).to(tl.float32)
     if RELU:
         value = relu(value)
     place = destination + pixel * destination_stride + c[None, :]
@@ -58,8 +58,7 @@ def launch_pointwise(
     """``[N, H, W, C]`` tensors of evenly spaced pixels; ``scale`` and ``shift`` are ``[C]`` float32."""
     channels = source.shape[3]
     pixels = source.numel() // channels
-    block_c = tile_size(channels, 64)
-    block_m = tile_size(pixels, 2048 // block_c)
+    block_m, block_c = tile_shape(pixels, channels, 2048)
     pointwise_kernel[(triton.cdiv(pixels, block_m), triton.cdiv(channels, block_c))](
         source,
         destination,

@@ -16,7 +16,8 @@ from inception_fast.triton_kernels.numerics import (
     narrow,
     pixel_stride,
     relu,
-    tile_size,
+    tile_shape,
+    widen,
 )
 
 WARPS = 4
@@ -71,10 +72,12 @@ def pool_kernel(
         x = first_x + element % kernel_x
         inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
         offset = ((image + y) * width + x) * source_stride
-        value = tl.load(
-            source + offset[:, None] + c[None, :],
-            mask=stored & inside[:, None],
-            other=float("-inf") if MAX else 0.0,
+        value = widen(
+            tl.load(
+                source + offset[:, None] + c[None, :],
+                mask=stored & inside[:, None],
+                other=float("-inf") if MAX else 0.0,
+            )
         ).to(tl.float32)
         if MAX:
             result = tl.maximum(result, value, propagate_nan=tl.PropagateNan.ALL)
@@ -113,7 +116,7 @@ def mean_kernel(
     for first in range(0, pixels, BLOCK_P):
         offset = (image * pixels + first + p) * source_stride
         mask = (first + p < pixels)[:, None] & (c < CHANNELS)[None, :]
-        total += tl.load(source + offset[:, None] + c[None, :], mask=mask, other=0.0).to(tl.float32)
+        total += widen(tl.load(source + offset[:, None] + c[None, :], mask=mask, other=0.0)).to(tl.float32)
     result = tl.sum(total, 0) / pixels
     if HAS_BIAS:
         result += tl.load(bias + c, mask=c < CHANNELS, other=0.0)
@@ -137,20 +140,19 @@ def launch_pool(step: PoolStep, source: torch.Tensor, destination: torch.Tensor,
     flags = {"CHANNELS": channels, "HAS_BIAS": bias is not None, "RELU": step.destination.relu, "num_warps": WARPS}
     whole_image = step.kernel == (height, width) and step.padding == (0, 0) and (out_height, out_width) == (1, 1)
     if whole_image and step.mode == "avg":
-        block = tile_size(channels, 64)
-        mean_kernel[(batch, triton.cdiv(channels, block))](
+        block_p, block_c = tile_shape(height * width, channels, 2048)
+        mean_kernel[(batch, triton.cdiv(channels, block_c))](
             *arguments,
             height * width,
             pixel_stride(source),
             pixel_stride(destination),
-            BLOCK_P=min(32, triton.next_power_of_2(height * width)),
-            BLOCK_C=block,
+            BLOCK_P=block_p,
+            BLOCK_C=block_c,
             **flags,
         )
         return
     pixels = batch * out_height * out_width
-    block_c = tile_size(channels, 64)
-    block_m = tile_size(pixels, 2048 // block_c)
+    block_m, block_c = tile_shape(pixels, channels, 2048)
     pool_kernel[(triton.cdiv(pixels, block_m), triton.cdiv(channels, block_c))](
         *arguments,
         pixels,

@@ -6,7 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
-from inception_fast.triton_kernels.numerics import device_function, narrow, pixel_stride, relu, tile_size
+from inception_fast.triton_kernels.numerics import device_function, narrow, pixel_stride, relu, tile_shape, widen
 
 WARPS = 4
 
@@ -55,10 +55,10 @@ def resize_kernel(
     below_row = source + ((image + bottom) * width * source_stride)[:, None] + c
     first = (left * source_stride)[:, None]
     second = (right * source_stride)[:, None]
-    upper = (1.0 - beside) * tl.load(above_row + first, mask=mask, other=0.0).to(tl.float32)
-    upper += beside * tl.load(above_row + second, mask=mask, other=0.0).to(tl.float32)
-    lower = (1.0 - beside) * tl.load(below_row + first, mask=mask, other=0.0).to(tl.float32)
-    lower += beside * tl.load(below_row + second, mask=mask, other=0.0).to(tl.float32)
+    upper = (1.0 - beside) * widen(tl.load(above_row + first, mask=mask, other=0.0)).to(tl.float32)
+    upper += beside * widen(tl.load(above_row + second, mask=mask, other=0.0)).to(tl.float32)
+    lower = (1.0 - beside) * widen(tl.load(below_row + first, mask=mask, other=0.0)).to(tl.float32)
+    lower += beside * widen(tl.load(below_row + second, mask=mask, other=0.0)).to(tl.float32)
     result = (1.0 - below) * upper + below * lower
     if RELU:
         result = relu(result)
@@ -78,8 +78,7 @@ def launch_resize(source: torch.Tensor, destination: torch.Tensor, align_corners
     batch, height, width, channels = source.shape
     _, out_height, out_width, _ = destination.shape
     pixels = batch * out_height * out_width
-    block_c = tile_size(channels, 64)
-    block_m = tile_size(pixels, 1024 // block_c)
+    block_m, block_c = tile_shape(pixels, channels, 1024)
     resize_kernel[(triton.cdiv(pixels, block_m), triton.cdiv(channels, block_c))](
         source,
         destination,

@@ -42,9 +42,15 @@ def candidates(problem: ConvProblem, limits: Limits) -> list[ConvConfig]:
 
 
 def interpreted(problem: ConvProblem) -> ConvConfig:
-    """The interpreter pays for each program and each step: one tile for all channels, and an image's pixels."""
+    """The interpreter pays for each program and each step: one tile for all channels, and many pixels or a deep step.
+
+    The batch size has no part in it.
+    """
     rows = min(max(_power_of_two(problem.out_pixels), 16), 4096)
-    return ConvConfig(rows, _power_of_two(problem.out_channels), min(_power_of_two(problem.depth), 128))
+    columns = min(_power_of_two(problem.out_channels), 2**19 // rows)
+    # No tensor of Triton's may have more than 2**20 elements.
+    depth = min(2**19 // rows, 2**20 // columns, 1024, max(16, _power_of_two(problem.depth)))
+    return ConvConfig(rows, columns, depth)
 
 
 def shared_bytes(config: ConvConfig, itemsize: int) -> int:
