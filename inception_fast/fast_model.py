@@ -12,7 +12,14 @@ from inception_fast.backends import Backend, Executor, select_backend
 from inception_fast.errors import InputError, InputTypeError
 from inception_fast.graph.structure import OutputStructure
 from inception_fast.integrations import ops
-from inception_fast.plan.engine_file import EngineFile, engine_digest, read_engine, write_engine
+from inception_fast.plan.engine_file import (
+    EngineFile,
+    engine_bytes,
+    engine_digest,
+    read_engine,
+    read_engine_bytes,
+    write_engine,
+)
 from inception_fast.plan.plan import Plan
 from inception_fast.report import Report
 
@@ -174,6 +181,13 @@ class FastModel(nn.Module):
             devices = " or ".join(self._backend.devices())
             raise InputError("x", f"device {x.device}", f"{devices} for backend '{self.backend}'")
 
+    def __deepcopy__(self, memo: dict[int, object]) -> FastModel:
+        device = next(iter(self._executors))
+        return FastModel(self._engine, self._structure, self._requested, device).train(self.training)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _from_bytes, (engine_bytes(self._engine), self._requested, next(iter(self._executors)))
+
     def extra_repr(self) -> str:
         return f"backend={self.backend}, precision={self.precision}, steps={len(self.plan.steps)}"
 
@@ -190,9 +204,15 @@ def load(path: str | os.PathLike[str], backend: str = "auto", device: torch.devi
         BackendUnavailableError: the backend cannot run here.
         OSError: the file cannot be read.
     """
-    engine = read_engine(path)
-    structure = OutputStructure.from_json(engine.metadata.structure)
-    return FastModel(engine, structure, backend, default_device(backend) if device is None else torch.device(device))
+    return _from_engine(read_engine(path), backend, default_device(backend) if device is None else torch.device(device))
+
+
+def _from_engine(engine: EngineFile, backend: str, device: torch.device) -> FastModel:
+    return FastModel(engine, OutputStructure.from_json(engine.metadata.structure), backend, device)
+
+
+def _from_bytes(data: bytes, backend: str, device: torch.device) -> FastModel:
+    return _from_engine(read_engine_bytes(data), backend, device)
 
 
 def default_device(backend: str) -> torch.device:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import struct
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,8 +87,6 @@ def test_newer_version(fast: ifast.FastModel, path: Path) -> None:
 
 
 def test_packed_for_another_backend(fast: ifast.FastModel, path: Path) -> None:
-    from dataclasses import replace
-
     engine = fast.engine
     engine_file.write_engine(path, replace(engine, metadata=replace(engine.metadata, layout="somebody")))
     with pytest.raises(ifast.EngineFileError, match="the constants are packed for 'somebody', not for 'canonical'"):
@@ -115,3 +117,12 @@ def test_unknown_backend(fast: ifast.FastModel, path: Path) -> None:
     fast.save(path)
     with pytest.raises(ifast.InputError, match="backend: got 'gpu'"):
         ifast.load(path, backend="gpu")
+
+
+@pytest.mark.parametrize("copier", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["copy", "pickle"])
+def test_copies_inside_a_larger_model(fast: ifast.FastModel, copier: Callable[[nn.Module], nn.Module]) -> None:
+    whole = nn.Sequential(nn.Sigmoid(), fast).eval()
+    twin = copier(whole)
+    assert twin[1] is not fast and twin[1].backend == fast.backend and not twin[1].training
+    got, expected = twin(photos(2)), whole(photos(2))
+    assert torch.equal(got.logits, expected.logits) and got._fields == expected._fields

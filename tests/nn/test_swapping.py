@@ -280,9 +280,7 @@ class Indexed(nn.Module):
 def test_restores_what_does_not_run(images: torch.Tensor) -> None:
     model = lively(Indexed())
     part = model.part
-    with pytest.raises(
-        ifast.InceptionFastError, match=r"with the parts replaced, and was restored: .*len"
-    ):
+    with pytest.raises(ifast.InceptionFastError, match=r"with the parts replaced, and was restored: .*len"):
         swap(model, images)
     assert model.part is part and type(part) is nn.Sequential
     assert not any(m._forward_pre_hooks for m in model.modules())
