@@ -26,6 +26,7 @@ from inception_fast.plan.plan import (
 )
 from inception_fast.triton_kernels.conv import launch_conv, pack_conv
 from inception_fast.triton_kernels.normalize import launch_normalize
+from inception_fast.triton_kernels.pair import is_vertical, launch_pair
 from inception_fast.triton_kernels.pointwise import launch_pointwise
 from inception_fast.triton_kernels.pool import launch_pool
 from inception_fast.triton_kernels.resize import launch_resize
@@ -131,18 +132,21 @@ class TritonExecutor(Executor):
 
     def _build_pair(self, step: PairStep, constants: Mapping[str, torch.Tensor]) -> Run:
         first, second = (pack_conv(conv, constants, self._device) for conv in (step.first, step.second))
-        relus = [d.relu for d in step.destinations]
-        middle = (step.middle_height, step.middle_width)
-        first_configs = self._configs(step.first, middle[0] * middle[1])
-        second_configs = self._configs(step.second, self._plane(step)[0] * self._plane(step)[1])
-        tf32 = self._precision == "tf32"
+        relus, tf32 = [d.relu for d in step.destinations], self._precision == "tf32"
+        middle, plane = (step.middle_height, step.middle_width), self._plane(step)
+        fused = is_vertical(step.first, step.second) is not None
+        first_config = self._configs(step.first, middle[0] * middle[1])
+        second_config = self._configs(step.second, plane[0] * plane[1])
 
         def run(memory: Memory) -> None:
             source, residual = memory[step.source], None if step.residual is None else memory[step.residual]
             targets = [memory[d.slice] for d in step.destinations]
+            if fused:
+                launch_pair(first, second, step.first_relu, middle, source, targets, relus, residual, tf32)
+                return
             between = source.new_empty(len(source), *middle, step.first.out_channels)
-            launch_conv(first, first_configs(len(source)), source, [between], [step.first_relu], None, tf32)
-            launch_conv(second, second_configs(len(source)), between, targets, relus, residual, tf32)
+            launch_conv(first, first_config(len(source)), source, [between], [step.first_relu], None, tf32)
+            launch_conv(second, second_config(len(source)), between, targets, relus, residual, tf32)
 
         return run
 

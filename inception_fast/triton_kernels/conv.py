@@ -19,7 +19,8 @@ import triton
 import triton.language as tl
 
 from inception_fast.plan.plan import Convolution
-from inception_fast.triton_kernels.numerics import is_interpreted, narrow, pixel_stride, relu, widen
+from inception_fast.triton_kernels.epilogue import epilogue_arguments, finish
+from inception_fast.triton_kernels.numerics import is_interpreted, widen
 from inception_fast.tuning.problem import ConvConfig
 
 K_ALIGNMENT = 1024 if is_interpreted() else 128
@@ -30,11 +31,7 @@ K_ALIGNMENT = 1024 if is_interpreted() else 128
 def conv_kernel(
     source,
     weight,
-    bias,
     taps,
-    residual,
-    destinations,
-    destination_strides,
     pixels,
     height,
     width,
@@ -45,13 +42,17 @@ def conv_kernel(
     source_x,
     source_c,
     weight_row,
-    residual_stride,
     stride_y,
     stride_x,
     origin_y,
     origin_x,
     dilation_y,
     dilation_x,
+    bias,
+    residual,
+    residual_stride,
+    destinations,
+    destination_strides,
     C_IN: tl.constexpr,
     C_OUT: tl.constexpr,
     TAPS: tl.constexpr,
@@ -114,21 +115,24 @@ def conv_kernel(
             a = tl.load(pointers)
         acc = tl.dot(widen(a), widen(tl.load(rows + k)), acc, input_precision=PRECISION)
 
-    if HAS_BIAS:
-        acc += tl.load(bias + n, mask=n < C_OUT, other=0.0)[None, :]
-    stored = (m < pixels)[:, None]
-    offset = m.to(tl.int64)[:, None]
-    if HAS_RESIDUAL:
-        share = tl.load(residual + offset * residual_stride + n[None, :], mask=stored & (n < C_OUT)[None, :], other=0.0)
-        acc += widen(share).to(tl.float32)
-    for s in tl.static_range(SEGMENTS):
-        if (first_n < SEGMENT_STARTS[s + 1]) & (first_n + BLOCK_N > SEGMENT_STARTS[s]):
-            result = acc
-            if SEGMENT_RELU[s]:
-                result = relu(result)
-            mine = (n >= SEGMENT_STARTS[s]) & (n < SEGMENT_STARTS[s + 1])
-            place = destinations[s] + offset * destination_strides[s] + (n - SEGMENT_STARTS[s])[None, :]
-            tl.store(place, narrow(result, destinations[s].dtype.element_ty), mask=stored & mine[None, :])
+    finish(
+        acc,
+        m.to(tl.int64)[:, None],
+        (m < pixels)[:, None],
+        first_n,
+        bias,
+        residual,
+        residual_stride,
+        destinations,
+        destination_strides,
+        C_OUT,
+        HAS_BIAS,
+        HAS_RESIDUAL,
+        SEGMENTS,
+        SEGMENT_STARTS,
+        SEGMENT_RELU,
+        BLOCK_N,
+    )
 
 
 @dataclass(frozen=True)
@@ -208,19 +212,11 @@ def launch_conv(
     _, height, width, _ = source.shape
     pixels = batch * out_height * out_width
     columns, *geometry = packed.grid or (0, 0, 0, 1, 1)
-    starts = [0]
-    for d in destinations:
-        starts.append(starts[-1] + d.shape[3])
-    unused = packed.weight
     tiles = triton.cdiv(pixels, config.m) * triton.cdiv(conv.out_channels, config.n)
     conv_kernel[(tiles,)](
         source,
         packed.weight,
-        unused if packed.bias is None else packed.bias,
         packed.taps,
-        unused if residual is None else residual,
-        tuple(destinations),
-        tuple(pixel_stride(d) for d in destinations),
         pixels,
         height,
         width,
@@ -228,19 +224,13 @@ def launch_conv(
         out_width,
         *source.stride(),
         packed.weight.stride(0),
-        0 if residual is None else pixel_stride(residual),
         *conv.stride,
         *geometry,
+        **epilogue_arguments(packed.bias, residual, destinations, relus, packed.weight),
         C_IN=conv.in_channels,
-        C_OUT=conv.out_channels,
         TAPS=len(conv.taps),
         TAP_COLUMNS=columns,
         BORDER=leaves_image(conv, (height, width), (out_height, out_width)),
-        HAS_BIAS=packed.bias is not None,
-        HAS_RESIDUAL=residual is not None,
-        SEGMENTS=len(destinations),
-        SEGMENT_STARTS=tuple(starts),
-        SEGMENT_RELU=tuple(relus),
         PRECISION=input_precision(source.dtype, allow_tf32),
         BLOCK_M=config.m,
         BLOCK_N=config.n,

@@ -43,14 +43,14 @@ def pool_kernel(
     out_width,
     source_stride,
     destination_stride,
-    kernel_y,
-    kernel_x,
     stride_y,
     stride_x,
     padding_y,
     padding_x,
     padding_end_y,
     padding_end_x,
+    KERNEL_Y: tl.constexpr,
+    KERNEL_X: tl.constexpr,
     CHANNELS: tl.constexpr,
     MAX: tl.constexpr,
     INSIDE: tl.constexpr,
@@ -67,9 +67,9 @@ def pool_kernel(
     image = (m // (out_width * out_height)).to(tl.int64) * height
 
     result = tl.full((BLOCK_M, BLOCK_C), float("-inf") if MAX else 0.0, tl.float32)
-    for element in range(kernel_y * kernel_x):
-        y = first_y + element // kernel_x
-        x = first_x + element % kernel_x
+    for element in range(KERNEL_Y * KERNEL_X):
+        y = first_y + element // KERNEL_X
+        x = first_x + element % KERNEL_X
         inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
         offset = ((image + y) * width + x) * source_stride
         value = widen(
@@ -84,8 +84,8 @@ def pool_kernel(
         else:
             result += value
     if not MAX:
-        rows = window_extent(first_y, kernel_y, height, padding_end_y, INSIDE)
-        columns = window_extent(first_x, kernel_x, width, padding_end_x, INSIDE)
+        rows = window_extent(first_y, KERNEL_Y, height, padding_end_y, INSIDE)
+        columns = window_extent(first_x, KERNEL_X, width, padding_end_x, INSIDE)
         result = result / (rows * columns).to(tl.float32)[:, None]
     if HAS_BIAS:
         result += tl.load(bias + c, mask=c < CHANNELS, other=0.0)[None, :]
@@ -100,9 +100,9 @@ def mean_kernel(
     source,
     destination,
     bias,
-    pixels,
     source_stride,
     destination_stride,
+    PIXELS: tl.constexpr,
     CHANNELS: tl.constexpr,
     HAS_BIAS: tl.constexpr,
     RELU: tl.constexpr,
@@ -113,11 +113,11 @@ def mean_kernel(
     c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     p = tl.arange(0, BLOCK_P)
     total = tl.full((BLOCK_P, BLOCK_C), 0.0, tl.float32)
-    for first in range(0, pixels, BLOCK_P):
-        offset = (image * pixels + first + p) * source_stride
-        mask = (first + p < pixels)[:, None] & (c < CHANNELS)[None, :]
+    for first in range(0, PIXELS, BLOCK_P):
+        offset = (image * PIXELS + first + p) * source_stride
+        mask = (first + p < PIXELS)[:, None] & (c < CHANNELS)[None, :]
         total += widen(tl.load(source + offset[:, None] + c[None, :], mask=mask, other=0.0)).to(tl.float32)
-    result = tl.sum(total, 0) / pixels
+    result = tl.sum(total, 0) / PIXELS
     if HAS_BIAS:
         result += tl.load(bias + c, mask=c < CHANNELS, other=0.0)
     if RELU:
@@ -143,9 +143,9 @@ def launch_pool(step: PoolStep, source: torch.Tensor, destination: torch.Tensor,
         block_p, block_c = tile_shape(height * width, channels, 2048)
         mean_kernel[(batch, triton.cdiv(channels, block_c))](
             *arguments,
-            height * width,
             pixel_stride(source),
             pixel_stride(destination),
+            PIXELS=height * width,
             BLOCK_P=block_p,
             BLOCK_C=block_c,
             **flags,
@@ -162,10 +162,11 @@ def launch_pool(step: PoolStep, source: torch.Tensor, destination: torch.Tensor,
         out_width,
         pixel_stride(source),
         pixel_stride(destination),
-        *step.kernel,
         *step.stride,
         *step.padding,
         *step.padding_end,
+        KERNEL_Y=step.kernel[0],
+        KERNEL_X=step.kernel[1],
         MAX=step.mode == "max",
         INSIDE=step.divisor == "inside",
         BLOCK_M=block_m,
