@@ -19,7 +19,7 @@ from torch.nn import functional
 from inception_fast.errors import InputError
 from inception_fast.nn.engines import Engines, Options
 
-_RESHAPES = ("view", "reshape")
+_RESHAPES = ("view", "reshape", torch.reshape)
 
 
 def inception_fast_backend(
@@ -113,13 +113,15 @@ class _Network:
                 bound[placeholder] = inputs[i].item()
             elif placeholder is not x:
                 bound[placeholder] = graph.call_method("size", (images, _dimension_of(placeholder, x)))
-        batch = inputs[self._images].shape[0]
+        batch, from_images = inputs[self._images].shape[0], {x}
         for node in self._graph.graph.nodes:
             if node.op == "call_method" and node.target == "item" and not isinstance(bound[node.args[0]], fx.Node):
                 bound[node] = bound[node.args[0]]
             elif node.op != "placeholder":
                 bound[node] = graph.node_copy(node, bound.__getitem__)
-                _open_batch(bound[node], batch, images)
+                if from_images.intersection(node.all_input_nodes):
+                    from_images.add(node)
+                    _open_batch(bound[node], batch, images)
         for name, child in self._graph.named_children():
             root.add_module(name, child)
         module = fx.GraphModule(root, graph)
@@ -152,7 +154,7 @@ def _dimension_of(size: fx.Node, x: fx.Node) -> int:
 
 def _open_batch(node: fx.Node, batch: int, images: fx.Node) -> None:
     """Reads the number of images from the input where tracing has left it in a reshape as a number."""
-    if node.op != "call_method" or node.target not in _RESHAPES:
+    if node.target not in _RESHAPES:
         return
     source, *size = node.args
     listed = len(size) == 1 and isinstance(size[0], tuple | list)

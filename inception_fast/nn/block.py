@@ -48,7 +48,7 @@ class Block(nn.Module):
 
     def __init__(self, original: nn.Module, options: Options, engines: Engines | None = None) -> None:
         super().__init__()
-        if not isinstance(original, nn.Module):
+        if not isinstance(original, nn.Module) or isinstance(original, torch.jit.ScriptModule):
             raise InputTypeError("module", type(original).__name__, "a torch.nn.Module")
         self.training = original.training
         # The tables themselves, not their entries: what is loaded, moved or replaced in one is so in the other.

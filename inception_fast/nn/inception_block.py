@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from inception_fast.errors import InputError
 from inception_fast.models.layers import Concat
 from inception_fast.nn.block import Block
 from inception_fast.nn.engines import Options
@@ -21,6 +22,8 @@ class InceptionBlock(Block):
     """
 
     def __init__(self, *branches: nn.Module, **options: Any) -> None:
+        if not branches:
+            raise InputError("branches", "none", "at least one module")
         whole = Concat()
         for index, branch in enumerate(branches):
             whole.add_module(f"branch{index}", branch)

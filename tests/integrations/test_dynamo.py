@@ -15,6 +15,7 @@ import inception_fast as ifast
 from inception_fast.fast_model import FastModel
 from inception_fast.integrations.dynamo import inception_fast_backend
 from tests.integrations.networks import Network, assert_same_results, network, photos
+from tests.nn.modules import lively
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +147,27 @@ def test_options(built: list[FastModel], options: dict[str, Any]) -> None:
 def test_bad_options(options: dict[str, Any], message: str) -> None:
     with torch.no_grad(), pytest.raises(BackendCompilerFailed, match=message):
         compiled(network(), options=options)(photos(2))
+
+
+class Reshapes(Network):
+    """Names the batch in every way there is, and reshapes a constant whose first extent is as large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("offset", torch.arange(20.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.block(self.stem(x)).mean((2, 3)) + self.offset.view(4, 5).reshape(1, 20)
+        y = torch.reshape(y, (y.shape[0], 4, 5)).view([len(y), 20]).reshape(y.size(0), -1)
+        return self.fc(y)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("batch", [1, 4])
+def test_batches_in_reshapes(batch: int) -> None:
+    model = lively(Reshapes())
+    got, truth = compiled(model)(photos(batch)), copy.deepcopy(model).double()(photos(batch).double())
+    assert (got.double() - truth).norm() <= 1e-5 * truth.norm()
 
 
 class Unsupported(Network):

@@ -58,6 +58,18 @@ def test_made_directly() -> None:
     assert {k.split(".")[0] for k in fast.state_dict()} == {"branch0", "branch1"}
 
 
+def test_refuses_no_branches() -> None:
+    with pytest.raises(ifast.InputError, match="branches: got none, expected at least one module"):
+        ifast.nn.InceptionBlock()
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+def test_refuses_scripts() -> None:
+    script = torch.jit.trace(lively(nn.Sequential(nn.Conv2d(3, 4, 1))), torch.zeros(1, 3, 4, 4))
+    with pytest.raises(ifast.InputTypeError, match="module: got .*, expected a torch"):
+        ifast.nn.InceptionBlock.from_torch(script)
+
+
 class DependsOnSize(nn.Module):
     """Pads as TensorFlow does, by the image's size, and takes the maximum over all of it."""
 
