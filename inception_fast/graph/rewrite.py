@@ -74,11 +74,3 @@ def fresh_name(base: str, taken: Iterable[str]) -> str:
         count += 1
         name = f"{base}_{count}"
     return name
-
-
-def with_input_size(graph: ir.Graph, height: int, width: int) -> ir.Graph:
-    """The same network for images of another size."""
-    node = graph.input
-    assert isinstance(node.op, ir.Input)
-    resized = replace(node, op=ir.Input((node.op.shape[0], height, width)))
-    return ir.Graph((resized, *graph.nodes[1:]), graph.outputs, graph.params)

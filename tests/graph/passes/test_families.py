@@ -14,7 +14,6 @@ from inception_fast.graph.passes.fold_batchnorm import fold_batchnorm
 from inception_fast.graph.passes.fuse_activation import fuse_activation
 from inception_fast.graph.passes.fuse_residual import fuse_residual
 from inception_fast.graph.passes.pair_factorized import pair_factorized
-from inception_fast.graph.rewrite import with_input_size
 from tests.graph.check import all_values, assert_agree, assert_concats_in_place, assert_same_values, kinds, random_input
 from tests.graph.families import FAMILIES, family_graph
 
@@ -121,6 +120,14 @@ def test_optional_passes_can_be_left_out(merge: bool, pair: bool) -> None:
     assert ("merge_siblings" in names, "pair_factorized" in names) == (merge, pair)
     assert (kinds(after)["Slice"] > 0, kinds(after)["ConvPair"] > 0) == (merge, pair)
     assert measure(after).copies == 0
+
+
+def with_input_size(graph: ir.Graph, height: int, width: int) -> ir.Graph:
+    """The same network for images of another size."""
+    node = graph.input
+    assert isinstance(node.op, ir.Input)
+    resized = replace(node, op=ir.Input((node.op.shape[0], height, width)))
+    return ir.Graph((resized, *graph.nodes[1:]), graph.outputs, graph.params)
 
 
 @pytest.mark.parametrize(
