@@ -66,7 +66,7 @@ def test_refuses_no_branches() -> None:
 @pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 def test_refuses_scripts() -> None:
     script = torch.jit.trace(lively(nn.Sequential(nn.Conv2d(3, 4, 1))), torch.zeros(1, 3, 4, 4))
-    with pytest.raises(ifast.InputTypeError, match="module: got .*, expected a torch"):
+    with pytest.raises(ifast.InputTypeError, match=r"module: got .*, expected a torch"):
         ifast.nn.InceptionBlock.from_torch(script)
 
 
