@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import textwrap
 import threading
 from collections.abc import Sequence
@@ -138,8 +139,13 @@ def _export(model: nn.Module, example: Tensor) -> ExportedProgram:
 def _failure(model: nn.Module, images: Tensor) -> Exception | None:
     """What the model raises when it is not being traced."""
     try:
-        with preserved(model), torch.inference_mode():
-            model(images)
+        # A real run may change buffers.
+        twin = copy.deepcopy(model)
+    except Exception:
+        return None
+    try:
+        with torch.inference_mode():
+            twin(images)
     except Exception as error:
         return error
     return None

@@ -194,11 +194,7 @@ UNTRACEABLE: dict[str, tuple[nn.Module, str]] = {
                            "it fixes the batch size or treats some batch sizes differently"),
     "branch on the batch": (Model(lambda m, x: x * 2 if x.shape[0] > 4 else x),
                             "it fixes the batch size or treats some batch sizes differently"),
-    "two inputs": (TwoInputs().eval(), "missing a required argument: 'y'"),
     "numpy": (Model(lambda m, x: x.numpy()), "numpy"),
-    "other channels": (Model(lambda m, x: m.c(x), c=nn.Conv2d(3, 2, 1)), "to have 3 channels, but got 4 channels"),
-    "image too small": (Model(lambda m, x: m.c(x), c=nn.Conv2d(4, 2, 8)), "Kernel size can't be greater than"),
-    "its own error": (Model(lambda m, x: {}["absent"]), "'absent'"),
     "set": (Model(lambda m, x: {x * 2}), "'set'"),
 }  # fmt: skip
 
@@ -211,6 +207,23 @@ def test_untraceable(model: nn.Module, reason: str) -> None:
     assert message.startswith("torch.export cannot trace the model for images of 4x7x9: ")
     assert len(message) < 250 and "\n" not in message
     assert caught.value.__cause__ is not None
+
+
+UNRUNNABLE: dict[str, tuple[nn.Module, str]] = {
+    "two inputs": (TwoInputs().eval(), "missing 1 required positional argument: 'y'"),
+    "other channels": (Model(lambda m, x: m.c(x), c=nn.Conv2d(3, 2, 1)), "to have 3 channels, but got 4 channels"),
+    "image too small": (Model(lambda m, x: m.c(x), c=nn.Conv2d(4, 2, 8)), "Kernel size can't be greater than"),
+    "its own error": (Model(lambda m, x: {}["absent"]), "'absent'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "reason"), UNRUNNABLE.values(), ids=list(UNRUNNABLE))
+def test_what_the_model_itself_cannot_run(model: nn.Module, reason: str) -> None:
+    with pytest.raises(InputError, match=re.escape(reason)) as caught:
+        capture(model, example())
+    message = str(caught.value)
+    assert message.startswith("example_inputs: got images of 4x7x9, for which the model itself fails: ")
+    assert message.endswith(", expected images that fit the model")
 
 
 IMPURE: dict[str, tuple[nn.Module, str]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inception_fast.errors import CaptureError, InputError
 from inception_fast.graph.capture import Captured, capture
 from inception_fast.graph.interpreter import interpret
 from tests.graph.capturing import Model, example, relative_error
@@ -163,11 +165,17 @@ def test_the_model_is_left_as_it_was() -> None:
     assert image.grad is None and image.requires_grad and torch.equal(image, example())
 
 
-def test_the_model_is_left_as_it_was_by_a_failure() -> None:
-    model = Model(lambda m, x: m.seen.append(x) or 1 / 0, seen=[])
-    with pytest.raises(Exception, match="division by zero"):
+@pytest.mark.parametrize("fails", [lambda m, x: 1 / 0, lambda m, x: x if x.sum() > 1 else -x], ids=["itself", "traced"])
+def test_the_model_is_left_as_it_was_by_a_failure(fails: Callable[[Any, Tensor], Any]) -> None:
+    def forward(m: Any, x: Tensor) -> Any:
+        m.seen.append(x)
+        m.count += 1
+        return fails(m, x)
+
+    model = Model(forward, seen=[], count=torch.zeros(1))
+    with pytest.raises((InputError, CaptureError)):
         capture(model, example())
-    assert model.seen == []
+    assert model.seen == [] and model.count == 0
 
 
 def test_pytorch_is_left_as_it_was() -> None:
