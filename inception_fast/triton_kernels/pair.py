@@ -103,6 +103,7 @@ def pair_kernel(
         line = first_u + step + second_origin_u
         if (line >= 0) & (line < middle_u):
             source_line = line + first_origin_u
+            line_start = source + image * source_n + source_line.to(tl.int64) * source_u
             extent_v = tl.where((source_line >= 0) & (source_line < source_extent_u), source_extent_v, 0)
             for c in range(0, C_MIDDLE, BLOCK_C):
                 middle = tl.full((BLOCK_L, BLOCK_C), 0.0, tl.float32)
@@ -110,8 +111,7 @@ def pair_kernel(
                     depth = k + k_lane[None, :]
                     x = source_v0 + (depth // C_IN) * first_dilation
                     inside = (depth < DEPTH) & (x >= 0) & (x < extent_v)
-                    offset = image * source_n + source_line * source_u + x * source_v + depth % C_IN
-                    a = tl.load(source + offset, mask=inside, other=0.0)
+                    a = tl.load(line_start + (x * source_v + depth % C_IN), mask=inside, other=0.0)
                     rows = tl.minimum(c + c_lane, C_MIDDLE - 1)[None, :] * first_row
                     b = tl.load(first_weight + rows + k + k_lane[:, None])
                     middle = tl.dot(widen(a), widen(b), middle, input_precision=PRECISION)
@@ -161,20 +161,24 @@ def pair_kernel(
 class PairConfig:
     """Tile of a program: lanes (pixels along v, over images), output channels, middle channels, step along K."""
 
-    lanes: int = 64
-    n: int = 32
-    c: int = 64
-    k: int = 64
-    warps: int = 4
+    lanes: int
+    n: int
+    c: int
+    k: int
+    warps: int = 8
     stages: int = 2
 
 
 def pair_config(first: Convolution, second: Convolution, lanes: int, itemsize: int) -> PairConfig:
-    """On a GPU the same for all batch sizes, so that sums have one order."""
+    """The largest tile whose accumulators stay in registers on sm_80, sm_90 and sm_100.
+
+    On a GPU it does not depend on the batch, so that sums have one order.
+    """
     if is_interpreted():
         sizes = (lanes, second.out_channels, first.out_channels, len(first.taps) * first.in_channels)
         return PairConfig(*(min(triton.next_power_of_2(size), 512) for size in sizes))
-    return PairConfig(c=128 // itemsize, k=128 // itemsize)
+    step = 64 if itemsize == 2 else 16
+    return PairConfig(lanes=64, n=32 if len(second.taps) <= 3 else 16, c=step, k=step)
 
 
 def is_vertical(first: Convolution, second: Convolution) -> bool | None:

@@ -1,0 +1,32 @@
+"""Exact inputs and poisoned outputs, on the GPU where there is one and else for the interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from inception_fast.backends import get_backend
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+_AVAILABLE = get_backend("triton").availability()
+requires_triton = pytest.mark.skipif(not _AVAILABLE.available, reason=_AVAILABLE.reason)
+
+
+def integers(*shape: int, dtype: torch.dtype, high: int = 3) -> torch.Tensor:
+    """Whole numbers in ``[-high, high]``, on the CPU."""
+    return torch.randint(-high, high + 1, shape).to(dtype)
+
+
+def poisoned(shape: Sequence[int], before: int, after: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """NaN with ``before`` and ``after`` channels around a view of ``shape``, and the view."""
+    *plane, channels = shape
+    whole = torch.full((*plane, before + channels + after), float("nan"), dtype=dtype, device=DEVICE)
+    return whole, whole[..., before : before + channels]
+
+
+def same_padding_taps(kernel: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """Taps of a convolution padded by half its kernel."""
+    return tuple((r - kernel[0] // 2, c - kernel[1] // 2) for r in range(kernel[0]) for c in range(kernel[1]))
