@@ -1,6 +1,7 @@
 #include "bindings/cuda_executor.h"
 #include "bindings/errors.h"
 #include "emulator/launch.h"
+#include "emulator/planted.h"
 #include "version.h"
 
 PYBIND11_MODULE(_native_emulator, m) {
@@ -28,4 +29,7 @@ PYBIND11_MODULE(_native_emulator, m) {
       .def_readonly("async_copies_16", &emulator::Counts::async_copies_16);
   m.def("take_counts", &emulator::take_counts,
         "What this thread's launches did since the last call.");
+  m.def("planted_names", &emulator::planted_names);
+  m.def("run_planted", &emulator::run_planted, py::arg("name"), py::arg("mistake"),
+        "Runs a small kernel with its mistake or without.");
 }

@@ -15,7 +15,7 @@ IFAST_DEVICE void ldmatrix(std::uint32_t (&r)[4], std::uint32_t row) {
 }
 
 // d += a * b, 16x8x16, float32 sums.
-IFAST_DEVICE void mma_f16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t* b) {
+IFAST_DEVICE void mma_f16(float (&d)[4], const std::uint32_t* a, const std::uint32_t* b) {
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
       "{%8, %9}, {%0, %1, %2, %3};"
@@ -23,7 +23,7 @@ IFAST_DEVICE void mma_f16(float (&d)[4], const std::uint32_t (&a)[4], const std:
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-IFAST_DEVICE void mma_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t* b) {
+IFAST_DEVICE void mma_bf16(float (&d)[4], const std::uint32_t* a, const std::uint32_t* b) {
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
       "{%8, %9}, {%0, %1, %2, %3};"
@@ -32,7 +32,7 @@ IFAST_DEVICE void mma_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std
 }
 
 // d += a * b, 16x8x8; the low 13 bits of each operand are ignored.
-IFAST_DEVICE void mma_tf32(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t* b) {
+IFAST_DEVICE void mma_tf32(float (&d)[4], const std::uint32_t* a, const std::uint32_t* b) {
   asm volatile(
       "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
       "{%8, %9}, {%0, %1, %2, %3};"

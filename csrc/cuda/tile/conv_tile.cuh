@@ -193,12 +193,15 @@ class ConvTile {
         const int line = column + 16 * j + lane % 8 + lane / 16 * 8;
         ptx::ldmatrix(b[j], weights + swizzle(line, k + lane / 8 % 2));
       }
+      using Left = typename Format::template Operand<4>;
+      using Right = typename Format::template Operand<2>;
+      static_assert(kRowTiles == 2);
+      const Left left[kRowTiles] = {Left(a[0]), Left(a[1])};
       IFAST_UNROLL
-      for (int i = 0; i < kRowTiles; ++i) {
+      for (int j = 0; j < kColumnTiles; ++j) {
+        const Right right(&b[j / 2][j % 2 * 2]);
         IFAST_UNROLL
-        for (int j = 0; j < kColumnTiles; ++j) {
-          Format::multiply(sum_[i][j], a[i], &b[j / 2][j % 2 * 2]);
-        }
+        for (int i = 0; i < kRowTiles; ++i) Format::multiply(sum_[i][j], left[i], right);
       }
     }
   }

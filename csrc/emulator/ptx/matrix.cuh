@@ -23,13 +23,13 @@ inline void multiply(emulator::Format format, const char* instruction, float* d,
   machine.release_warp();
 }
 
-inline void mma_f16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t* b) {
+inline void mma_f16(float (&d)[4], const std::uint32_t* a, const std::uint32_t* b) {
   multiply(emulator::Format::kHalf, "mma.f16", d, a, b);
 }
-inline void mma_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t* b) {
+inline void mma_bf16(float (&d)[4], const std::uint32_t* a, const std::uint32_t* b) {
   multiply(emulator::Format::kBFloat16, "mma.bf16", d, a, b);
 }
-inline void mma_tf32(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t* b) {
+inline void mma_tf32(float (&d)[4], const std::uint32_t* a, const std::uint32_t* b) {
   multiply(emulator::Format::kTf32, "mma.tf32", d, a, b);
 }
 

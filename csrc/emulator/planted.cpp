@@ -1,0 +1,183 @@
+#include "emulator/planted.h"
+
+#include <array>
+#include <stdexcept>
+
+#include "emulator/launch.h"
+#include "ptx/async_copy.cuh"
+#include "ptx/matrix.cuh"
+#include "ptx/memory.cuh"
+#include "ptx/sync.cuh"
+
+namespace ifast::emulator {
+namespace {
+
+namespace ptx = cuda::ptx;
+using ptx::Vector;
+
+constexpr int kThreads = 64;
+constexpr std::uint32_t kSharedBytes = kThreads * sizeof(Vector);
+
+// What a kernel works on: a vector a thread, and a counter.
+struct Memory {
+  alignas(16) std::array<Vector, kThreads> vectors{};
+  unsigned counter = 0;
+};
+
+std::uint32_t place_of(int thread) {
+  return ptx::shared_memory() + thread % kThreads * static_cast<std::uint32_t>(sizeof(Vector));
+}
+
+// The thread half a block away is in another warp.
+int partner() { return ptx::thread_index() + kThreads / 2; }
+bool is_in_later_warp() { return ptx::thread_index() >= kThreads / 2; }
+
+void missing_barrier(Memory&, bool mistake) {
+  ptx::store_shared_vector(place_of(ptx::thread_index()), {});
+  if (!mistake) ptx::block_barrier();
+  if (is_in_later_warp()) ptx::load_shared_vector(place_of(partner()));
+}
+
+void missing_warp_barrier(Memory&, bool mistake) {
+  const int thread = ptx::thread_index();
+  ptx::store_shared_vector(place_of(thread), {});
+  if (!mistake) ptx::warp_barrier();
+  if (thread % 2 == 1) ptx::load_shared_vector(place_of(thread - 1));
+}
+
+// Reads, and then fills the same memory for the next round.
+void overwritten_too_early(Memory&, bool mistake) {
+  ptx::store_shared_vector(place_of(ptx::thread_index()), {});
+  ptx::block_barrier();
+  if (is_in_later_warp()) ptx::load_shared_vector(place_of(partner()));
+  if (!mistake) ptx::block_barrier();
+  if (!is_in_later_warp()) ptx::store_shared_vector(place_of(ptx::thread_index()), {});
+}
+
+void shared_write_past_the_end(Memory&, bool mistake) {
+  const int thread = ptx::thread_index() + (mistake ? 1 : 0);
+  ptx::store_shared_vector(ptx::shared_memory() + thread * sizeof(Vector), {});
+}
+
+void global_write_past_the_end(Memory& memory, bool mistake) {
+  const int thread = ptx::thread_index() + (mistake ? 1 : 0);
+  ptx::store_global_vector(memory.vectors.data() + thread, {});
+}
+
+void global_read_past_the_end(Memory& memory, bool mistake) {
+  const int thread = ptx::thread_index() + (mistake ? 1 : 0);
+  ptx::load_global_vector(memory.vectors.data() + thread);
+}
+
+void unwritten_shared_memory(Memory&, bool mistake) {
+  const int thread = ptx::thread_index();
+  if (!mistake || thread != 7) ptx::store_shared_vector(place_of(thread), {});
+  ptx::block_barrier();
+  ptx::load_shared_vector(place_of(partner()));
+}
+
+void missing_async_wait(Memory& memory, bool mistake) {
+  const int thread = ptx::thread_index();
+  ptx::cp_async<16>(place_of(thread), memory.vectors.data() + thread, 16);
+  ptx::cp_async_commit();
+  if (!mistake) ptx::cp_async_wait<0>();
+  ptx::block_barrier();
+  ptx::load_shared_vector(place_of(partner()));
+  ptx::cp_async_wait<0>();
+}
+
+// The last group is not the one that is read.
+void wait_for_too_few_groups(Memory& memory, bool mistake) {
+  const int thread = ptx::thread_index();
+  for (int half = 0; half < 2; ++half) {
+    ptx::cp_async<8>(place_of(thread) + 8 * half, memory.vectors.data() + thread, 8);
+    ptx::cp_async_commit();
+  }
+  if (mistake) {
+    ptx::cp_async_wait<1>();
+  } else {
+    ptx::cp_async_wait<0>();
+  }
+  ptx::block_barrier();
+  ptx::load_shared_vector(place_of(partner()));
+  ptx::cp_async_wait<0>();
+}
+
+void wait_that_never_comes(Memory& memory, bool mistake) {
+  if (ptx::block_index() == 0) {
+    while (ptx::load_acquire(&memory.counter) < kThreads) ptx::pause();
+  } else if (!mistake || ptx::thread_index() != 0) {
+    ptx::add_release(&memory.counter, 1);
+  }
+}
+
+void barrier_that_some_skip(Memory&, bool mistake) {
+  if (!mistake || ptx::thread_index() % 2 == 0) ptx::block_barrier();
+}
+
+void split_warp(Memory&, bool mistake) {
+  const int thread = ptx::thread_index();
+  ptx::store_shared_vector(place_of(thread), {});
+  ptx::block_barrier();
+  std::uint32_t registers[4];
+  if (mistake && thread % 2 == 1) {
+    ptx::shuffle_xor(0.0f, 1);
+  } else {
+    ptx::ldmatrix(registers, place_of(thread));
+  }
+}
+
+void unaligned_vector(Memory& memory, bool mistake) {
+  const auto* bytes = reinterpret_cast<const std::byte*>(memory.vectors.data());
+  ptx::load_global_vector(bytes + (mistake ? 8 : 0));
+}
+
+struct Planted {
+  const char* name;
+  void (*kernel)(Memory&, bool);
+};
+
+constexpr Planted kPlanted[] = {
+    {"missing_barrier", missing_barrier},
+    {"missing_warp_barrier", missing_warp_barrier},
+    {"overwritten_too_early", overwritten_too_early},
+    {"shared_write_past_the_end", shared_write_past_the_end},
+    {"global_write_past_the_end", global_write_past_the_end},
+    {"global_read_past_the_end", global_read_past_the_end},
+    {"unwritten_shared_memory", unwritten_shared_memory},
+    {"missing_async_wait", missing_async_wait},
+    {"wait_for_too_few_groups", wait_for_too_few_groups},
+    {"wait_that_never_comes", wait_that_never_comes},
+    {"barrier_that_some_skip", barrier_that_some_skip},
+    {"split_warp", split_warp},
+    {"unaligned_vector", unaligned_vector},
+};
+
+}  // namespace
+
+std::vector<std::string> planted_names() {
+  std::vector<std::string> names;
+  for (const Planted& planted : kPlanted) names.emplace_back(planted.name);
+  return names;
+}
+
+void run_planted(const std::string& name, bool mistake) {
+  for (const Planted& planted : kPlanted) {
+    if (name != planted.name) continue;
+    Memory memory;
+    const Range ranges[] = {{memory.vectors.data(), sizeof memory.vectors, true},
+                            {&memory.counter, sizeof memory.counter, true}};
+    Launch launch;
+    launch.kernel = name;
+    launch.blocks = 2;
+    launch.threads = kThreads;
+    launch.shared_bytes = kSharedBytes;
+    launch.memory = ranges;
+    launch.resident = true;
+    run(launch, [&] { planted.kernel(memory, mistake); });
+    return;
+  }
+  throw std::invalid_argument("planted kernel: got " + name + ", which there is none of");
+}
+
+}  // namespace ifast::emulator

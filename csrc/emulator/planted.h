@@ -1,0 +1,14 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace ifast::emulator {
+
+// Small kernels, each with one mistake that can be planted in it.
+std::vector<std::string> planted_names();
+
+// Runs one of them, with its mistake or without. Throws Fault where the emulator finds something.
+void run_planted(const std::string& name, bool mistake);
+
+}  // namespace ifast::emulator

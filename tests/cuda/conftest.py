@@ -1,0 +1,27 @@
+"""The CUDA kernels without a GPU: every test here runs them in the emulator."""
+
+from __future__ import annotations
+
+import pytest
+
+from inception_fast.backends import get_backend
+from inception_fast.backends.cuda import EMULATE
+
+
+@pytest.fixture(autouse=True)
+def emulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(EMULATE, "1")
+    availability = get_backend("cuda").availability()
+    if not availability.available:
+        pytest.skip(availability.reason)
+
+
+@pytest.fixture
+def backend() -> str:
+    """In the place of the conformance suite's fixture of that name."""
+    return "cuda"
+
+
+@pytest.fixture(params=["fp32", "bf16", "fp16"])
+def precision(request: pytest.FixtureRequest) -> str:
+    return request.param

@@ -1,0 +1,76 @@
+"""The emulator finds the mistakes that it is there to find, in small kernels and in conv_tile itself, and reports
+nothing where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from tests.backends.cases import CASES
+from tests.backends.harness import make_executor, network_input
+from tests.cuda.driving import emulator
+
+FINDINGS = {
+    "missing_barrier": "wrote with no barrier between",
+    "missing_warp_barrier": "wrote with no barrier between",
+    "overwritten_too_early": "read with no barrier between",
+    "shared_write_past_the_end": "past the 1024 that were declared",
+    "global_write_past_the_end": "write of 16 bytes of global memory outside every buffer",
+    "global_read_past_the_end": "read of 16 bytes of global memory outside every buffer",
+    "unwritten_shared_memory": "nobody wrote",
+    "missing_async_wait": "a cp.async of thread .* may not have landed",
+    "wait_for_too_few_groups": "a cp.async of thread .* may not have landed",
+    "wait_that_never_comes": "block 0, thread 0: deadlock: waits for a counter",
+    "barrier_that_some_skip": "barrier",
+    "split_warp": "its warp is split: it is at .*, others are at ",
+    "unaligned_vector": "not aligned",
+}
+"""What the message must say, by planted mistake."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_out() -> Iterator[None]:
+    yield
+    emulator().set_omission(emulator().Omission.none)
+
+
+def test_every_planted_mistake_is_listed() -> None:
+    assert set(FINDINGS) == set(emulator().planted_names())
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_planted_mistake(name: str) -> None:
+    emulator().run_planted(name, False)
+    with pytest.raises(emulator().Fault, match=FINDINGS[name]) as caught:
+        emulator().run_planted(name, True)
+    assert str(caught.value).startswith(f"kernel {name}, block ")
+    emulator().run_planted(name, False)
+
+
+@pytest.mark.parametrize("omission", ["block_barrier", "async_wait"])
+@pytest.mark.parametrize("name", ["conv_3x3_wide", "conv_3x3_strided", "conv_1x1", "residual"])
+def test_conv_tile_without_an_instruction(name: str, omission: str) -> None:
+    """Every barrier and every wait of the real kernel matters, and its absence shows."""
+    graph = CASES[name]()
+    executor, x = make_executor("cuda", graph, "fp16"), network_input(graph, "fp16")
+    want = executor.run(x)
+    emulator().set_omission(getattr(emulator().Omission, omission))
+    with pytest.raises(emulator().Fault, match=r"kernel stage_fp16, block \d+, thread \d+: "):
+        executor.run(x)
+    emulator().set_omission(emulator().Omission.none)
+    for a, b in zip(executor.run(x), want, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_ldmatrix_has_no_bank_conflicts_and_copies_are_wide() -> None:
+    graph = CASES["conv_3x3_wide"]()
+    executor, x = make_executor("cuda", graph, "fp16"), network_input(graph, "fp16")
+    emulator().take_counts()
+    executor.run(x.contiguous(memory_format=torch.channels_last))
+    counts = emulator().take_counts()
+    assert counts.matrix_loads > 0 and counts.matrix_products > 0
+    assert counts.bank_conflicts == 0
+    assert counts.async_copies == counts.async_copies_16 > 0
