@@ -7,13 +7,20 @@
 // way, so that the emulator sees every access.
 namespace ifast::cuda::ptx {
 
+// In assembly, because the compiler may take vector accesses in C++ apart. Volatile keeps them behind
+// the waits that make their memory valid.
 IFAST_DEVICE Vector load_global_vector(const void* address) {
-  const uint4 v = *static_cast<const uint4*>(address);
-  return {{v.x, v.y, v.z, v.w}};
+  Vector v;
+  asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.word[0]), "=r"(v.word[1]), "=r"(v.word[2]), "=r"(v.word[3])
+               : "l"(address));
+  return v;
 }
 
 IFAST_DEVICE void store_global_vector(void* address, const Vector& v) {
-  *static_cast<uint4*>(address) = make_uint4(v.word[0], v.word[1], v.word[2], v.word[3]);
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(v.word[0]),
+               "r"(v.word[1]), "r"(v.word[2]), "r"(v.word[3])
+               : "memory");
 }
 
 // Any trivial type of 2, 4 or 8 bytes.

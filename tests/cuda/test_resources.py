@@ -1,0 +1,83 @@
+"""What nvcc makes of each kernel: registers, spills, and the instructions that were meant."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).parents[2] / "csrc"
+ARCHITECTURES = ("80", "90a")
+"""The default ones of CMakeLists.txt."""
+PRODUCTS = {
+    "fp32": "HMMA.1688.F32.TF32",
+    "tf32": "HMMA.1688.F32.TF32",
+    "fp16": "HMMA.16816.F32",
+    "bf16": "HMMA.16816.F32.BF16",
+}
+BLOCKS, THREADS, REGISTERS = 3, 128, 65536
+"""Blocks of a kernel that must fit on a multiprocessor with that many registers."""
+
+
+def find_tool(name: str) -> str | None:
+    """From the CUDA toolkit, else the copy that comes with Triton."""
+    folders = [os.path.dirname(os.environ.get("CUDACXX", "")), *os.environ.get("PATH", "").split(os.pathsep)]
+    folders.append("/usr/local/cuda/bin")
+    triton = importlib.util.find_spec("triton")
+    if triton is not None and triton.origin is not None:
+        folders.append(str(Path(triton.origin).parent / "backends" / "nvidia" / "bin"))
+    return shutil.which(name, path=os.pathsep.join(filter(None, folders)))
+
+
+@dataclass(frozen=True)
+class Report:
+    """Of one kernel on one architecture: ptxas's words, and how often each instruction is in the machine code."""
+
+    ptxas: str
+    instructions: Counter[str]
+
+
+@cache
+def compiled(source: str, architecture: str) -> Report:
+    nvcc, cuobjdump = find_tool("nvcc"), find_tool("cuobjdump")
+    if nvcc is None or cuobjdump is None:
+        pytest.skip(f"needs {'nvcc' if nvcc is None else 'cuobjdump'}")
+    includes = [f"-I{SOURCES}", f"-I{SOURCES / 'cuda'}"]
+    with tempfile.TemporaryDirectory() as folder:
+        cubin = str(Path(folder, "kernel.cubin"))
+        options = ["-std=c++20", "-O3", f"-arch=sm_{architecture}", "-Xptxas", "-v", *includes]
+        command = [nvcc, *options, "-cubin", "-o", cubin, str(SOURCES / "cuda" / "launch" / source)]
+        ptxas = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+        listing = subprocess.run([cuobjdump, "-sass", cubin], check=True, capture_output=True, text=True).stdout
+    names = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P[0-9T]+\s+)?([A-Z0-9_.]+)", listing)
+    return Report(ptxas, Counter(names))
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def architecture(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.mark.parametrize("precision", PRODUCTS)
+def test_stage_kernel(precision: str, architecture: str) -> None:
+    report = compiled(f"stage_{precision}.cu", architecture)
+    assert re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report.ptxas) == [
+        ("0", "0", "0")
+    ]
+    (registers,) = re.findall(r"Used (\d+) registers", report.ptxas)
+    assert int(registers) * THREADS * BLOCKS <= REGISTERS
+    assert "bytes smem" not in report.ptxas, "all shared memory is the launch's"
+    for name in (PRODUCTS[precision], "LDSM.16.M88.4", "LDGSTS.E.BYPASS.128", "LDG.E.128", "STG.E.128"):
+        assert report.instructions[name] > 0, f"no {name} in {sorted(report.instructions)}"
+    assert not [name for name in report.instructions if name.startswith(("LDL", "STL"))], "local memory"
+    # griddepcontrol.wait.
+    assert (report.instructions["ACQBULK"] > 0) == (architecture == "90a")
