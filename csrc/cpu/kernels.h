@@ -44,7 +44,7 @@ struct WinogradSize {
   constexpr int taps() const { return points - outputs + 1; }
   constexpr int positions() const { return dimensions == 1 ? points : points * points; }
 };
-inline constexpr WinogradSize kWinogradSizes[] = {{4, 6, 1}, {6, 8, 1}, {5, 8, 1}, {2, 4, 2},
+inline constexpr WinogradSize kWinogradSizes[] = {{4, 6, 1}, {6, 8, 1}, {3, 9, 1}, {2, 4, 2},
                                                   {4, 6, 2}, {6, 8, 2}, {4, 8, 2}};
 inline constexpr int kWinogradSizeCount = sizeof(kWinogradSizes) / sizeof(kWinogradSizes[0]);
 

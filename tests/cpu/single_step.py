@@ -1,7 +1,7 @@
 """Plans around one convolution, and a reference that shares nothing with the kernels.
 
-The convolution reads a slice of the input, or of an inner copy of it, and writes slices of output buffers. An earlier stage
-has filled the channels between them with MARKER, so that a write beside a slice shows.
+The convolution reads a slice of the input, or of an inner copy of it, and writes slices of output buffers. An earlier
+stage has filled the channels between them with MARKER, so that a write beside a slice shows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The bits of a result depend on the image alone: not on the run, the number of threads, the batch, or other callers."""
+"""The bits of a result depend on the image alone: not on the run, the threads, the batch, or other callers."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ struct FloatUnit {
 template <class T, int Rows, int Vectors>
 inline void store_block(const GemmCall& call, Vec (&acc)[Rows][Vectors]) {
   constexpr int kWidth = Vectors * Vec::kLanes;
-  const int last = call.columns - (Vectors - 1) * Vec::kLanes;
+  const Mask last(call.columns - (Vectors - 1) * Vec::kLanes);
   const bool whole = call.columns == kWidth;
   unroll<Rows>([&](auto m) {
     T* out = static_cast<T*>(call.out) + m.value * call.out_stride;
@@ -29,11 +29,11 @@ inline void store_block(const GemmCall& call, Vec (&acc)[Rows][Vectors]) {
       if (call.residual) {
         const T* residual =
             static_cast<const T*>(call.residual) + m.value * call.residual_stride + kAt;
-        x = x + (partial ? load_first(residual, last) : load(residual));
+        x = x + (partial ? load(residual, last) : load(residual));
       }
       if (call.relu) x = relu(x);
       if (partial) {
-        store_first(out + kAt, x, last);
+        store(out + kAt, x, last);
       } else {
         store(out + kAt, x);
       }

@@ -14,11 +14,11 @@ inline void each_vector(int channels, F f) {
   for (; c + Vec::kLanes <= channels; c += Vec::kLanes) {
     f(c, [](const auto* p) { return load(p); }, [](auto* p, Vec x) { store(p, x); });
   }
-  const int n = channels - c;
-  if (n > 0) {
+  if (c < channels) {
+    const Mask rest(channels - c);
     f(
-        c, [n](const auto* p) { return load_first(p, n); },
-        [n](auto* p, Vec x) { store_first(p, x, n); });
+        c, [rest](const auto* p) { return load(p, rest); },
+        [rest](auto* p, Vec x) { store(p, x, rest); });
   }
 }
 
@@ -113,9 +113,8 @@ void widen_row(const void* from, std::ptrdiff_t stride, float* out, int n) {
     each_vector(n, [&](int c, auto load, auto store) { store(out + c, load(source + c)); });
     return;
   }
-  for (int i = 0; i < n; ++i) {
-    store_first(out + i, load_first(source + i * stride, 1), 1);
-  }
+  const Mask one(1);
+  for (int i = 0; i < n; ++i) store(out + i, load(source + i * stride, one), one);
 }
 
 // Enough independent sums to hide the latency of an addition; they differ, or the compiler would

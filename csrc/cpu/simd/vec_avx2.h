@@ -16,6 +16,15 @@ struct Vec {
   __m256 v;
 };
 
+// The first n lanes, n from 0 to kLanes.
+struct Mask {
+  explicit Mask(int n)
+      : lanes(n),
+        bits(_mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))) {}
+  int lanes;
+  __m256i bits;
+};
+
 inline Vec broadcast(float x) { return {_mm256_set1_ps(x)}; }
 inline Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
 inline Vec operator-(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
@@ -36,14 +45,10 @@ inline float sum(Vec a) {
   return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
-inline __m256i first(int n) {
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
-
 inline Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
-inline Vec load_first(const float* p, int n) { return {_mm256_maskload_ps(p, first(n))}; }
+inline Vec load(const float* p, Mask m) { return {_mm256_maskload_ps(p, m.bits)}; }
 inline void store(float* p, Vec x) { _mm256_storeu_ps(p, x.v); }
-inline void store_first(float* p, Vec x, int n) { _mm256_maskstore_ps(p, first(n), x.v); }
+inline void store(float* p, Vec x, Mask m) { _mm256_maskstore_ps(p, m.bits, x.v); }
 
 inline Vec widen(__m128i bits, BFloat16) {
   return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16))};
@@ -71,9 +76,9 @@ inline Vec load(const T* p) {
   return widen(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), T{});
 }
 template <class T>
-inline Vec load_first(const T* p, int n) {
+inline Vec load(const T* p, Mask m) {
   alignas(16) T lanes[Vec::kLanes] = {};
-  for (int i = 0; i < n; ++i) lanes[i] = p[i];
+  for (int i = 0; i < m.lanes; ++i) lanes[i] = p[i];
   return load(lanes);
 }
 template <class T>
@@ -81,10 +86,10 @@ inline void store(T* p, Vec x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), narrow(x, T{}));
 }
 template <class T>
-inline void store_first(T* p, Vec x, int n) {
+inline void store(T* p, Vec x, Mask m) {
   alignas(16) T lanes[Vec::kLanes];
   store(lanes, x);
-  for (int i = 0; i < n; ++i) p[i] = lanes[i];
+  for (int i = 0; i < m.lanes; ++i) p[i] = lanes[i];
 }
 
 }  // namespace

@@ -21,6 +21,12 @@ struct Vec {
   __m512 v;
 };
 
+// The first n lanes, n from 0 to kLanes.
+struct Mask {
+  explicit Mask(int n) : bits(static_cast<__mmask16>((1u << n) - 1u)) {}
+  __mmask16 bits;
+};
+
 inline Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
 inline Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline Vec operator-(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
@@ -37,12 +43,10 @@ inline Vec max_or_nan(Vec a, Vec b) {
 
 inline float sum(Vec a) { return _mm512_reduce_add_ps(a.v); }
 
-inline __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
-
 inline Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
-inline Vec load_first(const float* p, int n) { return {_mm512_maskz_loadu_ps(first(n), p)}; }
+inline Vec load(const float* p, Mask m) { return {_mm512_maskz_loadu_ps(m.bits, p)}; }
 inline void store(float* p, Vec x) { _mm512_storeu_ps(p, x.v); }
-inline void store_first(float* p, Vec x, int n) { _mm512_mask_storeu_ps(p, first(n), x.v); }
+inline void store(float* p, Vec x, Mask m) { _mm512_mask_storeu_ps(p, m.bits, x.v); }
 
 inline Vec widen(__m256i bits, BFloat16) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
@@ -69,16 +73,16 @@ inline Vec load(const T* p) {
   return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), T{});
 }
 template <class T>
-inline Vec load_first(const T* p, int n) {
-  return widen(_mm256_maskz_loadu_epi16(first(n), p), T{});
+inline Vec load(const T* p, Mask m) {
+  return widen(_mm256_maskz_loadu_epi16(m.bits, p), T{});
 }
 template <class T>
 inline void store(T* p, Vec x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow(x, T{}));
 }
 template <class T>
-inline void store_first(T* p, Vec x, int n) {
-  _mm256_mask_storeu_epi16(p, first(n), narrow(x, T{}));
+inline void store(T* p, Vec x, Mask m) {
+  _mm256_mask_storeu_epi16(p, m.bits, narrow(x, T{}));
 }
 
 }  // namespace

@@ -18,6 +18,12 @@ struct Vec {
   Lanes v;
 };
 
+// The first n lanes, n from 0 to kLanes.
+struct Mask {
+  explicit Mask(int n) : lanes(n) {}
+  int lanes;
+};
+
 inline Vec broadcast(float x) { return {Vec::Lanes{x, x, x, x}}; }
 inline Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
 inline Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
@@ -69,14 +75,14 @@ inline void narrow(float x, Half& out) {
 }
 
 template <class T>
-inline Vec load_first(const T* p, int n) {
+inline Vec load(const T* p, Mask m) {
   Vec x = broadcast(0.0f);
-  for (int i = 0; i < n; ++i) x.v[i] = widen(p[i]);
+  for (int i = 0; i < m.lanes; ++i) x.v[i] = widen(p[i]);
   return x;
 }
 template <class T>
 inline Vec load(const T* p) {
-  return load_first(p, Vec::kLanes);
+  return load(p, Mask(Vec::kLanes));
 }
 inline Vec load(const float* p) {
   Vec x;
@@ -84,12 +90,12 @@ inline Vec load(const float* p) {
   return x;
 }
 template <class T>
-inline void store_first(T* p, Vec x, int n) {
-  for (int i = 0; i < n; ++i) narrow(x.v[i], p[i]);
+inline void store(T* p, Vec x, Mask m) {
+  for (int i = 0; i < m.lanes; ++i) narrow(x.v[i], p[i]);
 }
 template <class T>
 inline void store(T* p, Vec x) {
-  store_first(p, x, Vec::kLanes);
+  store(p, x, Mask(Vec::kLanes));
 }
 inline void store(float* p, Vec x) { __builtin_memcpy(p, &x, sizeof(x)); }
 

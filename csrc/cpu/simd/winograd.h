@@ -8,67 +8,60 @@
 namespace ifast::cpu {
 namespace {
 
-// acc + Coefficient * x, where acc is empty at first; Start says so.
-template <class Coefficients, int Row, int Column, int Columns, int Step>
-inline __attribute__((always_inline)) Vec dot_rest(const Vec* x, Vec acc) {
-  if constexpr (Column >= Columns) {
+// acc + the terms M::at(Row, j) * x[j] for j = Column, Column + Step, ... while j is in [0,
+// M::kColumns).
+template <class M, int Row, int Column, int Step>
+inline __attribute__((always_inline)) Vec add_terms(const Vec* x, Vec acc) {
+  if constexpr (Column < 0 || Column >= M::kColumns) {
     return acc;
   } else {
-    constexpr float c = Coefficients::at(Row, Column);
-    Vec next = acc;
+    constexpr float c = M::at(Row, Column);
     if constexpr (c == 1.0f) {
-      next = acc + x[Column];
+      acc = acc + x[Column];
     } else if constexpr (c == -1.0f) {
-      next = acc - x[Column];
+      acc = acc - x[Column];
     } else if constexpr (c != 0.0f) {
-      next = fma(broadcast(c), x[Column], acc);
+      acc = fma(broadcast(c), x[Column], acc);
     }
-    return dot_rest<Coefficients, Row, Column + Step, Columns, Step>(x, next);
+    return add_terms<M, Row, Column + Step, Step>(x, acc);
   }
 }
 
-// Sum of Coefficients::at(Row, j) * x[j] over j = Column, Column + Step, ... < Columns, zeros
-// skipped.
-template <class Coefficients, int Row, int Column, int Columns, int Step>
+// Row of M times x, over every Step-th column from Column on; zeros are skipped.
+template <class M, int Row, int Column, int Step>
 inline __attribute__((always_inline)) Vec dot(const Vec* x) {
-  static_assert(Column < Columns);
-  constexpr float c = Coefficients::at(Row, Column);
+  static_assert(Column >= 0 && Column < M::kColumns);
+  constexpr float c = M::at(Row, Column);
   if constexpr (c == 0.0f) {
-    return dot<Coefficients, Row, Column + Step, Columns, Step>(x);
+    return dot<M, Row, Column + Step, Step>(x);
   } else {
     const Vec start = c == 1.0f ? x[Column] : broadcast(c) * x[Column];
-    return dot_rest<Coefficients, Row, Column + Step, Columns, Step>(x, start);
+    return add_terms<M, Row, Column + Step, Step>(x, start);
   }
 }
 
 template <int Points>
 struct InputMatrix {
+  static constexpr int kColumns = Points;
   static constexpr float at(int i, int j) {
     return static_cast<float>(winograd_input(Points, i, j));
   }
 };
 
-// Points are 0, then pairs a, -a, and infinity.
-template <int Points>
-constexpr bool starts_pair(int i) {
-  static_assert(Points % 2 == 0);
-  return i % 2 == 1 && i < Points - 1;
-}
-
-// y = B^T x. Rows of points a and -a have the same even coefficients and opposite odd ones: they
-// share both partial sums.
+// y = B^T x, from the highest power down, whose coefficient is 1. Rows of points a and -a share
+// both partial sums: coefficients of the highest power's parity are the same, the others opposite.
 template <int Points>
 inline __attribute__((always_inline)) void transform_input(const Vec* x, Vec* y) {
   using B = InputMatrix<Points>;
   unroll<Points>([&](auto index) {
     constexpr int i = index.value;
-    if constexpr (starts_pair<Points>(i)) {
-      const Vec even = dot<B, i, 0, Points, 2>(x);
-      const Vec odd = dot<B, i, 1, Points, 2>(x);
-      y[i] = even + odd;
-      y[i + 1] = even - odd;
-    } else if constexpr (!starts_pair<Points>(i - 1)) {
-      y[i] = dot<B, i, 0, Points, 1>(x);
+    if constexpr (winograd_starts_pair(Points, i)) {
+      const Vec same = dot<B, i, Points - 2, -2>(x);
+      const Vec opposite = dot<B, i, Points - 3, -2>(x);
+      y[i] = same + opposite;
+      y[i + 1] = same - opposite;
+    } else if constexpr (!winograd_starts_pair(Points, i - 1)) {
+      y[i] = dot<B, i, Points - 1, -1>(x);
     }
   });
 }
@@ -77,10 +70,11 @@ inline __attribute__((always_inline)) void transform_input(const Vec* x, Vec* y)
 // difference.
 template <int Outputs, int Points>
 struct OutputMatrix {
+  static constexpr int kColumns = Points;
   static constexpr float at(int k, int i) {
     const float power = static_cast<float>(winograd_output(Outputs, Points, k, i));
-    if (starts_pair<Points>(i)) return k % 2 == 0 ? power : 0.0f;
-    if (i > 0 && starts_pair<Points>(i - 1)) {
+    if (winograd_starts_pair(Points, i)) return k % 2 == 0 ? power : 0.0f;
+    if (winograd_starts_pair(Points, i - 1)) {
       return k % 2 == 1 ? static_cast<float>(winograd_output(Outputs, Points, k, i - 1)) : 0.0f;
     }
     return power;
@@ -93,96 +87,108 @@ inline __attribute__((always_inline)) void transform_output(const Vec* x, Vec* y
   Vec z[Points];
   unroll<Points>([&](auto index) {
     constexpr int i = index.value;
-    if constexpr (starts_pair<Points>(i)) {
+    if constexpr (winograd_starts_pair(Points, i)) {
       z[i] = x[i] + x[i + 1];
       z[i + 1] = x[i] - x[i + 1];
-    } else if constexpr (!starts_pair<Points>(i - 1)) {
+    } else if constexpr (!winograd_starts_pair(Points, i - 1)) {
       z[i] = x[i];
     }
   });
   unroll<Outputs>(
-      [&](auto k) { y[k.value] = dot<OutputMatrix<Outputs, Points>, k.value, 0, Points, 1>(z); });
+      [&](auto k) { y[k.value] = dot<OutputMatrix<Outputs, Points>, k.value, 0, 1>(z); });
 }
 
-template <class T>
-inline Vec load_some(const T* p, int n) {
-  return n == Vec::kLanes ? load(p) : load_first(p, n);
-}
-
-template <class T>
-inline void store_some(T* p, Vec x, int n) {
-  if (n == Vec::kLanes) {
-    store(p, x);
-  } else {
-    store_first(p, x, n);
+// The tile's columns one by one in the second axis, which the first one left in rows[][].
+template <int Points, int Dimensions, class Store>
+inline __attribute__((always_inline)) void finish_input(
+    const Vec (&rows)[Dimensions == 2 ? Points : 1][Points], Store store_position) {
+  for (int j = 0; j < Points; ++j) {
+    if constexpr (Dimensions == 1) {
+      store_position(j, rows[0][j]);
+    } else {
+      Vec x[Points], y[Points];
+      unroll<Points>([&](auto i) { x[i.value] = rows[i.value][j]; });
+      transform_input<Points>(x, y);
+      unroll<Points>([&](auto i) { store_position(i.value * Points + j, y[i.value]); });
+    }
   }
 }
 
 template <class T, int Points, int Dimensions>
 void winograd_input_tile(const WinogradInput& call) {
   constexpr int kRows = Dimensions == 2 ? Points : 1;
+  const bool inside = call.row_begin == 0 && call.row_end == kRows && call.column_begin == 0 &&
+                      call.column_end == Points;
   for (int c = 0; c < call.channels; c += Vec::kLanes) {
     const int n = call.channels - c < Vec::kLanes ? call.channels - c : Vec::kLanes;
-    const T* pixel = static_cast<const T*>(call.pixel) + c;
+    const T* row = static_cast<const T*>(call.pixel) + c;
+    float* out = call.out + c;
     Vec rows[kRows][Points];
-    for (int y = 0; y < kRows; ++y) {
-      Vec x[Points];
+    if (inside && n == Vec::kLanes) {
+      for (int y = 0; y < kRows; ++y, row += call.row_stride) {
+        Vec x[Points];
+        unroll<Points>([&](auto i) { x[i.value] = load(row + i.value * call.column_stride); });
+        transform_input<Points>(x, rows[y]);
+      }
+      finish_input<Points, Dimensions>(
+          rows, [&](int p, Vec v) { store(out + p * call.position_stride, v); });
+      continue;
+    }
+    const Mask none(0), some(n);
+    for (int y = 0; y < kRows; ++y, row += call.row_stride) {
       const bool row_inside = y >= call.row_begin && y < call.row_end;
+      Vec x[Points];
       unroll<Points>([&](auto i) {
-        const bool inside = row_inside && i.value >= call.column_begin && i.value < call.column_end;
-        const T* p = pixel + y * call.row_stride + i.value * call.column_stride;
-        x[i.value] = inside ? load_some(p, n) : broadcast(0.0f);
+        const bool in = row_inside && i.value >= call.column_begin && i.value < call.column_end;
+        x[i.value] = load(row + i.value * call.column_stride, in ? some : none);
       });
       transform_input<Points>(x, rows[y]);
     }
-    float* out = call.out + c;
-    for (int j = 0; j < Points; ++j) {
-      if constexpr (Dimensions == 1) {
-        store_some(out + j * call.position_stride, rows[0][j], n);
-      } else {
-        Vec x[Points], y[Points];
-        unroll<Points>([&](auto i) { x[i.value] = rows[i.value][j]; });
-        transform_input<Points>(x, y);
-        unroll<Points>([&](auto i) {
-          store_some(out + (i.value * Points + j) * call.position_stride, y[i.value], n);
-        });
-      }
-    }
+    finish_input<Points, Dimensions>(
+        rows, [&](int p, Vec v) { store(out + p * call.position_stride, v, some); });
   }
 }
 
 template <class T, int Outputs, int Points, int Dimensions>
 void winograd_output_tile(const WinogradOutput& call) {
   constexpr int kRows = Dimensions == 2 ? Outputs : 1;
+  const bool whole = call.columns == Outputs && !call.residual;
   for (int c = 0; c < call.channels; c += Vec::kLanes) {
     const int n = call.channels - c < Vec::kLanes ? call.channels - c : Vec::kLanes;
     const float* in = call.in + c;
     Vec rows[kRows][Points];
-    for (int j = 0; j < Points; ++j) {
+    for (int j = 0; j < Points; ++j, in += call.position_stride) {
       if constexpr (Dimensions == 1) {
-        rows[0][j] = load(in + j * call.position_stride);
+        rows[0][j] = load(in);
       } else {
         Vec x[Points], y[Outputs];
         unroll<Points>(
-            [&](auto i) { x[i.value] = load(in + (i.value * Points + j) * call.position_stride); });
+            [&](auto i) { x[i.value] = load(in + i.value * Points * call.position_stride); });
         transform_output<Outputs, Points>(x, y);
         unroll<Outputs>([&](auto i) { rows[i.value][j] = y[i.value]; });
       }
     }
     const Vec bias = call.bias ? load(call.bias + c) : broadcast(0.0f);
+    const Mask some(n);
     for (int y = 0; y < call.rows; ++y) {
       Vec outputs[Outputs];
       transform_output<Outputs, Points>(rows[y], outputs);
-      const std::ptrdiff_t row = y * call.row_stride + c;
-      const std::ptrdiff_t residual_row = y * call.residual_row_stride + c;
+      T* pixel = static_cast<T*>(call.pixel) + y * call.row_stride + c;
+      if (whole && n == Vec::kLanes) {
+        unroll<Outputs>([&](auto x) {
+          const Vec value = outputs[x.value] + bias;
+          store(pixel + x.value * call.column_stride, call.relu ? relu(value) : value);
+        });
+        continue;
+      }
       for (int x = 0; x < call.columns; ++x) {
         Vec value = outputs[x] + bias;
         if (call.residual) {
-          const T* residual = static_cast<const T*>(call.residual) + residual_row;
-          value = value + load_some(residual + x * call.residual_column_stride, n);
+          value = value + load(static_cast<const T*>(call.residual) + y * call.residual_row_stride +
+                                   x * call.residual_column_stride + c,
+                               some);
         }
-        if (call.relu) value = relu(value);
-        store_some(static_cast<T*>(call.pixel) + row + x * call.column_stride, value, n);
+        store(pixel + x * call.column_stride, call.relu ? relu(value) : value, some);
       }
     }
   }
