@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
-import subprocess
 from pathlib import Path
+
+from inception_fast._driver import nvidia_driver as nvidia_driver
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -59,19 +59,6 @@ def cpu_quota(cpu_max: Path = Path("/sys/fs/cgroup/cpu.max")) -> float | None:
         return None
     quota, period = cpu_max.read_text().split()
     return None if quota == "max" else int(quota) / int(period)
-
-
-def nvidia_driver() -> str | None:
-    """Version of the NVIDIA driver; ``None`` without one."""
-    if shutil.which("nvidia-smi") is None:
-        return None
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    lines = result.stdout.split() if result.returncode == 0 else []
-    return lines[0] if lines else None
 
 
 def gpus() -> list[str]:

@@ -10,6 +10,9 @@ The price is the accumulators: n tiles of lanes x BLOCK_N in registers allow onl
 channels computes the intermediate again, as does every band but the first for its ``n - 1`` lines of overlap.
 """
 
+# Triton unrolls the loops that build the tuples of accumulators; to mypy they grow without bound.
+# mypy: disable-error-code="assignment, misc"
+
 from __future__ import annotations
 
 from collections.abc import Sequence

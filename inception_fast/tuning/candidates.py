@@ -36,9 +36,15 @@ H200 = Limits(processors=132, shared_memory=232448)
 
 def candidates(problem: ConvProblem, limits: Limits) -> list[ConvConfig]:
     """At most LIMIT configurations that fit, best estimate first; never empty, and a function of its arguments."""
-    fitting = [c for c in _all(problem) if shared_bytes(c, problem.itemsize) <= limits.shared_memory]
-    ranked = sorted(fitting, key=lambda c: (estimate(problem, c, limits), -c.m * c.n, -c.k, c.stages))
+    ranked = sorted(
+        proposals(problem, limits), key=lambda c: (estimate(problem, c, limits), -c.m * c.n, -c.k, c.stages)
+    )
     return ranked[:LIMIT]
+
+
+def proposals(problem: ConvProblem, limits: Limits) -> list[ConvConfig]:
+    """Every configuration that fits in shared memory."""
+    return [c for c in _all(problem) if shared_bytes(c, problem.itemsize) <= limits.shared_memory]
 
 
 def interpreted(problem: ConvProblem) -> ConvConfig:

@@ -1,18 +1,22 @@
-"""Which configuration a convolution runs in: measured here, else shipped, else the rule's first candidate."""
+"""A convolution's configuration: measured on this machine, else shipped, else the rule's first candidate."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
+from inception_fast._driver import nvidia_driver
 from inception_fast.tuning.candidates import Limits, candidates, interpreted
 from inception_fast.tuning.problem import ConvConfig, ConvProblem
+from inception_fast.tuning.table import Machine, read_table, shipped_table, table_path
 
 INVARIANT_IMAGES = 16
 """The batch size for which ``batch_invariant`` chooses its one configuration."""
 
 
 class ConfigChoice:
-    """Chooses for one device.
+    """Chooses for one device; the tables are read once, so one executor never changes its mind.
 
     With ``batch_invariant`` every batch size gets the configuration of one, so that a sum has one order: the same
     steps along K, in the same matrix instruction.
@@ -20,14 +24,29 @@ class ConfigChoice:
 
     def __init__(self, device: torch.device, batch_invariant: bool = False) -> None:
         self._batch_invariant = batch_invariant
-        self._limits = None if device.type == "cpu" else limits_of(device)
+        self._limits: Limits | None = None
+        self._entries: Mapping[str, ConvConfig] = {}
+        if device.type == "cuda":
+            self._limits = limits_of(device)
+            self._entries = known_entries(machine_of(device))
 
     def __call__(self, problem: ConvProblem) -> ConvConfig:
         if self._batch_invariant:
             problem = problem.with_images(INVARIANT_IMAGES)
         if self._limits is None:
             return interpreted(problem)
-        return candidates(problem, self._limits)[0]
+        return self._entries.get(problem.key) or candidates(problem, self._limits)[0]
+
+
+def known_entries(machine: Machine) -> dict[str, ConvConfig]:
+    """What was shipped for a machine's GPU, and over it what was measured there."""
+    tables = (shipped_table(machine.gpu), read_table(table_path(machine)))
+    return {key: config for table in tables if table is not None for key, config in table.entries.items()}
+
+
+def machine_of(device: torch.device) -> Machine:
+    """The key of a CUDA device's measurements."""
+    return Machine.of(torch.cuda.get_device_name(device), nvidia_driver())
 
 
 def limits_of(device: torch.device) -> Limits:

@@ -33,6 +33,7 @@ class ConvProblem:
     Attributes:
         images: the batch size.
         out_pixels: of one image.
+        stride: output pixels are that many times fewer than input pixels.
         precision: ``fp32``, ``tf32``, ``fp16`` or ``bf16``.
     """
 
@@ -74,6 +75,7 @@ class ConvProblem:
 
     @property
     def key(self) -> str:
-        """Names the problem in a table."""
-        shape = f"{self.images}x{self.out_pixels}px {self.in_channels}>{self.out_channels}"
-        return f"{shape} {self.taps}taps s{self.stride} {self.precision}"
+        """Names the problem in a table; float16 and bfloat16, which run at one rate, share a name."""
+        shape = f"{self.images}x{self.out_pixels} pixels, {self.in_channels} to {self.out_channels} channels"
+        numbers = "16 bit" if self.itemsize == 2 else self.precision
+        return f"{shape}, {self.taps} taps, stride {self.stride}, {numbers}"

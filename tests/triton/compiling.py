@@ -1,6 +1,6 @@
 """Compiles what a launch would run, for any GPU and without one: the launch's own arguments, recorded.
 
-Run as a program it prints one JSON object a line, since the interpreter and the compiler cannot share a process.
+The interpreter and the compiler cannot share a process, so programs that use this print one JSON object a line.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -113,7 +112,5 @@ def resources(cubin: bytes) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def write(results: list[Compiled]) -> None:
-    for result in results:
-        print(json.dumps(asdict(result)))
-    sys.stdout.flush()
+def write(label: str, config: object, compiled: Compiled) -> None:
+    print(json.dumps({"label": label, "config": config and vars(config), **asdict(compiled)}), flush=True)

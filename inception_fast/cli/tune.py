@@ -1,0 +1,107 @@
+"""Measure the Triton kernels' configurations on this GPU and keep the fastest for later runs.
+
+The measurements go to the user's cache folder (or $INCEPTION_FAST_CACHE) and hold for this GPU, driver and Triton. What
+is there already is kept, so a run that was interrupted can be continued.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inception_fast.cli.options import add_models, positive
+from inception_fast.cli.output import log, write_json
+from inception_fast.cli.progress import progress
+from inception_fast.cli.table import render_table
+
+if TYPE_CHECKING:
+    import torch
+
+    from inception_fast.plan.plan import Plan
+
+BATCHES = (1, 8, 16, 32, 128)
+HEADER = ("convolution", "tile", "warps", "stages", "us", "TFLOP/s", "rule's us")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_models(parser)
+    parser.add_argument("--size", type=positive, metavar="PIXELS", help="side of the images; default: the model's own")
+    parser.add_argument("--device", default="cuda", help="default: cuda")
+    parser.add_argument("--precision", default="fp16", metavar="P", help="fp32, tf32, fp16 or bf16; default: fp16")
+    batches = ", ".join(map(str, BATCHES))
+    parser.add_argument("--batch", type=positive, action="append", metavar="N", help=f"repeatable; default: {batches}")
+    parser.add_argument("--again", action="store_true", help="measure what is in the cache already, too")
+    parser.add_argument(
+        "--unmeasured",
+        metavar="FILE",
+        type=Path,
+        help="only write the rule's choices for an H200 to FILE; needs no GPU",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    import torch
+
+    from inception_fast.backends import select_backend
+    from inception_fast.bench.record import jsonable
+    from inception_fast.bench.targets import chosen_models
+    from inception_fast.cli.options import device_of
+    from inception_fast.optimization import check_precision
+    from inception_fast.tuning.candidates import H200, candidates
+    from inception_fast.tuning.choice import limits_of, machine_of
+    from inception_fast.tuning.measure import device_timer, problems_of, tune
+    from inception_fast.tuning.table import Machine, Table, read_table, table_path, write_table
+
+    check_precision(args.precision)
+    batches = tuple(dict.fromkeys(args.batch or BATCHES))
+    models = chosen_models(args.models, args.all)
+    if args.unmeasured:
+        problems = [p for name in models for p in problems_of(_plan(name, args)[0], args.precision, batches)]
+        entries = {p.key: candidates(p, H200)[0] for p in problems}
+        write_table(args.unmeasured, Table(Machine("NVIDIA H200", "any", "any"), False, entries))
+        log(f"{len(entries)} configurations by rule, none measured, are in {args.unmeasured}")
+        return 0
+
+    args.threads = None
+    device = device_of(args)
+    select_backend("triton", device, args.precision)
+    machine = machine_of(device)
+    path = table_path(machine)
+    known = read_table(path) or Table(machine, True)
+    rows, record = [], []
+    with torch.cuda.device(device), torch.no_grad():
+        for name in models:
+            plan, constants = _plan(name, args)
+            wanted = problems_of(plan, args.precision, batches)
+            missing = {p: s for p, s in wanted.items() if args.again or p.key not in known.entries}
+            log(f"{name}: {len(missing)} of {len(wanted)} convolutions to measure on {machine.gpu}")
+            measured = tune(plan, constants, missing, device, limits_of(device), device_timer)
+            for found in progress(measured, "tune", total=len(missing)):
+                config, seconds = found.best
+                known = Table(machine, True, {**known.entries, found.problem.key: config})
+                write_table(path, known)
+                rate = f"{found.problem.flops / seconds / 1e12:.1f}"
+                tile, rule = f"{config.m}x{config.n}x{config.k}", f"{found.times[0][1] * 1e6:.1f}"
+                rows.append((found.problem.key, tile, config.warps, config.stages, f"{seconds * 1e6:.1f}", rate, rule))
+                record.append({"problem": found.problem, "times": found.times})
+    print(render_table(HEADER, rows))
+    log(f"{len(known.entries)} configurations are in {path}")
+    write_json(args.json, jsonable({"machine": machine, "measurements": record}))
+    return 0
+
+
+def _plan(name: str, args: argparse.Namespace) -> tuple[Plan, dict[str, torch.Tensor]]:
+    """The Plan that the Triton backend would get."""
+    import torch
+
+    from inception_fast.backends import get_backend
+    from inception_fast.bench.targets import load_target
+    from inception_fast.graph.capture import capture
+    from inception_fast.graph.passes import optimize_graph
+    from inception_fast.plan.engine_file import PRECISIONS
+    from inception_fast.plan.lower import lower
+
+    target = load_target(name, args.size)
+    graph = capture(target.model, torch.zeros(1, 3, target.size, target.size)).graph
+    return lower(optimize_graph(graph, get_backend("triton").lowering)[0], PRECISIONS[args.precision])

@@ -1,0 +1,105 @@
+"""Tables of chosen configurations: those measured on this machine, in the user's cache, and those shipped.
+
+A file is JSON: ``{"gpu", "driver", "triton", "measured", "entries": {key: [m, n, k, warps, stages]}}``, keys being
+:attr:`ConvProblem.key`. Shape and dtype are in the key; GPU, driver and Triton version are in the file's name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field
+from importlib import metadata, resources
+from pathlib import Path
+
+from inception_fast.errors import InputError
+from inception_fast.tuning.problem import ConvConfig
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a measurement holds for: the GPU's name, the driver's version and Triton's."""
+
+    gpu: str
+    driver: str
+    triton: str
+
+    @staticmethod
+    def of(gpu: str, driver: str | None) -> Machine:
+        return Machine(gpu, driver or "unknown", metadata.version("triton"))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Configurations by problem.
+
+    Attributes:
+        measured: false where the rule was asked and no GPU.
+    """
+
+    machine: Machine
+    measured: bool
+    entries: Mapping[str, ConvConfig] = field(default_factory=dict)
+
+
+def cache_folder() -> Path:
+    """``$INCEPTION_FAST_CACHE``, else ``inception_fast`` in the user's cache folder."""
+    named = os.environ.get("INCEPTION_FAST_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inception_fast"
+
+
+def table_path(machine: Machine) -> Path:
+    """The file of a machine's measurements."""
+    name = f"{machine.gpu}-driver-{machine.driver}-triton-{machine.triton}"
+    return cache_folder() / "tuning" / f"{_slug(name)}.json"
+
+
+def read_table(path: Path) -> Table | None:
+    """The table in a file; None where there is no file.
+
+    Raises:
+        InputError: the file is no such table.
+    """
+    try:
+        return _parse(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"tuning table {path}", f"{type(error).__name__}: {error}", "a table; delete it") from error
+
+
+def write_table(path: Path, table: Table) -> None:
+    """Replaces the file at once, so that a reader sees the old table or the new one. Equal tables give equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    entries = [f"    {json.dumps(key)}: {list(astuple(table.entries[key]))}" for key in sorted(table.entries)]
+    head = {**vars(table.machine), "measured": table.measured}
+    lines = [*(f"  {json.dumps(k)}: {json.dumps(v)}," for k, v in head.items()), '  "entries": {', ",\n".join(entries)]
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+        file.write("\n".join(["{", *lines, "  }", "}", ""]))
+    os.replace(file.name, path)
+
+
+def shipped_table(gpu: str) -> Table | None:
+    """The table that comes with the package for a GPU of that name, if any."""
+    file = resources.files("inception_fast.tuning") / "tables" / f"{_slug(gpu)}.json"
+    return _parse(file.read_text()) if file.is_file() else None
+
+
+def _parse(text: str) -> Table:
+    content = json.loads(text)
+    entries = {}
+    for key, numbers in content["entries"].items():
+        if len(numbers) != 5 or not all(type(n) is int and 0 < n <= 1024 for n in numbers):
+            raise ValueError(f"{key!r} has the configuration {numbers}")
+        entries[key] = ConvConfig(*numbers)
+    machine = Machine(str(content["gpu"]), str(content["driver"]), str(content["triton"]))
+    return Table(machine, bool(content["measured"]), entries)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")

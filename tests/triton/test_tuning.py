@@ -1,0 +1,181 @@
+"""The rule, the tables, the measurement and what an executor makes of them; no GPU is asked for anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from inception_fast.backends import get_backend
+from inception_fast.cli.main import main
+from inception_fast.errors import InputError
+from inception_fast.graph.passes import optimize_graph
+from inception_fast.plan.lower import lower
+from inception_fast.tuning import choice
+from inception_fast.tuning.candidates import H200, LIMIT, Limits, candidates, interpreted, proposals, shared_bytes
+from inception_fast.tuning.choice import INVARIANT_IMAGES, ConfigChoice, known_entries
+from inception_fast.tuning.measure import problems_of, tune
+from inception_fast.tuning.problem import ConvConfig, ConvProblem
+from inception_fast.tuning.table import Machine, Table, read_table, shipped_table, table_path, write_table
+from tests.backends.cases import CASES
+from tests.triton.exact import DEVICE, requires_triton
+
+A100 = Limits(processors=108, shared_memory=166912)
+PROBLEMS = [
+    ConvProblem(1, 64, 2048, 320, 1, 1, "float16", "fp16"),
+    ConvProblem(1, 1, 2048, 1000, 1, 1, "bfloat16", "bf16"),
+    ConvProblem(8, 22201, 3, 32, 9, 4, "float16", "fp16"),
+    ConvProblem(128, 289, 192, 192, 7, 1, "float16", "fp16"),
+    ConvProblem(32, 5041, 80, 192, 9, 1, "float32", "tf32"),
+    ConvProblem(1, 5, 1, 1, 1, 1, "float32", "fp32"),
+]
+
+
+@pytest.mark.parametrize("limits", [H200, A100], ids=["H200", "A100"])
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.key)
+def test_candidates_fit_and_are_the_same_each_time(problem: ConvProblem, limits: Limits) -> None:
+    found = candidates(problem, limits)
+    assert 0 < len(found) <= LIMIT and len(set(found)) == len(found)
+    assert found == candidates(problem, limits)
+    for config in proposals(problem, limits):
+        assert shared_bytes(config, problem.itemsize) <= limits.shared_memory
+        assert config.m * config.n <= 32768 and config.warps in (4, 8)
+
+
+def test_rule_prefers_small_tiles_for_little_work_and_large_ones_for_much() -> None:
+    few, many = candidates(PROBLEMS[0], H200)[0], candidates(PROBLEMS[3], H200)[0]
+    assert few.m * few.n <= 64 * 64 < 128 * 64 <= many.m * many.n
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.key)
+def test_interpreter_tiles_stay_in_tritons_bounds(problem: ConvProblem) -> None:
+    config = interpreted(problem)
+    assert max(config.m * config.k, config.n * config.k, config.m * config.n) <= 2**20
+    assert config == interpreted(problem.with_images(77))
+
+
+MACHINE = Machine("NVIDIA Test 9000", "580.1", "3.9.0")
+
+
+def test_table_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "table.json"
+    assert read_table(path) is None
+    table = Table(MACHINE, True, {"b": ConvConfig(64, 32, 16, 4, 3), "a": ConvConfig(128, 256, 64, 8, 4)})
+    write_table(path, table)
+    assert read_table(path) == table
+    first = path.read_bytes()
+    write_table(path, Table(MACHINE, True, dict(reversed(table.entries.items()))))
+    assert path.read_bytes() == first
+    assert [p.name for p in path.parent.iterdir()] == ["table.json"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"gpu": "x"}', '{"gpu":"","driver":"","triton":"","measured":true,"entries":{"a":[1,2]}}',
+     '{"gpu":"","driver":"","triton":"","measured":true,"entries":{"a":[64,64,64,4,-1]}}'],
+)  # fmt: skip
+def test_broken_table_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "table.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"table\.json"):
+        read_table(path)
+
+
+def test_tables_are_per_gpu_driver_and_triton(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("INCEPTION_FAST_CACHE", str(tmp_path))
+    others = [Machine("NVIDIA H200", "580.1", "3.9.0"), Machine(MACHINE.gpu, "590", "3.9.0")]
+    others.append(Machine(MACHINE.gpu, "580.1", "3.6.0"))
+    assert len({table_path(m) for m in (MACHINE, *others)}) == 4
+    assert table_path(MACHINE).is_relative_to(tmp_path)
+
+
+def _gpu_choice(monkeypatch: pytest.MonkeyPatch, machine: Machine, batch_invariant: bool = False) -> ConfigChoice:
+    monkeypatch.setattr(choice, "limits_of", lambda device: H200)
+    monkeypatch.setattr(choice, "machine_of", lambda device: machine)
+    return ConfigChoice(torch.device("cuda"), batch_invariant)
+
+
+def test_measured_before_shipped_before_rule(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("INCEPTION_FAST_CACHE", str(tmp_path))
+    machine = Machine("NVIDIA H200", "580.1", "3.9.0")
+    shipped = shipped_table(machine.gpu)
+    assert shipped is not None
+    known, unknown = ConvProblem(128, 289, 768, 640, 1, 1, "float16", "fp16"), PROBLEMS[4]
+    assert known.key in shipped.entries and unknown.key not in shipped.entries
+    before = _gpu_choice(monkeypatch, machine)
+    assert before(known) == shipped.entries[known.key]
+    assert before(unknown) == candidates(unknown, H200)[0]
+    measured = ConvConfig(32, 32, 32, 4, 5)
+    write_table(table_path(machine), Table(machine, True, {known.key: measured}))
+    assert _gpu_choice(monkeypatch, machine)(known) == measured
+    assert before(known) == shipped.entries[known.key], "an executor keeps the tables that it began with"
+    assert known_entries(MACHINE) == {}
+
+
+def test_batch_invariance_means_one_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("INCEPTION_FAST_CACHE", str(tmp_path))
+    special = ConvConfig(32, 32, 32, 4, 5)
+    key = PROBLEMS[3].with_images(INVARIANT_IMAGES).key
+    write_table(
+        table_path(MACHINE),
+        Table(MACHINE, True, {PROBLEMS[3].with_images(1).key: ConvConfig(64, 64, 64), key: special}),
+    )
+    chosen = _gpu_choice(monkeypatch, MACHINE, batch_invariant=True)
+    assert {chosen(PROBLEMS[3].with_images(n)) for n in (1, 2, 16, 128)} == {special}
+    free = _gpu_choice(monkeypatch, MACHINE)
+    assert len({free(PROBLEMS[3].with_images(n)) for n in (1, 16, 128)}) > 1
+
+
+def test_shipped_table_is_the_rules_and_says_so() -> None:
+    shipped = shipped_table("NVIDIA H200")
+    assert shipped is not None and not shipped.measured
+    problem = ConvProblem(128, 289, 768, 640, 1, 1, "bfloat16", "bf16")
+    assert shipped.entries[problem.key] == candidates(problem, H200)[0]
+
+
+@requires_triton
+def test_tune_takes_the_fastest_and_the_earlier_of_equals() -> None:
+    graph, _ = optimize_graph(CASES["merged_siblings"](), get_backend("triton").lowering)
+    plan, constants = lower(graph, "float32")
+    problems = problems_of(plan, "fp32", (1, 2))
+    assert {p.images for p in problems} == {1, 2} and len(problems) == 4
+    seconds = iter([3.0, 1.0, 2.0, 1.0, 5.0, 6.0] * len(problems))
+
+    def timer(work: Callable[[], None]) -> float:
+        return next(seconds)
+
+    found = list(tune(plan, constants, problems, DEVICE, H200, timer))
+    assert [m.problem for m in found] == list(problems)
+    for measurement in found:
+        assert measurement.best == (candidates(measurement.problem, H200)[1], 1.0)
+
+
+@requires_triton
+def test_tune_runs_the_convolution() -> None:
+    """What is timed is a launch of the candidate; here each is run once and nothing is timed."""
+    graph, _ = optimize_graph(CASES["conv_1x1"](), get_backend("triton").lowering)
+    plan, constants = lower(graph, "float32")
+    ran: list[bool] = []
+
+    def timer(work: Callable[[], None]) -> float:
+        work()
+        ran.append(True)
+        return 1.0
+
+    (measurement,) = tune(plan, constants, problems_of(plan, "fp32", (1,)), DEVICE, H200, timer)
+    assert len(ran) == len(measurement.times) > 1
+
+
+def test_command_writes_the_rules_choices(tmp_path: Path) -> None:
+    file = tmp_path / "table.json"
+    arguments = ["tune", "googlenet", "--size", "63", "--batch", "1", "--precision", "bf16", "--unmeasured", str(file)]
+    assert main(arguments) == 0
+    table = read_table(file)
+    assert table is not None and not table.measured and len(table.entries) > 20
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without a GPU")
+def test_command_needs_a_gpu() -> None:
+    assert main(["tune", "googlenet"]) == 2
