@@ -7,11 +7,10 @@ slice of a concat is written there by its epilogue's last pass (a ReLU, where on
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
-from itertools import accumulate
-from operator import itemgetter
+from functools import partial
 
 import torch
 
@@ -19,6 +18,7 @@ from inception_fast.backends.base import Availability, Backend, Executor, Loweri
 from inception_fast.backends.cuda_graph import CudaGraphs
 from inception_fast.backends.per_image import run_per_image
 from inception_fast.backends.stopwatch import Stopwatch
+from inception_fast.backends.torch_buffers import Buffers, reader, writer
 from inception_fast.backends.torch_kernels import (
     AtenConv,
     ConvKernel,
@@ -29,10 +29,10 @@ from inception_fast.backends.torch_kernels import (
     pool_kernel,
     resize_kernel,
 )
+from inception_fast.backends.unmerge import unmerge
 from inception_fast.plan.memory import lifetimes
 from inception_fast.plan.plan import (
     ConvStep,
-    Destination,
     NormalizeStep,
     PairStep,
     Plan,
@@ -44,7 +44,7 @@ from inception_fast.plan.plan import (
     destinations_of,
 )
 
-Buffers = list[torch.Tensor | None]
+Run = Callable[[Buffers], None]
 
 
 class TorchBackend(Backend):
@@ -87,10 +87,10 @@ class TorchExecutor(Executor):
     ) -> None:
         self._plan, self._batch_invariant, self._allow_tf32 = plan, batch_invariant, allow_tf32
         self._constants = {k: v.to(device) for k, v in constants.items()}
-        # oneDNN's fused ReLU makes zero of NaN: what may hold one goes another way.
-        self._loses_nan = conv_class(device, self._dtype) is OneDnnConv
-        keeps_nan = self._loses_nan and any(bool(v.isnan().any()) for v in self._constants.values())
-        self._runs = self._exact_runs if keeps_nan else self._build(conv_class(device, self._dtype))
+        self._has_nan = any(bool(v.isnan().any()) for v in constants.values())
+        self._library_conv = conv_class(device, getattr(torch, plan.dtype))
+        self._variants: dict[str, list[Run]] = {}
+        self._lock = threading.Lock()
         lives = lifetimes(plan.steps, plan.stages)
         ends: list[list[int]] = [[] for _ in plan.steps]
         for index, life in lives.items():
@@ -111,14 +111,12 @@ class TorchExecutor(Executor):
             return watch.times()
 
     def _library_settings(self, x: torch.Tensor) -> AbstractContextManager[None]:
-        return torch.backends.cudnn.flags(allow_tf32=self._allow_tf32) if x.is_cuda else nullcontext()
+        return torch.backends.cudnn.flags(benchmark=True, allow_tf32=self._allow_tf32) if x.is_cuda else nullcontext()
 
     def _pass(self, x: torch.Tensor, done: Callable[[str], None] | None = None) -> list[torch.Tensor]:
         buffers: Buffers = [None] * len(self._plan.buffers)
         buffers[self._plan.input] = x.contiguous(memory_format=torch.channels_last)
-        # A sum that is not finite costs time where there is no NaN, and nothing else.
-        suspicious = self._loses_nan and not math.isfinite(x.sum(dtype=torch.float32).item())
-        runs = self._exact_runs if suspicious else self._runs
+        runs = self._runs_for(x)
         for name, run, ends in zip(self._plan.step_names, runs, self._ends, strict=True):
             run(buffers)
             if done is not None:
@@ -131,18 +129,40 @@ class TorchExecutor(Executor):
         buffer = self._plan.buffers[piece.buffer]
         return buffer.height, buffer.width
 
-    @cached_property
-    def _exact_runs(self) -> list[Callable[[Buffers], None]]:
-        """The steps without oneDNN's fused ReLU."""
-        return self._build(AtenConv)
+    def _runs_for(self, x: torch.Tensor) -> list[Run]:
+        """The steps as functions of the buffers, in the way that suits ``x``; built when first wanted."""
+        variant = self._variant(x)
+        if variant not in self._variants:
+            with self._lock, torch.no_grad():
+                if variant not in self._variants:
+                    self._variants[variant] = [self._build(step, variant) for step in self._plan.steps]
+        return self._variants[variant]
 
-    @torch.no_grad()
-    def _build(self, kernel: Callable[..., ConvKernel]) -> list[Callable[[Buffers], None]]:
-        """The steps as functions of the buffers, with that kernel for convolutions."""
-        return [self._build_step(step, kernel) for step in self._plan.steps]
+    def _variant(self, x: torch.Tensor) -> str:
+        if self._library_conv is not OneDnnConv:
+            return "library"
+        # oneDNN's fused ReLU makes zero of NaN. A sum that is infinite costs time where there is no NaN, nothing else.
+        if self._has_nan or not math.isfinite(x.sum(dtype=torch.float32).item()):
+            return "exact"
+        return "image" if len(x) == 1 else "batch"
 
-    def _build_step(self, step: Step, kernel: Callable[..., ConvKernel]) -> Callable[[Buffers], None]:
-        constants = self._constants
+    def _kernel(self, variant: str) -> Callable[..., ConvKernel]:
+        if variant == "exact":
+            return AtenConv
+        if self._library_conv is not OneDnnConv:
+            return self._library_conv
+        # oneDNN lays weights out in one way for an image and in another for any batch.
+        return partial(OneDnnConv, batch=2 if variant == "batch" else 1)
+
+    def _build(self, step: Step, variant: str) -> Run:
+        if variant == "batch" and isinstance(step, ConvStep) and len(step.destinations) > 1:
+            # Over a batch, the pass that scatters a merged product costs more memory traffic than the merging saves.
+            parts, rows = unmerge(step, self._constants)
+            runs = [self._build_step(part, {**self._constants, **rows}, self._kernel(variant)) for part in parts]
+            return lambda buffers: _run_all(runs, buffers)
+        return self._build_step(step, self._constants, self._kernel(variant))
+
+    def _build_step(self, step: Step, constants: Mapping[str, torch.Tensor], kernel: Callable[..., ConvKernel]) -> Run:
         source, targets = self._plane(step.source), destinations_of(step)
         size = self._plane(targets[0].slice)
         # A ReLU goes into the library's epilogue where all destinations want it.
@@ -171,7 +191,7 @@ class TorchExecutor(Executor):
     def _dtype(self) -> torch.dtype:
         return getattr(torch, self._plan.dtype)
 
-    def _one_operand(self, step: Step, kernel: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Buffers], None]:
+    def _one_operand(self, step: Step, kernel: Callable[[torch.Tensor], torch.Tensor]) -> Run:
         return self._two_operands(step, None, lambda x, _: kernel(x))
 
     def _two_operands(
@@ -180,11 +200,11 @@ class TorchExecutor(Executor):
         second: Slice | None,
         kernel: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor],
         fused_relu: bool = False,
-    ) -> Callable[[Buffers], None]:
+    ) -> Run:
         """Read, compute, write; what does not depend on the data is decided here, once."""
-        read = self._reader(step.source)
-        read_second = (lambda _: None) if second is None else self._reader(second)
-        write = self._writer(destinations_of(step), fused_relu)
+        read = reader(self._plan, step.source)
+        read_second = (lambda _: None) if second is None else reader(self._plan, second)
+        write = writer(self._plan, destinations_of(step), fused_relu)
         # A step with nothing to compute returns its operand, and its destination must be memory of its own.
         may_alias = isinstance(step, PointwiseStep)
 
@@ -195,43 +215,7 @@ class TorchExecutor(Executor):
 
         return run
 
-    def _reader(self, piece: Slice) -> Callable[[Buffers], torch.Tensor]:
-        """A slice of the buffers as a tensor."""
-        index, start, channels = piece.buffer, piece.start, piece.channels
-        if channels == self._plan.buffers[index].channels:
-            return itemgetter(index)
-        return lambda buffers: buffers[index].narrow(1, start, channels)  # type: ignore[union-attr]
 
-    def _writer(self, targets: tuple[Destination, ...], fused_relu: bool) -> Callable[[Buffers, torch.Tensor], None]:
-        """Puts a result where it belongs, with the ReLUs that the kernel has not done."""
-        writers = [self._part_writer(d, d.relu and not fused_relu, alone=len(targets) == 1) for d in targets]
-        if len(writers) == 1:
-            return writers[0]
-        ends = list(accumulate(d.slice.channels for d in targets))
-        spans = [(end - d.slice.channels, d.slice.channels) for d, end in zip(targets, ends, strict=True)]
-
-        def write(buffers: Buffers, result: torch.Tensor) -> None:
-            for part_writer, (start, channels) in zip(writers, spans, strict=True):
-                part_writer(buffers, result.narrow(1, start, channels))
-
-        return write
-
-    def _part_writer(self, target: Destination, relu: bool, alone: bool) -> Callable[[Buffers, torch.Tensor], None]:
-        index, buffer = target.slice.buffer, self._plan.buffers[target.slice.buffer]
-
-        def become(buffers: Buffers, part: torch.Tensor) -> None:
-            if relu:
-                part = part.relu_() if alone else part.relu()
-            buffers[index] = part.contiguous(memory_format=torch.channels_last)
-
-        def fill(buffers: Buffers, part: torch.Tensor) -> None:
-            if buffers[index] is None:
-                whole = part.new_empty((len(part), buffer.height, buffer.width, buffer.channels))
-                buffers[index] = whole.permute(0, 3, 1, 2)
-            if relu:
-                torch.clamp_min(part, 0, out=place(buffers))
-            else:
-                place(buffers).copy_(part)
-
-        place = self._reader(target.slice)
-        return become if target.slice.channels == buffer.channels else fill
+def _run_all(runs: list[Run], buffers: Buffers) -> None:
+    for run in runs:
+        run(buffers)

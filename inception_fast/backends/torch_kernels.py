@@ -65,13 +65,22 @@ class AtenConv(_PaddedConv):
 class OneDnnConv(_PaddedConv):
     """oneDNN with the weight in its own blocked layout, bias, residual and ReLU in the epilogue.
 
-    The layout is asked of the library for a batch of one; it gives the same for larger ones.
+    Args:
+        batch: the layout is asked of the library for batches of this size; another may cost a reordering at each call.
     """
 
-    def __init__(self, conv: Convolution, constants: Mapping[str, torch.Tensor], source: Pair, size: Pair, relu: bool):
+    def __init__(
+        self,
+        conv: Convolution,
+        constants: Mapping[str, torch.Tensor],
+        source: Pair,
+        size: Pair,
+        relu: bool,
+        batch: int = 1,
+    ) -> None:
         super().__init__(conv, constants, source, size)
         left, right, top, bottom = self.pads or (0, 0, 0, 0)
-        shape = [1, conv.in_channels, source[0] + top + bottom, source[1] + left + right]
+        shape = [batch, conv.in_channels, source[0] + top + bottom, source[1] + left + right]
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(
             self.window, self.padding, self.stride, [1, 1], 1, shape
         )
@@ -79,6 +88,7 @@ class OneDnnConv(_PaddedConv):
         self.unary = "relu" if relu else None
         # Unlike the plain form, the one with a residual wants the bias in the dtype of the rest.
         self.rounded_bias = None if self.bias is None else self.bias.to(self.window.dtype)
+        del self.window
 
     def __call__(self, x: torch.Tensor, residual: torch.Tensor | None) -> torch.Tensor:
         # The overloads by name: resolving them costs as much as a small convolution.
