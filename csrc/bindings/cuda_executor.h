@@ -25,31 +25,38 @@ inline cuda::Precision parse_precision(const std::string& name) {
   throw EngineError("precision: got " + name + ", expected fp32, tf32, fp16 or bf16");
 }
 
+inline cuda::Driver parse_driver(const std::string& name) {
+  if (name == "stage") return cuda::Driver::kStage;
+  if (name == "network") return cuda::Driver::kNetwork;
+  throw EngineError("driver: got " + name + ", expected stage or network");
+}
+
 // Addresses and sizes, as torch.Tensor.data_ptr() and nbytes give them; on the host.
 using Address = std::pair<std::uintptr_t, std::size_t>;
 
 inline std::unique_ptr<cuda::Executor> make_cuda_executor(
     const std::string& json, const std::map<std::string, Address>& constants,
-    const std::string& precision, int device) {
+    const std::string& precision, const std::string& driver, int device) {
   const pybind11::gil_scoped_release release;
   ConstantBytes bytes;
   for (const auto& [name, address] : constants) {
     bytes[name] = {reinterpret_cast<const std::byte*>(address.first), address.second};
   }
   return std::make_unique<cuda::Executor>(parse_plan(json), bytes, parse_precision(precision),
-                                          device);
+                                          parse_driver(driver), device);
 }
 
-inline void run_cuda_executor(const cuda::Executor& executor, std::uintptr_t input,
+inline void run_cuda_executor(cuda::Executor& executor, std::uintptr_t input,
                               const std::array<std::int64_t, 4>& strides, int batch,
-                              std::uintptr_t arena, const std::vector<std::uintptr_t>& outputs,
-                              std::uintptr_t stream) {
+                              std::uintptr_t arena, std::uintptr_t counters,
+                              const std::vector<std::uintptr_t>& outputs, std::uintptr_t stream) {
   const pybind11::gil_scoped_release release;
   cuda::Call call;
   call.input = reinterpret_cast<const void*>(input);
   call.input_strides = strides;
   call.batch = batch;
   call.arena = reinterpret_cast<void*>(arena);
+  call.counters = reinterpret_cast<void*>(counters);
   for (std::uintptr_t output : outputs) call.outputs.push_back(reinterpret_cast<void*>(output));
   call.stream = stream;
   executor.run(call);
@@ -59,11 +66,12 @@ inline void bind_cuda_executor(pybind11::module_& m) {
   namespace py = pybind11;
   py::class_<cuda::Executor>(m, "CudaExecutor")
       .def(py::init(&make_cuda_executor), py::arg("plan"), py::arg("constants"),
-           py::arg("precision"), py::arg("device"))
+           py::arg("precision"), py::arg("driver"), py::arg("device"))
       .def("run", &run_cuda_executor, py::arg("input"), py::arg("strides"), py::arg("batch"),
-           py::arg("arena"), py::arg("outputs"), py::arg("stream"),
+           py::arg("arena"), py::arg("counters"), py::arg("outputs"), py::arg("stream"),
            "Enqueues one forward pass; strides are of [N, C, H, W], in elements.")
       .def("arena_bytes", &cuda::Executor::arena_bytes, py::arg("batch"))
+      .def("counter_bytes", &cuda::Executor::counter_bytes, py::arg("batch"))
       .def("launches", &cuda::Executor::launches, "The names of the steps of each launch.")
       .def_property_readonly("weight_bytes", &cuda::Executor::weight_bytes);
 }

@@ -16,7 +16,8 @@ PYBIND11_MODULE(_native_emulator, m) {
   py::enum_<emulator::Omission>(m, "Omission")
       .value("none", emulator::Omission::kNone)
       .value("block_barrier", emulator::Omission::kBlockBarrier)
-      .value("async_wait", emulator::Omission::kAsyncWait);
+      .value("async_wait", emulator::Omission::kAsyncWait)
+      .value("counter_wait", emulator::Omission::kCounterWait);
   m.def("set_omission", &emulator::set_omission, py::arg("omission"),
         "Leaves an instruction out of the launches of this thread.");
 

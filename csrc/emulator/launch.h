@@ -35,8 +35,9 @@ struct Counts {
   void operator+=(const Counts& other);
 };
 
-// An instruction that the emulator leaves out, to show that its absence is found.
-enum class Omission { kNone, kBlockBarrier, kAsyncWait };
+// Something that the emulator leaves out, to show that its absence is found. Without the wait for
+// counters, every counter is always high enough.
+enum class Omission { kNone, kBlockBarrier, kAsyncWait, kCounterWait };
 
 // Runs body() once for each thread of each block. Throws Fault at the first mistake.
 Counts run(const Launch& launch, const std::function<void()>& body);

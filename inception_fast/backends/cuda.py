@@ -1,4 +1,4 @@
-"""``cuda``: the Plan on the package's own CUDA kernels, one launch a stage; see ``docs/cuda-backend.md``.
+"""``cuda``: the Plan on the package's own CUDA kernels; see ``docs/cuda-backend.md``.
 
 With ``INCEPTION_FAST_EMULATE=1`` in the environment it takes CPU tensors, and the emulator of ``docs/emulator.md`` runs
 the kernels' source: slow, and every access checked.
@@ -12,6 +12,7 @@ import importlib
 import os
 from collections.abc import Mapping
 from types import ModuleType
+from typing import Literal
 
 import torch
 
@@ -22,6 +23,7 @@ from inception_fast.plan.plan import Plan
 from inception_fast.plan.serialize import plan_to_json
 
 EMULATE = "INCEPTION_FAST_EMULATE"
+Driver = Literal["stage", "network"]
 OLDEST = (8, 0)
 """Compute capability from which on there are cp.async and the mma.sync that the kernels use."""
 
@@ -83,12 +85,14 @@ class CudaBackend(Backend):
 
 
 class CudaExecutor(Executor):
-    """Runs a Plan with one launch a stage, on PyTorch's current stream.
+    """Runs a Plan on PyTorch's current stream.
 
     Args:
         constants: on the CPU, contiguous or not; copied to the device.
         device: with an index, or the CPU for the emulator.
         precision: ``fp32``, ``tf32``, ``fp16`` or ``bf16``.
+        driver: ``stage`` is one launch a stage; ``network`` is one launch for everything, whose blocks wait for each
+            other, in an arena where no buffers share memory. The bits are the same.
 
     Raises:
         EngineFileError: the Plan's dtype does not go with ``precision``.
@@ -96,13 +100,19 @@ class CudaExecutor(Executor):
     """
 
     def __init__(
-        self, plan: Plan, constants: Mapping[str, torch.Tensor], device: torch.device, precision: str = "fp32"
+        self,
+        plan: Plan,
+        constants: Mapping[str, torch.Tensor],
+        device: torch.device,
+        precision: str = "fp32",
+        driver: Driver = "stage",
     ) -> None:
         self._plan, self._device = plan, device
         contiguous = {name: tensor.cpu().contiguous() for name, tensor in constants.items()}
         addresses = {name: (tensor.data_ptr(), tensor.nbytes) for name, tensor in contiguous.items()}
         module = native(emulate=device.type == "cpu")
-        self._native = module.CudaExecutor(plan_to_json(plan), addresses, precision, device.index or 0)
+        self._native = module.CudaExecutor(plan_to_json(plan), addresses, precision, driver, device.index or 0)
+        self._counters: dict[tuple[int, int], torch.Tensor] = {}
 
     @property
     def weight_bytes(self) -> int:
@@ -118,7 +128,18 @@ class CudaExecutor(Executor):
         shapes = {i: (b.height, b.width, b.channels) for i, b in enumerate(self._plan.buffers) if b.home == "output"}
         buffers = {i: x.new_empty((batch, *shape)) for i, shape in shapes.items()}
         arena = x.new_empty(self._native.arena_bytes(batch) // x.element_size())
+        counters = self._zeros(batch, x)
         outputs = [b.data_ptr() for b in buffers.values()]
         stream = torch.cuda.current_stream(self._device).cuda_stream if x.is_cuda else 0
-        self._native.run(x.data_ptr(), x.stride(), batch, arena.data_ptr(), outputs, stream)
+        self._native.run(x.data_ptr(), x.stride(), batch, arena.data_ptr(), counters.data_ptr(), outputs, stream)
         return [buffers[o.buffer].permute(0, 3, 1, 2) for o in self._plan.outputs]
+
+    def _zeros(self, batch: int, x: torch.Tensor) -> torch.Tensor:
+        """The counters of a call, which it leaves at zero: calls on one stream follow each other and share them."""
+        size = self._native.counter_bytes(batch) // 4
+        if not x.is_cuda:
+            return torch.zeros(size, dtype=torch.int32)
+        key = (batch, torch.cuda.current_stream(self._device).cuda_stream)
+        if key not in self._counters:
+            self._counters[key] = torch.zeros(size, dtype=torch.int32, device=x.device)
+        return self._counters[key]

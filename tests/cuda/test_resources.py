@@ -18,6 +18,7 @@ import pytest
 SOURCES = Path(__file__).parents[2] / "csrc"
 ARCHITECTURES = ("80", "90a")
 """The default ones of CMakeLists.txt."""
+KERNELS = {"stage_kernel", "network_kernel"}
 PRODUCTS = {
     "fp32": "HMMA.1688.F32.TF32",
     "tf32": "HMMA.1688.F32.TF32",
@@ -68,13 +69,13 @@ def architecture(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("precision", PRODUCTS)
-def test_stage_kernel(precision: str, architecture: str) -> None:
-    report = compiled(f"stage_{precision}.cu", architecture)
-    assert re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report.ptxas) == [
-        ("0", "0", "0")
-    ]
-    (registers,) = re.findall(r"Used (\d+) registers", report.ptxas)
-    assert int(registers) * THREADS * BLOCKS <= REGISTERS
+def test_kernels(precision: str, architecture: str) -> None:
+    report = compiled(f"drivers_{precision}.cu", architecture)
+    assert set(re.findall(r"Compiling entry function '\w*?(stage_kernel|network_kernel)\w*'", report.ptxas)) == KERNELS
+    spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report.ptxas)
+    assert spills == [("0", "0", "0")] * len(KERNELS)
+    registers = re.findall(r"Used (\d+) registers", report.ptxas)
+    assert len(registers) == len(KERNELS) and max(map(int, registers)) * THREADS * BLOCKS <= REGISTERS
     assert "bytes smem" not in report.ptxas, "all shared memory is the launch's"
     for name in (PRODUCTS[precision], "LDSM.16.M88.4", "LDGSTS.E.BYPASS.128", "LDG.E.128", "STG.E.128"):
         assert report.instructions[name] > 0, f"no {name} in {sorted(report.instructions)}"

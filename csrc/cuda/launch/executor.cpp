@@ -9,51 +9,55 @@
 namespace ifast::cuda {
 namespace {
 
-LaunchStage* launcher_of(Precision precision, Dtype dtype) {
+const Drivers& drivers_of(Precision precision, Dtype dtype) {
   switch (precision) {
     case Precision::kFp32:
     case Precision::kTf32:
       if (dtype != Dtype::kFloat32) break;
-      return precision == Precision::kFp32 ? launch_stage_fp32 : launch_stage_tf32;
+      return precision == Precision::kFp32 ? kDriversFp32 : kDriversTf32;
     case Precision::kFp16:
       if (dtype != Dtype::kFloat16) break;
-      return launch_stage_fp16;
+      return kDriversFp16;
     case Precision::kBf16:
       if (dtype != Dtype::kBFloat16) break;
-      return launch_stage_bf16;
+      return kDriversBf16;
   }
   throw EngineError("precision: does not go with a Plan of " + std::string(name_of(dtype)));
 }
 
-std::int64_t tiles_of(const Step& step, int batch, std::size_t element_size) {
-  const std::int64_t pixels = std::int64_t{batch} * step.height * step.width;
-  const auto tiles = [](std::int64_t count, int size) { return (count + size - 1) / size; };
-  switch (step.kind) {
-    case Kind::kConv:
-      return tiles(pixels, kTileRows) * tiles(step.channels, step.tile_columns);
-    case Kind::kNormalize:
-      return tiles(pixels, kThreads / 32);
-    default:
-      return tiles(pixels * tiles(step.channels, kVectorBytes / static_cast<int>(element_size)),
-                   kThreads);
-  }
+template <class T>
+std::span<const std::byte> bytes_of(const std::vector<T>& values) {
+  return std::as_bytes(std::span(values));
 }
 
 }  // namespace
 
 Executor::Executor(const Plan& plan, const ConstantBytes& constants, Precision precision,
-                   int device)
-    : Executor(plan, precision, device, build_program(plan, constants, multiprocessors(device))) {}
+                   Driver driver, int device)
+    : Executor(plan, precision, driver, device,
+               build_program(plan, constants, driver, multiprocessors(device))) {}
 
-Executor::Executor(const Plan& plan, Precision precision, int device, Program program)
+Executor::Executor(const Plan& plan, Precision precision, Driver driver, int device,
+                   Program program)
     : program_(std::move(program)),
       buffers_(plan.buffers),
       input_(plan.input()),
       element_size_(size_of(plan.dtype)),
-      launch_(launcher_of(precision, plan.dtype)),
+      drivers_(drivers_of(precision, plan.dtype)),
+      driver_(driver),
       device_(device),
       constants_(program_.constants, device),
-      steps_(std::as_bytes(std::span(program_.steps)), device) {}
+      steps_(bytes_of(program_.steps), device),
+      schedule_(driver == Driver::kNetwork ? schedule_network(program_) : NetworkSchedule{}),
+      dependencies_(bytes_of(schedule_.dependencies), device) {}
+
+Executor::Placement::Placement(const std::vector<NetworkStep>& steps, int device)
+    : table(bytes_of(steps), device), end(steps.back()) {}
+
+std::size_t Executor::counter_bytes(int batch) const {
+  if (driver_ == Driver::kStage) return 0;
+  return (place_tiles(program_, schedule_, batch).back().first_counter + 1) * sizeof(unsigned);
+}
 
 std::size_t Executor::arena_bytes(int batch) const {
   return static_cast<std::size_t>(program_.arena) * batch * element_size_;
@@ -108,8 +112,16 @@ std::vector<Range> Executor::memory_of(const Call& call) const {
   return memory;
 }
 
-void Executor::run(const Call& call) const {
+void Executor::run(const Call& call) {
   const DeviceScope scope(device_);
+  if (driver_ == Driver::kStage) {
+    run_stages(call);
+  } else {
+    run_network(call);
+  }
+}
+
+void Executor::run_stages(const Call& call) const {
   const std::vector<Range> memory = memory_of(call);
   StageArguments arguments{};
   arguments.frame = frame_of(call);
@@ -122,7 +134,7 @@ void Executor::run(const Call& call) const {
     for (int i = 0; i < arguments.count; ++i) {
       const Step& step = program_.steps[begin + i];
       arguments.first_tile[i] = static_cast<int>(tiles);
-      tiles += tiles_of(step, call.batch, element_size_);
+      tiles += groups_of(step, call.batch) * step.group_tiles;
       const std::int64_t pixels = std::int64_t{call.batch} * step.height * step.width;
       if (std::max(tiles, pixels) > std::numeric_limits<int>::max() - kTileRows) {
         throw std::invalid_argument("batch: got " + std::to_string(call.batch) + ", too many for " +
@@ -130,8 +142,32 @@ void Executor::run(const Call& call) const {
       }
     }
     arguments.first_tile[arguments.count] = static_cast<int>(tiles);
-    launch_(arguments, static_cast<int>(tiles), call.stream, memory);
+    drivers_.stage(arguments, static_cast<int>(tiles), call.stream, memory);
   }
+}
+
+const Executor::Placement& Executor::placement_of(int batch) {
+  const std::lock_guard lock(mutex_);
+  const auto found = placements_.find(batch);
+  if (found != placements_.end()) return found->second;
+  return placements_.try_emplace(batch, place_tiles(program_, schedule_, batch), device_)
+      .first->second;
+}
+
+void Executor::run_network(const Call& call) {
+  const Placement& placement = placement_of(call.batch);
+  NetworkArguments arguments{};
+  arguments.frame = frame_of(call);
+  arguments.steps = reinterpret_cast<const Step*>(steps_.data());
+  arguments.constants = constants_.data();
+  arguments.schedule = reinterpret_cast<const NetworkStep*>(placement.table.data());
+  arguments.dependencies = reinterpret_cast<const Dependency*>(dependencies_.data());
+  arguments.counters = static_cast<unsigned*>(call.counters);
+  arguments.counter_count = placement.end.first_counter;
+  arguments.tiles = placement.end.first_tile;
+  std::vector<Range> memory = memory_of(call);
+  memory.push_back({call.counters, (placement.end.first_counter + 1) * sizeof(unsigned), true});
+  drivers_.network(arguments, call.stream, memory);
 }
 
 }  // namespace ifast::cuda

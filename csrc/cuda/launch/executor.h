@@ -3,13 +3,15 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <mutex>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "cuda/launch/drivers.h"
+#include "cuda/launch/network_schedule.h"
 #include "cuda/launch/program.h"
 #include "cuda/launch/runtime.h"
-#include "cuda/launch/stage.h"
 
 namespace ifast::cuda {
 
@@ -21,41 +23,62 @@ struct Call {
   std::array<std::int64_t, 4> input_strides{};  // N, C, H, W, in elements
   int batch = 0;
   void* arena = nullptr;       // arena_bytes(batch)
+  void* counters = nullptr;    // counter_bytes(batch) of zeros, and zeros again afterwards
   std::vector<void*> outputs;  // NHWC, one for each of the Plan's output buffers, in order
   std::uintptr_t stream = 0;
 };
 
-// A Plan made ready to run on one device: one launch a stage. The same image gives the same bits,
-// whatever the batch around it. run() may be called from several threads at once.
+// A Plan made ready to run on one device. The same image gives the same bits, whatever the batch
+// around it and the driver. Every function may be called from several threads at once.
 class Executor {
  public:
   // constants are copied. Throws EngineError as build_program does and where `precision` is not of
   // the Plan's dtype, and DeviceError.
-  Executor(const Plan& plan, const ConstantBytes& constants, Precision precision, int device);
+  Executor(const Plan& plan, const ConstantBytes& constants, Precision precision, Driver driver,
+           int device);
 
-  // Enqueues one forward pass, allocating nothing. Throws DeviceError, and std::invalid_argument
-  // where the batch is too large for 32-bit indices of pixels and tiles.
-  void run(const Call& call) const;
+  // Enqueues one forward pass. The network driver allocates at the first call of a batch size,
+  // which therefore cannot be recorded in a CUDA graph. Throws DeviceError, and
+  // std::invalid_argument where the batch is too large for 32-bit indices of pixels and tiles.
+  void run(const Call& call);
 
   std::size_t arena_bytes(int batch) const;
+  // Two calls that may run at the same time must not share counters. Zero for the stage driver.
+  std::size_t counter_bytes(int batch) const;
   std::size_t weight_bytes() const { return constants_.size(); }
   // The names of the steps of each launch.
   std::vector<std::vector<std::string>> launches() const;
 
  private:
-  Executor(const Plan& plan, Precision precision, int device, Program program);
+  Executor(const Plan& plan, Precision precision, Driver driver, int device, Program program);
 
   Frame frame_of(const Call& call) const;
   std::vector<Range> memory_of(const Call& call) const;
+  void run_stages(const Call& call) const;
+  void run_network(const Call& call);
+
+  // The table of a batch size on the device, and its last entry.
+  struct Placement {
+    Placement(const std::vector<NetworkStep>& steps, int device);
+
+    DeviceBytes table;
+    NetworkStep end;
+  };
+  const Placement& placement_of(int batch);
 
   const Program program_;
   const std::vector<Buffer> buffers_;
   const int input_;
   const std::size_t element_size_;
-  LaunchStage* const launch_;
+  const Drivers& drivers_;
+  const Driver driver_;
   const int device_;
   const DeviceBytes constants_;
   const DeviceBytes steps_;
+  const NetworkSchedule schedule_;
+  const DeviceBytes dependencies_;
+  std::mutex mutex_;
+  std::map<int, Placement> placements_;
 };
 
 }  // namespace ifast::cuda

@@ -1,5 +1,6 @@
 #include "cuda/launch/program.h"
 
+#include <algorithm>
 #include <optional>
 #include <span>
 #include <utility>
@@ -17,9 +18,12 @@ Extent extent(const Pair& pair) { return {pair.vertical, pair.horizontal}; }
 
 class Builder {
  public:
-  Builder(const Plan& plan, const ConstantBytes& constants, int multiprocessors)
-      : plan_(plan), constants_(constants), multiprocessors_(multiprocessors) {
-    program_.arena = plan.arena;
+  Builder(const Plan& plan, const ConstantBytes& constants, Driver driver, int multiprocessors)
+      : plan_(plan),
+        constants_(constants),
+        share_memory_(driver == Driver::kStage),
+        multiprocessors_(multiprocessors) {
+    place_buffers();
     bases_.assign(plan.buffers.size(), kArenaBase);
     bases_[plan.input()] = kInputBase;
     for (std::size_t i = 0; i < plan.buffers.size(); ++i) {
@@ -34,8 +38,10 @@ class Builder {
   }
 
   Program build() {
+    const std::int64_t base = program_.arena;
+    std::int64_t end = base;
     for (const std::vector<int>& stage : plan_.stages) {
-      std::int64_t end = plan_.arena;
+      if (share_memory_) end = base;
       std::vector<std::pair<std::string, Step>> now, then;
       for (int i : stage) {
         const auto* pair = std::get_if<PairStep>(&plan_.steps[i]);
@@ -64,23 +70,32 @@ class Builder {
     }
   }
 
-  // Intermediates of pairs live for one stage only, after everything else.
+  void place_buffers() {
+    program_.arena = share_memory_ ? plan_.arena : 0;
+    for (const Buffer& buffer : plan_.buffers) {
+      const bool apart = !share_memory_ && buffer.home == Home::kArena;
+      offsets_.push_back(apart ? place(buffer.size(), program_.arena) : buffer.offset);
+    }
+  }
+
+  static std::int64_t place(std::int64_t size, std::int64_t& end) {
+    const std::int64_t offset = (end + kAlignment - 1) / kAlignment * kAlignment;
+    end = offset + size;
+    return offset;
+  }
+
+  // Intermediates of pairs come after everything else. Those of different stages may share memory.
   View place_middle(const PairStep& pair, std::int64_t& end) const {
-    View view{kArenaBase,
-              pair.middle_height,
-              pair.middle_width,
-              pair.first.out_channels,
-              0,
-              pair.first.out_channels,
-              (end + kAlignment - 1) / kAlignment * kAlignment};
-    end = view.offset + std::int64_t{view.height} * view.width * view.channels;
-    return view;
+    const int channels = pair.first.out_channels;
+    const std::int64_t size = std::int64_t{pair.middle_height} * pair.middle_width * channels;
+    return {kArenaBase, pair.middle_height, pair.middle_width, channels,
+            0,          channels,           place(size, end)};
   }
 
   View view(const Slice& slice) const {
     const Buffer& b = plan_.buffers[slice.buffer];
-    return {bases_[slice.buffer], b.height,       b.width, b.channels,
-            slice.start,          slice.channels, b.offset};
+    return {bases_[slice.buffer],  b.height, b.width, b.channels, slice.start, slice.channels,
+            offsets_[slice.buffer]};
   }
 
   std::size_t align_constants() {
@@ -118,6 +133,14 @@ class Builder {
     set_targets(step, std::move(targets));
   }
 
+  // A thread a vector of channels: as many whole pixels as a block has threads for, or one.
+  void set_pixel_groups(Step& step) const {
+    const int length = kVectorBytes / static_cast<int>(size_of(plan_.dtype));
+    const int vectors = divide_up(step.channels, length);
+    step.group_pixels = std::max(1, kThreads / vectors);
+    step.group_tiles = divide_up(vectors, kThreads);
+  }
+
   void set_convolution(Step& step, const Convolution& conv) {
     const std::size_t element_size = size_of(plan_.dtype);
     const int taps = static_cast<int>(conv.taps.size());
@@ -127,6 +150,8 @@ class Builder {
     step.kind = Kind::kConv;
     step.stride = extent(conv.stride);
     step.tile_columns = tile_columns(step);
+    step.group_pixels = kTileRows;
+    step.group_tiles = divide_up(step.channels, step.tile_columns);
     step.tap_count = taps;
     step.tap_vectors = depth.tap_vectors;
     step.chunks = depth.chunks;
@@ -167,6 +192,7 @@ class Builder {
     result.source = view(source_of(step));
     if (const Slice* second = second_source_of(step)) result.other = view(*second);
     set_targets(result, destinations_of(step));
+    set_pixel_groups(result);
     std::visit([&](const auto& s) { finish(result, s); }, step);
     return result;
   }
@@ -193,24 +219,29 @@ class Builder {
   }
   void finish(Step& step, const NormalizeStep& s) {
     step.kind = Kind::kNormalize;
+    step.group_pixels = kThreads / 32;
+    step.group_tiles = 1;
     step.eps = static_cast<float>(s.eps);
   }
 
   const Plan& plan_;
   const ConstantBytes& constants_;
+  const bool share_memory_;
   const int multiprocessors_;
-  std::vector<int> bases_;  // of each buffer
+  std::vector<std::int64_t> offsets_;  // of each buffer, in the arena
+  std::vector<int> bases_;             // of each buffer
   Program program_;
 };
 
 }  // namespace
 
-Program build_program(const Plan& plan, const ConstantBytes& constants, int multiprocessors) {
+Program build_program(const Plan& plan, const ConstantBytes& constants, Driver driver,
+                      int multiprocessors) {
   check_constants(plan, constants);
   if (plan.dtype == Dtype::kFloat64) {
     throw EngineError("dtype: got float64, expected float32, float16 or bfloat16");
   }
-  return Builder(plan, constants, multiprocessors).build();
+  return Builder(plan, constants, driver, multiprocessors).build();
 }
 
 }  // namespace ifast::cuda

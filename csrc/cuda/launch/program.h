@@ -20,9 +20,15 @@ struct Program {
   std::vector<int> outputs;  // the Plan's output buffers, in the order of their bases
 };
 
+enum class Driver {
+  kStage,    // one launch a stage
+  kNetwork,  // one launch; buffers do not share memory, as nothing says when one is free
+};
+
 // Throws EngineError where the Plan's dtype is float64, it has more outputs than a launch can take,
 // or the constants are not those of the Plan. `multiprocessors` decides how wide tiles are, which
 // no result depends on.
-Program build_program(const Plan& plan, const ConstantBytes& constants, int multiprocessors);
+Program build_program(const Plan& plan, const ConstantBytes& constants, Driver driver,
+                      int multiprocessors);
 
 }  // namespace ifast::cuda

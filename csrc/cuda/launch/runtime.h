@@ -23,6 +23,13 @@ struct Range {
   bool writable = false;
 };
 
+struct Grid {
+  int blocks = 1;
+  int threads = 32;
+  int shared_bytes = 0;
+  bool resident = false;  // blocks wait for each other
+};
+
 // Bytes on the device, filled once.
 class DeviceBytes {
  public:

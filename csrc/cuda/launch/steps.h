@@ -73,6 +73,11 @@ struct Step {
   std::int64_t scale = kNone;  // float[]
   Extent stride = {1, 1};
 
+  // Tiles that share output pixels are a group: tile t is part t % group_tiles of group
+  // t / group_tiles.
+  int group_pixels = 1;
+  int group_tiles = 1;
+
   // Convolution.
   int tile_columns = kWideTile;
   int tap_count = 0;
@@ -106,5 +111,38 @@ struct StageArguments {
   int count;
   int first_tile[kMaxSteps + 1];
 };
+
+// A step of a network in one launch: where its tiles, counters and dependencies begin. One more
+// than there are steps, for the ends.
+struct NetworkStep {
+  int first_tile;
+  int first_counter;  // one a group
+  int first_dependency;
+};
+
+// A step that writes something that this one reads: for output row y the rows from
+// y * stride + lowest to y * stride + highest.
+struct Dependency {
+  int producer;
+  int stride;
+  int lowest;
+  int highest;
+};
+
+struct NetworkArguments {
+  Frame frame;
+  const Step* steps;
+  const std::byte* constants;
+  const NetworkStep* schedule;
+  const Dependency* dependencies;
+  unsigned* counters;  // zero at the start and at the end; one more than counter_count
+  int counter_count;
+  int tiles;
+};
+
+inline std::int64_t groups_of(const Step& step, int batch) {
+  const std::int64_t pixels = std::int64_t{batch} * step.height * step.width;
+  return (pixels + step.group_pixels - 1) / step.group_pixels;
+}
 
 }  // namespace ifast::cuda

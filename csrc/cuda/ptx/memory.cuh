@@ -7,8 +7,8 @@
 // way, so that the emulator sees every access.
 namespace ifast::cuda::ptx {
 
-// In assembly, because the compiler may take vector accesses in C++ apart. Volatile keeps them behind
-// the waits that make their memory valid.
+// In assembly, because the compiler may take vector accesses in C++ apart. Volatile keeps them
+// behind the waits that make their memory valid.
 IFAST_DEVICE Vector load_global_vector(const void* address) {
   Vector v;
   asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"

@@ -41,6 +41,14 @@ IFAST_DEVICE unsigned add_release(unsigned* address, unsigned value) {
                : "memory");
   return before;
 }
+IFAST_DEVICE unsigned add_acquire_release(unsigned* address, unsigned value) {
+  unsigned before;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;"
+               : "=r"(before)
+               : "l"(address), "r"(value)
+               : "memory");
+  return before;
+}
 // Between two looks at a counter.
 IFAST_DEVICE void pause() { __nanosleep(32); }
 

@@ -124,12 +124,14 @@ class ConvTile {
         frame_(frame),
         constants_(constants),
         thread_(ptx::thread_index()),
-        column_tile_(tile % divide_up(step.channels, kColumns)),
-        first_row_(tile / divide_up(step.channels, kColumns) * kTileRows),
+        column_tile_(tile % step.group_tiles),
+        first_row_(tile / step.group_tiles * kTileRows),
         shared_(ptx::shared_memory()) {}
 
-  IFAST_DEVICE void run() {
-    multiply();
+  // wait() returns when what the step reads is there.
+  template <class Wait>
+  IFAST_DEVICE void run(const Wait& wait) {
+    multiply(wait);
     finish();
   }
 
@@ -139,10 +141,11 @@ class ConvTile {
   static constexpr int kColumnTiles = kColumns / 2 / 8;  // of 8, per warp
   static constexpr int kLength = Tensor<Format>::kLength;
 
-  // Weights do not wait for earlier launches: they come before anything that does.
-  IFAST_DEVICE void multiply() {
+  // Weights wait for nobody, so the first of them come before what does.
+  template <class Wait>
+  IFAST_DEVICE void multiply(const Wait& wait) {
     for (int chunk = 0; chunk < kRing - 1; ++chunk) load_weights(chunk);
-    ptx::wait_for_earlier_launches();
+    wait();
     ActivationLoader<Format> activations(step_, frame_, constant<Extent>(constants_, step_.taps),
                                          first_row_, thread_);
     for (int chunk = 0; chunk < kRing - 1; ++chunk) {

@@ -8,6 +8,9 @@
 namespace ifast::cuda {
 
 struct Fp16 {
+  static constexpr const char* kStageName = "stage_fp16";
+  static constexpr const char* kNetworkName = "network_fp16";
+
   using Element = std::uint16_t;
   template <int n>
   using Operand = const std::uint32_t*;
@@ -20,6 +23,9 @@ struct Fp16 {
 };
 
 struct Bf16 {
+  static constexpr const char* kStageName = "stage_bf16";
+  static constexpr const char* kNetworkName = "network_bf16";
+
   using Element = std::uint16_t;
   template <int n>
   using Operand = const std::uint32_t*;
@@ -32,6 +38,9 @@ struct Bf16 {
 };
 
 struct Tf32 {
+  static constexpr const char* kStageName = "stage_tf32";
+  static constexpr const char* kNetworkName = "network_tf32";
+
   using Element = float;
   template <int n>
   struct Operand {
@@ -56,6 +65,9 @@ struct Tf32 {
 // nearest: Ootomo and Yokota, "Recovering single precision accuracy from Tensor Cores while
 // surpassing the FP32 theoretical peak performance", 2022.
 struct Fp32 {
+  static constexpr const char* kStageName = "stage_fp32";
+  static constexpr const char* kNetworkName = "network_fp32";
+
   using Element = float;
   template <int n>
   struct Operand {

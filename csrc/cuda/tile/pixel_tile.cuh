@@ -8,7 +8,7 @@
 // normalise.
 namespace ifast::cuda {
 
-// Thread by thread one vector of channels of one output pixel, kThreads of them a tile.
+// Thread by thread one vector of channels of one output pixel.
 template <class Format>
 class PixelTile {
  public:
@@ -21,11 +21,12 @@ class PixelTile {
 
   IFAST_DEVICE void run(int tile) {
     const int vectors = divide_up(step_.channels, kLength);
-    const std::int64_t item = std::int64_t{tile} * kThreads + ptx::thread_index();
-    const std::int64_t pixels = std::int64_t{frame_.batch} * step_.height * step_.width;
-    if (item >= pixels * vectors) return;
-    const Pixel at = pixel_at(step_, static_cast<int>(item / vectors));
-    const int channel = static_cast<int>(item % vectors) * kLength;
+    const int item = tile % step_.group_tiles * kThreads + ptx::thread_index();
+    const int index = tile / step_.group_tiles * step_.group_pixels + item / vectors;
+    const int pixels = frame_.batch * step_.height * step_.width;
+    if (item / vectors >= step_.group_pixels || index >= pixels) return;
+    const Pixel at = pixel_at(step_, index);
+    const int channel = item % vectors * kLength;
     const int left = step_.channels - channel, count = left < kLength ? left : kLength;
     scatter(frame_, step_, constant<Target>(constants_, step_.targets), at, channel, count,
             compute(at, channel, count));
@@ -161,7 +162,7 @@ IFAST_DEVICE void normalize_tile(const Step& step, const Frame& frame, const std
   constexpr int kLength = Tensor<Format>::kLength, kLanes = 32;
   const int lane = ptx::thread_index() % kLanes;
   const int pixels = frame.batch * step.height * step.width;
-  const int index = tile * (kThreads / kLanes) + ptx::thread_index() / kLanes;
+  const int index = tile * step.group_pixels + ptx::thread_index() / kLanes;
   if (index >= pixels) return;
   const Pixel at = pixel_at(step, index);
   const Tensor<Format> source(frame, step.source);

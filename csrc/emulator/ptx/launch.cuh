@@ -1,19 +1,29 @@
 #pragma once
 
+#include <cstdint>
+#include <span>
+
 #include "emulator/launch.h"
 
 namespace ifast::cuda {
 
 template <class Arguments>
-void launch(const char* name, void (*kernel)(Arguments), const Arguments& arguments, int blocks,
-            int threads, int shared_bytes, std::uintptr_t, std::span<const Range> memory) {
+void launch(const char* name, void (*kernel)(Arguments), const Arguments& arguments,
+            const Grid& grid, std::uintptr_t, std::span<const Range> memory) {
   emulator::Launch config;
   config.kernel = name;
-  config.blocks = blocks;
-  config.threads = threads;
-  config.shared_bytes = static_cast<std::size_t>(shared_bytes);
+  config.blocks = grid.blocks;
+  config.threads = grid.threads;
+  config.shared_bytes = static_cast<std::size_t>(grid.shared_bytes);
   config.memory = memory;
+  config.resident = grid.resident;
   emulator::run(config, [&] { kernel(arguments); });
+}
+
+// Few enough to be quick, and not a divisor of anything.
+template <class Arguments>
+int resident_blocks(const char*, void (*)(Arguments), int, int) {
+  return 7;
 }
 
 }  // namespace ifast::cuda

@@ -40,16 +40,21 @@ inline void launch_dependents() {}
 inline void wait_for_earlier_launches() {}
 
 inline unsigned load_acquire(const unsigned* address) {
+  if (emulator::current->machine->omission() == emulator::Omission::kCounterWait) return ~0u;
   auto* checked = static_cast<unsigned*>(
       emulator::current->machine->check_global(address, sizeof(unsigned), false));
   return std::atomic_ref<unsigned>(*checked).load(std::memory_order_acquire);
 }
 
-inline unsigned add_release(unsigned* address, unsigned value) {
+inline unsigned add_acquire_release(unsigned* address, unsigned value) {
   emulator::Machine& machine = *emulator::current->machine;
   machine.note_progress();
   auto* checked = static_cast<unsigned*>(machine.check_global(address, sizeof(unsigned), true));
-  return std::atomic_ref<unsigned>(*checked).fetch_add(value, std::memory_order_release);
+  return std::atomic_ref<unsigned>(*checked).fetch_add(value, std::memory_order_acq_rel);
+}
+
+inline unsigned add_release(unsigned* address, unsigned value) {
+  return add_acquire_release(address, value);
 }
 
 inline void pause() { emulator::current->machine->pause(); }

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <algorithm>
+
+#include "cuda/kernels/network.cuh"
+#include "cuda/kernels/stage.cuh"
+#include "cuda/launch/drivers.h"
+#include "ptx/launch.cuh"
+
+// What drivers_<precision>.cu instantiate; they compile side by side. A Format names its kernels.
+namespace ifast::cuda {
+
+template <class Format>
+void launch_stage(const StageArguments& arguments, int blocks, std::uintptr_t stream,
+                  std::span<const Range> memory) {
+  launch(Format::kStageName, stage_kernel<Format>, arguments,
+         {blocks, kThreads, kSharedBytes, false}, stream, memory);
+}
+
+template <class Format>
+void launch_network(const NetworkArguments& arguments, std::uintptr_t stream,
+                    std::span<const Range> memory) {
+  const int most =
+      resident_blocks(Format::kNetworkName, network_kernel<Format>, kThreads, kSharedBytes);
+  launch(Format::kNetworkName, network_kernel<Format>, arguments,
+         {std::min(most, arguments.tiles), kThreads, kSharedBytes, true}, stream, memory);
+}
+
+template <class Format>
+inline constexpr Drivers kDriversOf = {launch_stage<Format>, launch_network<Format>};
+
+}  // namespace ifast::cuda

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "cuda/launch/runtime.h"
+#include "cuda/launch/steps.h"
+
+// The kernels that run Plans, by precision. Everything throws DeviceError.
+namespace ifast::cuda {
+
+struct Drivers {
+  // Enqueues one stage on a stream of the current device; `blocks` are its tiles.
+  void (*stage)(const StageArguments& arguments, int blocks, std::uintptr_t stream,
+                std::span<const Range> memory);
+  // Enqueues a whole network.
+  void (*network)(const NetworkArguments& arguments, std::uintptr_t stream,
+                  std::span<const Range> memory);
+};
+
+extern const Drivers kDriversFp32;
+extern const Drivers kDriversTf32;
+extern const Drivers kDriversFp16;
+extern const Drivers kDriversBf16;
+
+}  // namespace ifast::cuda

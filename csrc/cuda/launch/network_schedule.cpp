@@ -1,0 +1,107 @@
+#include "cuda/launch/network_schedule.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+
+namespace ifast::cuda {
+namespace {
+
+// Input rows that an output row y needs: from y * stride + lowest to y * stride + highest.
+struct Reach {
+  int stride;
+  int lowest;
+  int highest;
+};
+
+std::vector<Target> targets_of(const Program& program, const Step& step) {
+  std::vector<Target> targets(step.target_count);
+  std::memcpy(targets.data(), program.constants.data() + step.targets,
+              targets.size() * sizeof(Target));
+  return targets;
+}
+
+Reach reach_of_source(const Program& program, const Step& step) {
+  switch (step.kind) {
+    case Kind::kConv: {
+      std::vector<Extent> taps(step.tap_count);
+      std::memcpy(taps.data(), program.constants.data() + step.taps, taps.size() * sizeof(Extent));
+      const auto [low, high] = std::ranges::minmax_element(taps, {}, &Extent::vertical);
+      return {step.stride.vertical, low->vertical, high->vertical};
+    }
+    case Kind::kMaxPool:
+    case Kind::kAveragePool:
+      return {step.stride.vertical, -step.padding.vertical,
+              step.kernel.vertical - 1 - step.padding.vertical};
+    case Kind::kResize:
+      return {0, 0, step.source.height - 1};
+    default:
+      return {1, 0, 0};
+  }
+}
+
+int shared_channels(const View& a, const View& b) {
+  if (a.base != b.base || a.offset != b.offset) return 0;
+  return std::max(
+      0, std::min(a.start + a.channels, b.start + b.channels) - std::max(a.start, b.start));
+}
+
+void add_dependencies(const Program& program, int reader, const View& view, Reach reach,
+                      std::vector<Dependency>& dependencies) {
+  if (view.base < 0 || view.base == kInputBase) return;
+  int covered = 0;
+  for (int i = 0; i < reader; ++i) {
+    int shared = 0;
+    for (const Target& target : targets_of(program, program.steps[i])) {
+      shared += shared_channels(view, target.view);
+    }
+    if (shared == 0) continue;
+    covered += shared;
+    dependencies.push_back({i, reach.stride, reach.lowest, reach.highest});
+  }
+  if (covered != view.channels) {
+    throw EngineError("step " + program.names[reader] + ": reads what no earlier step writes");
+  }
+}
+
+int to_int(std::int64_t value, const std::string& step) {
+  if (value > std::numeric_limits<int>::max() - kTileRows) {
+    throw std::invalid_argument("batch: too many tiles for " + step);
+  }
+  return static_cast<int>(value);
+}
+
+}  // namespace
+
+NetworkSchedule schedule_network(const Program& program) {
+  NetworkSchedule schedule;
+  for (int i = 0; i < static_cast<int>(program.steps.size()); ++i) {
+    const Step& step = program.steps[i];
+    schedule.first_dependency.push_back(static_cast<int>(schedule.dependencies.size()));
+    add_dependencies(program, i, step.source, reach_of_source(program, step),
+                     schedule.dependencies);
+    add_dependencies(program, i, step.other, {1, 0, 0}, schedule.dependencies);
+  }
+  schedule.first_dependency.push_back(static_cast<int>(schedule.dependencies.size()));
+  return schedule;
+}
+
+std::vector<NetworkStep> place_tiles(const Program& program, const NetworkSchedule& schedule,
+                                     int batch) {
+  std::vector<NetworkStep> steps;
+  std::int64_t tiles = 0, counters = 0;
+  for (std::size_t i = 0; i <= program.steps.size(); ++i) {
+    const std::string& name = program.names[std::min(i, program.names.size() - 1)];
+    steps.push_back({to_int(tiles, name), to_int(counters, name), schedule.first_dependency[i]});
+    if (i == program.steps.size()) break;
+    const Step& step = program.steps[i];
+    const std::int64_t groups = groups_of(step, batch);
+    to_int(std::int64_t{batch} * step.height * step.width, name);
+    tiles += groups * step.group_tiles;
+    counters += groups;
+  }
+  return steps;
+}
+
+}  // namespace ifast::cuda
