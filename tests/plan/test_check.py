@@ -51,7 +51,10 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "no destination": (with_step("conv", destinations=()), "step conv: no destination"),
     "writes the input": (with_step("pool", destination=Destination(Slice(0, 0, 3), True)), "step pool"),
     "residual of another size": (with_step("pair", residual=Slice(0, 0, 2)), "step pair: the second operand"),
-    "reads what it writes": (with_step("pointwise", source=Slice(3, 0, 8)), "step pointwise: reads scaled before it is written"),
+    "reads what it writes": (
+        with_step("pointwise", source=Slice(3, 0, 8)),
+        "step pointwise: reads scaled before it is written",
+    ),
     "channels in": (with_conv(in_channels=2), "step conv"),
     "channels out": (with_conv(out_channels=6), "step conv"),
     "no taps": (with_conv(taps=()), "step conv: taps"),
