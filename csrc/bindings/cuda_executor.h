@@ -64,7 +64,8 @@ inline void run_cuda_executor(cuda::Executor& executor, std::uintptr_t input,
 
 inline void bind_cuda_executor(pybind11::module_& m) {
   namespace py = pybind11;
-  py::class_<cuda::Executor>(m, "CudaExecutor")
+  // Both modules have a class of this name, and one process may load both.
+  py::class_<cuda::Executor>(m, "CudaExecutor", py::module_local())
       .def(py::init(&make_cuda_executor), py::arg("plan"), py::arg("constants"),
            py::arg("precision"), py::arg("driver"), py::arg("device"))
       .def("run", &run_cuda_executor, py::arg("input"), py::arg("strides"), py::arg("batch"),

@@ -1,4 +1,4 @@
-"""The CUDA kernels without a GPU: every test here runs them in the emulator."""
+"""The CUDA kernels without a GPU: every test here that is not marked ``gpu`` runs them in the emulator."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from inception_fast.backends.cuda import EMULATE
 
 
 @pytest.fixture(autouse=True)
-def emulator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(EMULATE, "1")
+def where_kernels_run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.get_closest_marker("gpu"):
+        monkeypatch.delenv(EMULATE, raising=False)
+    else:
+        monkeypatch.setenv(EMULATE, "1")
     availability = get_backend("cuda").availability()
     if not availability.available:
         pytest.skip(availability.reason)

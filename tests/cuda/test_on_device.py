@@ -1,0 +1,64 @@
+"""The same kernels on a real device, against the reference and against their own bits by another way."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from inception_fast.backends import get_backend
+from inception_fast.backends.cuda import CudaExecutor
+from inception_fast.backends.reference import ReferenceExecutor
+from inception_fast.graph.interpreter import interpret
+from tests.backends.cases import CASES
+from tests.backends.harness import lowered, network_input
+from tests.cuda.driving import DTYPES
+from tests.graph.check import relative_error
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture
+def device() -> torch.device:
+    availability = get_backend("cuda").availability()
+    if not availability.available:
+        pytest.skip(availability.reason)
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("name", CASES)
+def test_case(name: str, precision: str, device: torch.device) -> None:
+    """As near float64 as the reference is, the same bits from both drivers, twice, and through a CUDA graph."""
+    graph = CASES[name]()
+    plan, constants = lowered(graph, precision)
+    x = network_input(graph, precision)
+    truth = interpret(graph, x.double())
+    reference = ReferenceExecutor(plan, constants, torch.device("cpu")).run(x)
+    floor = 5e-6 if precision == "fp32" else 2 * torch.finfo(DTYPES[precision]).eps
+    stage, network = (CudaExecutor(plan, constants, device, precision, driver) for driver in ("stage", "network"))
+    graphed = get_backend("cuda").compile(plan, constants, device=device, precision=precision)
+    x = x.to(device)
+    first = stage.run(x)
+    for got, expected, want in zip(first, reference, truth, strict=True):
+        bound = 2 * relative_error(expected.double().reshape(want.shape), want) + floor
+        assert relative_error(got.cpu().double().reshape(want.shape), want) <= bound
+    for again in (stage.run(x), network.run(x), network.run(x), graphed.run(x), graphed.run(x)):
+        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+@pytest.mark.parametrize("driver", ["stage", "network"])
+def test_streams_side_by_side(driver: str, device: torch.device) -> None:
+    graph = CASES["merged_siblings"]()
+    plan, constants = lowered(graph, "fp16")
+    executor = CudaExecutor(plan, constants, device, "fp16", driver)
+    x = network_input(graph, "fp16").to(device)
+    want = executor.run(x)
+    streams = [torch.cuda.Stream() for _ in range(4)]
+    results = []
+    for stream in streams * 5:
+        stream.wait_stream(torch.cuda.default_stream())
+        with torch.cuda.stream(stream):
+            results.append(executor.run(x))
+    torch.cuda.synchronize()
+    for got in results:
+        assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
