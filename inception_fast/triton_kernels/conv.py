@@ -91,7 +91,8 @@ def conv_kernel(
     for k in range(0, K, BLOCK_K):
         if C_IN % BLOCK_K == 0:
             tap = k // C_IN
-            channel = k % C_IN + lane[None, :]
+            # Triton 3.6 does not see that the remainder is a multiple too, and would load element by element.
+            channel = tl.multiple_of(k % C_IN, BLOCK_K) + lane[None, :]
         else:
             tap = (k + lane[None, :]) // C_IN
             channel = (k + lane[None, :]) % C_IN

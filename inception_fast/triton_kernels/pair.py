@@ -180,8 +180,8 @@ def pair_config(first: Convolution, second: Convolution, lanes: int, itemsize: i
     if is_interpreted():
         sizes = (lanes, second.out_channels, first.out_channels, len(first.taps) * first.in_channels)
         return PairConfig(*(min(triton.next_power_of_2(size), 512) for size in sizes))
-    step = 64 if itemsize == 2 else 16
-    return PairConfig(lanes=64, n=32 if len(second.taps) <= 3 else 16, c=step, k=step)
+    c, k = (32, 64) if itemsize == 2 else (16, 16)
+    return PairConfig(lanes=64, n=32 if len(second.taps) <= 3 and itemsize == 2 else 16, c=c, k=k)
 
 
 def is_vertical(first: Convolution, second: Convolution) -> bool | None:

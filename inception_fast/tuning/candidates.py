@@ -25,13 +25,16 @@ class Limits:
     Attributes:
         processors: streaming multiprocessors.
         shared_memory: bytes that one program can have.
+        matrix_from_shared: whether products read their operands from shared memory (sm_90 and later) and leave the
+            registers to the accumulators.
     """
 
     processors: int
     shared_memory: int
+    matrix_from_shared: bool
 
 
-H200 = Limits(processors=132, shared_memory=232448)
+H200 = Limits(processors=132, shared_memory=232448, matrix_from_shared=True)
 
 
 def candidates(problem: ConvProblem, limits: Limits) -> list[ConvConfig]:
@@ -43,8 +46,11 @@ def candidates(problem: ConvProblem, limits: Limits) -> list[ConvConfig]:
 
 
 def proposals(problem: ConvProblem, limits: Limits) -> list[ConvConfig]:
-    """Every configuration that fits in shared memory."""
-    return [c for c in _all(problem) if shared_bytes(c, problem.itemsize) <= limits.shared_memory]
+    """Every configuration that fits in shared memory and in registers."""
+    # 128 x 256 float32 sums are half of all registers; operands of 4 bytes, or fragments of them, do not fit beside.
+    largest = 128 * 256 if limits.matrix_from_shared and problem.itemsize == 2 else 128 * 128
+    fitting = [c for c in _all(problem) if shared_bytes(c, problem.itemsize) <= limits.shared_memory]
+    return [c for c in fitting if c.m * c.n <= largest]
 
 
 def interpreted(problem: ConvProblem) -> ConvConfig:
@@ -86,7 +92,7 @@ def _all(problem: ConvProblem) -> list[ConvConfig]:
         if n > widest:
             continue
         # Eight warps share the accumulators of a large tile: 128 x 128 floats are 64 registers a thread then.
-        warps = 8 if m * n >= 128 * 128 else 4
+        warps = 8 if m * n >= (128 * 128 if problem.itemsize == 2 else 128 * 64) else 4
         for k in depths:
             steps = -(-problem.depth // k)
             found += [ConvConfig(m, n, k, warps, stages) for stages in (3, 4, 5) if stages == 3 or stages <= steps]

@@ -52,4 +52,4 @@ def machine_of(device: torch.device) -> Machine:
 def limits_of(device: torch.device) -> Limits:
     """What the rule must know of a CUDA device."""
     properties = torch.cuda.get_device_properties(device)
-    return Limits(properties.multi_processor_count, properties.shared_memory_per_block_optin)
+    return Limits(properties.multi_processor_count, properties.shared_memory_per_block_optin, properties.major >= 9)

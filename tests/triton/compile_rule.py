@@ -11,7 +11,7 @@ import torch
 
 from inception_fast.plan.plan import Convolution
 from inception_fast.triton_kernels import conv
-from inception_fast.tuning.candidates import H200, proposals
+from inception_fast.tuning.candidates import H200, Limits, proposals
 from inception_fast.tuning.problem import ConvConfig, ConvProblem
 from tests.triton.compiling import Compiled, compile_launch, recorded, write
 from tests.triton.exact import same_padding_taps
@@ -21,6 +21,9 @@ PROBLEMS = {
     "ragged": (80, 192, (3, 3), 71, (1, 1)),
     "first": (3, 32, (3, 3), 149, (2, 2)),
 }
+
+A100 = Limits(processors=108, shared_memory=166912, matrix_from_shared=False)
+LIMITS = {80: A100, 90: H200, 100: H200}
 
 
 def launch(kind: str, config: ConvConfig, dtype: torch.dtype) -> tuple[tuple, dict]:
@@ -43,7 +46,7 @@ def survey(kind: str, arch: int, dtype: torch.dtype, every: int = 1) -> list[tup
     name, precision = str(dtype).removeprefix("torch."), "tf32" if dtype == torch.float32 else "fp16"
     problem = ConvProblem(8, side * side, c_in, c_out, kernel[0] * kernel[1], stride[0] * stride[1], name, precision)
     deepest: dict[tuple[int, int, int], ConvConfig] = {}
-    for config in proposals(problem, H200):
+    for config in proposals(problem, LIMITS[arch]):
         deepest[config.m, config.n, config.k] = config
     chosen = list(deepest.values())[::every]
     return [(config, compile_launch(conv.conv_kernel, *launch(kind, config, dtype), arch)) for config in chosen]
