@@ -15,10 +15,11 @@ __all__ = ["Availability", "Backend", "Executor", "Lowering", "backends", "get_b
 _CLASSES = {
     "reference": "reference.ReferenceBackend",
     "torch": "torch.TorchBackend",
+    "cpu": "cpu.CpuBackend",
     "triton": "triton.TritonBackend",
     "cuda": "cuda.CudaBackend",
 }
-_PREFERENCE = {"cpu": ("torch", "reference"), "cuda": ("triton", "torch", "reference")}
+_PREFERENCE = {"cpu": ("cpu", "torch", "reference"), "cuda": ("triton", "torch", "reference")}
 """Best first, for ``auto``, by device type."""
 
 
