@@ -23,3 +23,22 @@ def precision(request: pytest.FixtureRequest, backend: str) -> str:
     if request.param not in get_backend(backend).precisions(CPU):
         pytest.skip(f"{backend} does not serve {request.param} on the CPU")
     return request.param
+
+
+QUICK_ON_TRITON = (
+    ("googlenet", "fp32"),
+    ("googlenet", "bf16"),
+    ("inception_v3", "fp32"),
+    ("inception_resnet_v1", "bf16"),
+)
+"""Networks that Triton's interpreter runs in some seconds."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the other networks on ``triton`` as slow."""
+    for item in items:
+        found = getattr(item, "callspec", None)
+        if found is None or item.name.partition("[")[0] != "test_family" or found.params.get("backend") != "triton":
+            continue
+        if (found.params["name"], found.params["precision"]) not in QUICK_ON_TRITON:
+            item.add_marker(pytest.mark.slow)
