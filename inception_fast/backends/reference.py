@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from inception_fast.backends.base import Availability, Backend, Executor, StepTime
 from inception_fast.backends.memory import Memory
-from inception_fast.backends.per_image import run_per_image
+from inception_fast.backends.pieces import run_per_image
 from inception_fast.backends.stopwatch import Stopwatch
 from inception_fast.errors import InputError
 from inception_fast.plan.check import accumulator_dtype

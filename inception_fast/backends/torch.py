@@ -16,7 +16,7 @@ import torch
 
 from inception_fast.backends.base import Availability, Backend, Executor, Lowering, StepTime
 from inception_fast.backends.cuda_graph import CudaGraphs
-from inception_fast.backends.per_image import run_per_image
+from inception_fast.backends.pieces import run_per_image, run_pieces
 from inception_fast.backends.stopwatch import Stopwatch
 from inception_fast.backends.torch_buffers import Buffers, reader, writer
 from inception_fast.backends.torch_kernels import (
@@ -45,6 +45,10 @@ from inception_fast.plan.plan import (
 )
 
 Run = Callable[[Buffers], None]
+RETAINED_BYTES = 32 << 20
+"""The C library gives a larger allocation back to the system when it is freed, and its pages have to be cleared anew at
+each use (glibc's M_MMAP_THRESHOLD).
+"""
 
 
 class TorchBackend(Backend):
@@ -102,7 +106,13 @@ class TorchExecutor(Executor):
         with torch.no_grad(), self._library_settings(x):
             if self._batch_invariant:
                 return run_per_image(self._pass, x)
-            return self._pass(x)
+            return run_pieces(self._pass, self._pieces(x))
+
+    def _pieces(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The batch in equal parts whose activations stay under RETAINED_BYTES, on a CPU."""
+        largest = max(b.size for b in self._plan.buffers) * x.element_size()
+        count = 1 if x.is_cuda else min(len(x), -(-len(x) * largest // RETAINED_BYTES))
+        return x.chunk(count)
 
     def profile(self, x: torch.Tensor) -> list[StepTime]:
         with torch.no_grad(), self._library_settings(x):

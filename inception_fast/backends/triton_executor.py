@@ -10,7 +10,7 @@ import torch
 
 from inception_fast.backends.base import Executor
 from inception_fast.backends.memory import Memory
-from inception_fast.backends.per_image import run_per_image
+from inception_fast.backends.pieces import run_per_image
 from inception_fast.plan.plan import (
     Convolution,
     ConvStep,
