@@ -12,7 +12,9 @@ from inception_fast.backends import get_backend
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 _AVAILABLE = get_backend("triton").availability()
-requires_triton = pytest.mark.skipif(not _AVAILABLE.available, reason=_AVAILABLE.reason)
+needs_triton = pytest.mark.skipif(not _AVAILABLE.available, reason=_AVAILABLE.reason)
+requires_triton = [needs_triton, *([pytest.mark.gpu] if DEVICE.type == "cuda" else [])]
+"""For a file whose tests also belong to those that a GPU is for, where there is one."""
 
 
 def integers(*shape: int, dtype: torch.dtype, high: int = 3) -> torch.Tensor:

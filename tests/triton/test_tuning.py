@@ -20,7 +20,7 @@ from inception_fast.tuning.measure import problems_of, tune
 from inception_fast.tuning.problem import ConvConfig, ConvProblem
 from inception_fast.tuning.table import Machine, Table, read_table, shipped_table, table_path, write_table
 from tests.backends.cases import CASES
-from tests.triton.exact import DEVICE, requires_triton
+from tests.triton.exact import DEVICE, needs_triton
 
 A100 = Limits(processors=108, shared_memory=166912, matrix_from_shared=False)
 PROBLEMS = [
@@ -135,7 +135,7 @@ def test_shipped_table_is_the_rules_and_says_so() -> None:
     assert shipped.entries[problem.key] == candidates(problem, H200)[0]
 
 
-@requires_triton
+@needs_triton
 def test_tune_takes_the_fastest_and_the_earlier_of_equals() -> None:
     graph, _ = optimize_graph(CASES["merged_siblings"](), get_backend("triton").lowering)
     plan, constants = lower(graph, "float32")
@@ -152,7 +152,7 @@ def test_tune_takes_the_fastest_and_the_earlier_of_equals() -> None:
         assert measurement.best == (candidates(measurement.problem, H200)[1], 1.0)
 
 
-@requires_triton
+@needs_triton
 def test_tune_runs_the_convolution() -> None:
     """What is timed is a launch of the candidate; here each is run once and nothing is timed."""
     graph, _ = optimize_graph(CASES["conv_1x1"](), get_backend("triton").lowering)

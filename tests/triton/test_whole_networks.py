@@ -15,7 +15,7 @@ from inception_fast.plan.lower import lower
 from tests.graph.check import relative_error
 from tests.triton.exact import DEVICE, requires_triton
 
-pytestmark = [requires_triton, pytest.mark.slow]
+pytestmark = [*requires_triton, pytest.mark.slow]
 
 
 @pytest.mark.parametrize(("name", "size"), [("inception_v3", 299), ("googlenet", 224)])

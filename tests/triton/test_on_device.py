@@ -1,0 +1,85 @@
+"""The same kernels on a real device, under CUDA graphs: the contract of ``backends/base.py`` where it needs one."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+
+from inception_fast.backends import Executor, get_backend
+from inception_fast.backends.reference import ReferenceExecutor
+from inception_fast.graph.interpreter import interpret
+from tests.backends.cases import CASES
+from tests.backends.harness import CPU, assert_close, lowered, network_input
+from tests.graph.check import relative_error
+
+pytestmark = pytest.mark.gpu
+
+
+def _executor(name: str, precision: str, device: torch.device, **options: bool) -> Executor:
+    availability = get_backend("triton").availability()
+    if not availability.available or "cuda" not in get_backend("triton").devices():
+        pytest.skip(availability.reason or "TRITON_INTERPRET is set")
+    plan, constants = lowered(CASES[name](), precision)
+    return get_backend("triton").compile(plan, constants, device=device, precision=precision, **options)
+
+
+@pytest.fixture(params=range(max(1, torch.cuda.device_count())), ids="cuda:{}".format)
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Every device in turn, none of them made the current one."""
+    return torch.device("cuda", request.param)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("name", CASES)
+def test_step(name: str, precision: str, device: torch.device) -> None:
+    graph = CASES[name]()
+    plan, constants = lowered(graph, precision)
+    x = network_input(graph, precision)
+    truth = interpret(graph, x.double())
+    reference = ReferenceExecutor(plan, constants, CPU).run(x)
+    floor = 5e-6 if precision == "fp32" else torch.finfo(x.dtype).eps
+    # Flattened images are in channels-first order.
+    bounds = [2 * relative_error(a.reshape(b.shape).double(), b) + floor for a, b in zip(reference, truth, strict=True)]
+    executor = _executor(name, precision, device)
+    executor.run(torch.full_like(x, float("nan"), device=device))
+    for _ in range(2):
+        got = [a.cpu().reshape(b.shape) for a, b in zip(executor.run(x.to(device)), truth, strict=True)]
+        assert_close(got, truth, bounds)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", ["conv_3x3_wide", "merged_siblings", "factorized_pairs", "embedding_head"])
+def test_batch_invariance(name: str, precision: str, device: torch.device) -> None:
+    executor = _executor(name, precision, device, batch_invariant=True)
+    x = network_input(CASES[name](), precision, batch=7).to(device)
+    alone = [torch.cat(parts) for parts in zip(*(executor.run(image) for image in x.split(1)), strict=True)]
+    for batch, order in ((x, slice(None)), (x[2:], slice(2, None)), (x[:5], slice(5))):
+        for a, b in zip(executor.run(batch), alone, strict=True):
+            assert torch.equal(a, b[order])
+
+
+def test_threads_on_their_own_streams(device: torch.device) -> None:
+    graph = CASES["merged_siblings"]()
+    executor = _executor("merged_siblings", "fp32", device)
+    inputs = [network_input(graph, batch=1 + i % 3).to(device) for i in range(6)]
+    expected = [executor.run(x) for x in inputs]
+    torch.cuda.synchronize(device)
+    failures: list[int] = []
+
+    def call(index: int) -> None:
+        stream = torch.cuda.Stream(device)
+        with torch.cuda.stream(stream):
+            for _ in range(5):
+                got = executor.run(inputs[index])
+                stream.synchronize()
+                if not all(torch.equal(a, b) for a, b in zip(got, expected[index], strict=True)):
+                    failures.append(index)
+
+    threads = [threading.Thread(target=call, args=(i,)) for i in range(len(inputs))]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failures
