@@ -106,7 +106,7 @@ void Machine::leave() {
   lane->warp->live &= ~bit;
   lane->warp->runnable &= ~bit;
   --lane->block->live;
-  lane->waits_for = "nothing: it has finished";
+  lane->waits_for = nullptr;
   note_progress();
   if (failure_.empty()) {
     yield();
@@ -231,20 +231,23 @@ void Machine::fault(const std::string& what) { throw Fault(where(*current) + ": 
 
 void Machine::report_deadlock(int count) {
   const Lane* first = nullptr;
-  std::string others;
+  const Lane* other = nullptr;  // one that does something else
   for (int b = 0; b < count; ++b) {
     for (const Lane& lane : blocks_[b].lanes) {
-      if (lane.waits_for == nullptr) continue;
-      const bool finished = (lane.warp->live >> lane.thread % kWarpSize & 1) == 0;
-      if (first == nullptr && !finished) first = &lane;
-      if (first != nullptr && others.empty() &&
-          std::strcmp(lane.waits_for, first->waits_for) != 0) {
-        others = "; block " + std::to_string(b) + ", thread " + std::to_string(lane.thread) +
-                 " waits for " + lane.waits_for;
-      }
+      if (first == nullptr && lane.waits_for != nullptr) first = &lane;
+      if (first == nullptr || other != nullptr) continue;
+      const bool same =
+          lane.waits_for != nullptr && std::strcmp(lane.waits_for, first->waits_for) == 0;
+      if (!same) other = &lane;
     }
   }
-  throw Fault(where(*first) + ": deadlock: waits for " + first->waits_for + others);
+  std::string message = where(*first) + ": deadlock: waits for " + first->waits_for;
+  if (other != nullptr) {
+    message += "; block " + std::to_string(other->block->index) + ", thread " +
+               std::to_string(other->thread) +
+               (other->waits_for ? std::string(" waits for ") + other->waits_for : " has finished");
+  }
+  throw Fault(message);
 }
 
 }  // namespace ifast::emulator
