@@ -35,10 +35,13 @@ QUICK_ON_TRITON = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the other networks on ``triton`` as slow."""
+    """Marks what takes Triton's interpreter long as slow: the other networks, and pairs image by image."""
     for item in items:
         found = getattr(item, "callspec", None)
-        if found is None or item.name.partition("[")[0] != "test_family" or found.params.get("backend") != "triton":
+        if found is None or found.params.get("backend") != "triton":
             continue
-        if (found.params["name"], found.params["precision"]) not in QUICK_ON_TRITON:
+        test, case = item.name.partition("[")[0], (found.params.get("name"), found.params.get("precision"))
+        slow_network = test == "test_family" and case not in QUICK_ON_TRITON
+        slow_pairs = test == "test_batch_invariance" and case in (("factorized_pairs", p) for p in ("fp16", "bf16"))
+        if slow_network or slow_pairs:
             item.add_marker(pytest.mark.slow)
