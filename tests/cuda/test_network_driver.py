@@ -81,9 +81,9 @@ def test_inception_v3_at_full_size() -> None:
     graph, model, x = prepared("inception_v3", 299, 1)
     got = assert_same(graph, x.half(), "fp16").flatten(1)
     with torch.no_grad():
-        eager = model.bfloat16()(x.bfloat16()).double()
         truth = model.double()(x.double())
-    assert relative_error(got.double(), truth) <= relative_error(eager, truth)
+        eager = model.half()(x.half()).double()
+    assert relative_error(got.double(), truth) <= 2 * relative_error(eager, truth)
 
 
 def test_every_precision() -> None:
