@@ -32,7 +32,7 @@ def test_results_are_put_together_in_order() -> None:
 def test_torch_backend_keeps_activations_small(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     graph = CASES["merged_siblings"]()
     largest = 29 * 9 * 7 * 4
-    monkeypatch.setattr(torch_backend, "RETAINED_BYTES", 3 * largest)
+    monkeypatch.setattr(torch_backend, "PIECE_BYTES", 3 * largest)
     executor, x = make_executor("torch", graph), network_input(graph, batch=batch)
     pieces = [len(p) for p in executor._pieces(x)]  # type: ignore[attr-defined]
     assert sum(pieces) == batch and max(pieces) <= 3
