@@ -50,8 +50,12 @@ void run(cpu::Executor& executor, std::uintptr_t input,
   std::vector<void*> pointers(outputs.size());
   std::transform(outputs.begin(), outputs.end(), pointers.begin(),
                  [](std::uintptr_t p) { return reinterpret_cast<void*>(p); });
-  executor.run(reinterpret_cast<const void*>(input),
-               {strides[0], strides[2], strides[3], strides[1]}, batch, pointers.data(), reports);
+  cpu::Call call;
+  call.input = reinterpret_cast<const void*>(input);
+  call.strides = {strides[0], strides[2], strides[3], strides[1]};
+  call.batch = batch;
+  call.outputs = pointers.data();
+  executor.run(call, reports);
 }
 
 }  // namespace

@@ -61,27 +61,27 @@ inline int gemm_blocks(int rows, const Kernels& kernels) {
 // the micro-kernel reads side by side into few sets of the first-level cache.
 inline int panel_stride(int units) { return units % 256 == 0 ? units + 16 : units; }
 
-// What the calls of the micro-kernel that share one panel of weights prefetch: the panel behind it,
-// which is the next one that they or a neighbour will read. A call fetches a cache line for each
-// unit.
+// What the calls of the micro-kernel that share one panel of weights prefetch: a panel behind it,
+// far enough for memory to answer in time, which they or a neighbour will read. A call fetches a
+// cache line for each unit.
 class WeightsAhead {
  public:
-  WeightsAhead(const void* panel, int units, int width, int calls)
-      : here_(static_cast<const char*>(panel)),
+  WeightsAhead(const void* panel, int units, int width)
+      : panel_(static_cast<const char*>(panel)),
         bytes_(static_cast<std::ptrdiff_t>(units) * width * static_cast<int>(sizeof(float))),
-        part_(static_cast<std::ptrdiff_t>(units) * static_cast<int>(kCacheLine)),
-        calls_(calls) {}
+        part_(static_cast<std::ptrdiff_t>(units) * static_cast<int>(kCacheLine)) {}
 
   const void* of_call(int i) const {
-    // Once the next panel is on its way, what is here already costs nothing to ask for.
-    return i * part_ < bytes_ ? here_ + bytes_ + i * part_ : here_;
+    constexpr std::ptrdiff_t kDistance = 32 << 10;
+    const std::ptrdiff_t panels = (kDistance + bytes_ - 1) / bytes_;
+    // Once that panel is on its way, what is here already costs nothing to ask for.
+    return i * part_ < bytes_ ? panel_ + panels * bytes_ + i * part_ : panel_;
   }
 
  private:
-  const char* here_;
+  const char* panel_;
   std::ptrdiff_t bytes_;
-  std::ptrdiff_t part_;
-  int calls_;
+  std::ptrdiff_t part_;  // of one call
 };
 
 }  // namespace ifast::cpu

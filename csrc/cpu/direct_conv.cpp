@@ -93,11 +93,12 @@ void DirectConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch
     call.bias = tile.bias;
     call.columns = tile.columns;
     call.relu = target.relu;
+    call.claim = true;
     call.out_stride = frame.strides[target.view.buffer].column;
     if (problem_.residual) {
       call.residual_stride = frame.strides[problem_.residual->buffer].column;
     }
-    const WeightsAhead ahead(call.b, units_, tile.width(kernels_.lanes), row_blocks);
+    const WeightsAhead ahead(call.b, units_, tile.width(kernels_.lanes));
     const auto& table = dot_ ? kernels_.gemm_dot : kernels_.gemm;
     for (int i = 0; i < row_blocks; ++i) {
       const Range rows = part_of(range.size(), i, row_blocks);

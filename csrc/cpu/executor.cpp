@@ -21,9 +21,21 @@ struct alignas(kCacheLine) Cursor {
   std::atomic<int> next;
 };
 
+// A third-level cache's worth; what the system reports is often that of a whole socket.
+constexpr std::int64_t kGroupBytes = std::int64_t{32} << 20;
+
+// Images whose activations stay in the caches from one stage to the next, yet enough for all
+// threads.
+int group_size(const Program& program, int threads) {
+  const std::int64_t image = std::max<std::int64_t>(1, program.arena * size_of(program.dtype));
+  return static_cast<int>(std::max<std::int64_t>(threads, kGroupBytes / image));
+}
+
 }  // namespace
 
-// What one call at a time needs: memory, and the schedules of the batch sizes it has seen.
+// What one call at a time needs: memory, and the schedules of the batch sizes it has seen. A call's
+// images go through the network in groups, so that a large batch neither outgrows the caches nor
+// takes more memory than a small one.
 class Executor::Context {
  public:
   Context(const Program& program, int threads)
@@ -31,39 +43,18 @@ class Executor::Context {
         threads_(threads),
         barrier_(threads),
         cursors_(program.stages.size() * threads),
-        scratch_(threads) {}
+        scratch_(threads),
+        seconds_(program.ops.size() * threads) {}
 
-  void prepare(const void* input, const Strides& strides, int batch, void* const* outputs,
-               bool timed) {
-    auto found = schedules_.find(batch);
-    if (found == schedules_.end()) {
-      found = schedules_.emplace(batch, make_schedule(program_, batch, threads_)).first;
-    }
-    schedule_ = &found->second;
-    grow(arena_, static_cast<std::size_t>(program_.arena) * batch * size_of(program_.dtype));
-    for (Memory& memory : scratch_) grow(memory, schedule_->scratch);
-    seconds_.assign(timed ? program_.ops.size() * threads_ : 0, 0.0);
-    for (std::size_t i = 0; i < cursors_.size(); ++i) {
-      const StageSchedule& stage = schedule_->stages[i / threads_];
-      cursors_[i].next.store(stage.first_of_thread[i % threads_], std::memory_order_relaxed);
-    }
-    place_buffers(input, strides, batch, outputs);
-  }
-
-  void run_thread(int thread) {
-    Scratch scratch{scratch_[thread].data(), nullptr, 0};
-    for (std::size_t s = 0; s < schedule_->stages.size(); ++s) {
-      if (s > 0) barrier_.wait();
-      const StageSchedule& stage = schedule_->stages[s];
-      for (int i = 0; i < threads_; ++i) {
-        const int owner = (thread + i) % threads_;
-        std::atomic<int>& next = cursors_[s * threads_ + owner].next;
-        const int end = stage.first_of_thread[owner + 1];
-        while (next.load(std::memory_order_relaxed) < end) {
-          const int task = next.fetch_add(1, std::memory_order_relaxed);
-          if (task < end) run_task(stage, task, thread, scratch);
-        }
-      }
+  void run(const Call& call, bool timed) {
+    timed_ = timed;
+    std::fill(seconds_.begin(), seconds_.end(), 0.0);
+    const int groups = (call.batch + group_ - 1) / group_;
+    for (int i = 0; i < groups; ++i) {
+      prepare(call, part_of(call.batch, i, groups));
+      ThreadPool::run(
+          threads_, [](void* self, int thread) { static_cast<Context*>(self)->run_thread(thread); },
+          this);
     }
   }
 
@@ -74,12 +65,41 @@ class Executor::Context {
   }
 
  private:
+  void prepare(const Call& call, Range images) {
+    const int batch = images.size();
+    auto found = schedules_.find(batch);
+    if (found == schedules_.end()) {
+      found = schedules_.emplace(batch, make_schedule(program_, batch, threads_)).first;
+    }
+    schedule_ = &found->second;
+    grow(arena_, static_cast<std::size_t>(program_.arena) * batch * size_of(program_.dtype));
+    for (Memory& memory : scratch_) grow(memory, schedule_->scratch);
+    for (Cursor& cursor : cursors_) cursor.next.store(0, std::memory_order_relaxed);
+    place_buffers(call, images);
+  }
+
+  void run_thread(int thread) {
+    Scratch scratch{scratch_[thread].data(), nullptr, 0};
+    for (std::size_t s = 0; s < schedule_->stages.size(); ++s) {
+      if (s > 0) barrier_.wait();
+      for (int i = 0; i < threads_; ++i) {
+        const int owner = (thread + i) % threads_;
+        const Share& share = schedule_->stages[s][owner];
+        std::atomic<int>& next = cursors_[s * threads_ + owner].next;
+        while (next.load(std::memory_order_relaxed) < share.tasks) {
+          const int task = next.fetch_add(1, std::memory_order_relaxed);
+          if (task < share.tasks) run_task(share, task, thread, scratch);
+        }
+      }
+    }
+  }
+
   static void grow(Memory& memory, std::size_t bytes) {
     if (memory.size() < bytes) memory = Memory(bytes);
   }
 
-  void place_buffers(const void* input, const Strides& strides, int batch, void* const* outputs) {
-    frame_.batch = batch;
+  void place_buffers(const Call& call, Range images) {
+    frame_.batch = images.size();
     frame_.element_size = size_of(program_.dtype);
     frame_.buffers.resize(program_.buffers.size());
     frame_.strides.resize(program_.buffers.size());
@@ -88,25 +108,28 @@ class Executor::Context {
       const std::ptrdiff_t row = static_cast<std::ptrdiff_t>(b.width) * b.channels;
       frame_.strides[i] = {row * b.height, row, b.channels, 1};
       if (b.home == Home::kArena) {
-        frame_.buffers[i] = arena_.data() + b.offset * batch * frame_.element_size;
+        frame_.buffers[i] = arena_.data() + b.offset * frame_.batch * frame_.element_size;
       }
     }
+    const auto element = static_cast<std::ptrdiff_t>(frame_.element_size);
     // Nothing writes to the input buffer.
-    frame_.buffers[program_.input] = static_cast<std::byte*>(const_cast<void*>(input));
-    frame_.strides[program_.input] = strides;
+    auto* input = static_cast<std::byte*>(const_cast<void*>(call.input));
+    frame_.buffers[program_.input] = input + images.begin * call.strides.image * element;
+    frame_.strides[program_.input] = call.strides;
     for (std::size_t i = 0; i < program_.outputs.size(); ++i) {
-      frame_.buffers[program_.outputs[i]] = static_cast<std::byte*>(outputs[i]);
+      const int buffer = program_.outputs[i];
+      frame_.buffers[buffer] = static_cast<std::byte*>(call.outputs[i]) +
+                               images.begin * frame_.strides[buffer].image * element;
     }
   }
 
-  void run_task(const StageSchedule& stage, int task, int thread, Scratch& scratch) {
-    std::size_t i = 0;
-    while (task >= stage.first_task[i + 1]) ++i;
-    const int op = stage.ops[i];
-    const bool timed = !seconds_.empty();
-    const Clock::time_point start = timed ? Clock::now() : Clock::time_point();
-    program_.ops[op]->run(frame_, schedule_->tilings[op], task - stage.first_task[i], scratch);
-    if (timed) {
+  void run_task(const Share& share, int task, int thread, Scratch& scratch) {
+    auto part = share.parts.begin();
+    for (; task >= part->count; ++part) task -= part->count;
+    const Clock::time_point start = timed_ ? Clock::now() : Clock::time_point();
+    const int op = part->op;
+    program_.ops[op]->run(frame_, schedule_->tilings[op], part->first + task, scratch);
+    if (timed_) {
       seconds_[op * threads_ + thread] +=
           std::chrono::duration<double>(Clock::now() - start).count();
     }
@@ -114,6 +137,7 @@ class Executor::Context {
 
   const Program& program_;
   const int threads_;
+  const int group_ = group_size(program_, threads_);  // images
   Barrier barrier_;
   std::vector<Cursor> cursors_;
   std::vector<Memory> scratch_;
@@ -121,7 +145,8 @@ class Executor::Context {
   std::map<int, Schedule> schedules_;
   const Schedule* schedule_ = nullptr;
   Frame frame_;
-  std::vector<double> seconds_;
+  std::vector<double> seconds_;  // [operator][thread]
+  bool timed_ = false;
 };
 
 Executor::Executor(const Plan& plan, const ConstantBytes& constants, const Options& options)
@@ -147,14 +172,9 @@ void Executor::give_back(std::unique_ptr<Context> context) {
   idle_.push_back(std::move(context));
 }
 
-void Executor::run(const void* input, const Strides& strides, int batch, void* const* outputs,
-                   std::vector<OpReport>* reports) {
+void Executor::run(const Call& call, std::vector<OpReport>* reports) {
   std::unique_ptr<Context> context = take_context();
-  context->prepare(input, strides, batch, outputs, reports != nullptr);
-  ThreadPool::run(
-      threads_,
-      [](void* argument, int thread) { static_cast<Context*>(argument)->run_thread(thread); },
-      context.get());
+  context->run(call, reports != nullptr);
   if (reports) {
     *reports = report();
     for (std::size_t i = 0; i < reports->size(); ++i) {

@@ -16,6 +16,15 @@ struct Options {
   std::string algorithm;
 };
 
+// One forward pass.
+struct Call {
+  const void* input = nullptr;  // of the Plan's dtype
+  Strides strides;              // of the input
+  int batch = 1;
+  // NHWC memory for `batch` images for each of the Plan's output buffers, in order.
+  void* const* outputs = nullptr;
+};
+
 // An operator, and where asked for, what it took in one call.
 struct OpReport {
   std::string step;
@@ -33,10 +42,8 @@ class Executor {
   Executor(const Plan& plan, const ConstantBytes& constants, const Options& options);
   ~Executor();
 
-  // input: the Plan's dtype, in any strides. outputs: NHWC memory for `batch` images for each of
-  // the Plan's output buffers, in order. reports, where given, becomes report() with times.
-  void run(const void* input, const Strides& strides, int batch, void* const* outputs,
-           std::vector<OpReport>* reports = nullptr);
+  // reports, where given, becomes report() with times.
+  void run(const Call& call, std::vector<OpReport>* reports = nullptr);
 
   // Every operator in order of execution, without times.
   std::vector<OpReport> report() const;

@@ -77,6 +77,7 @@ void InputConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch&
   call.segments = segments;
   call.segment_length = rectangle_.extent.horizontal;
   call.prefetch = weights_;
+  call.claim = true;
   const int blocks = gemm_blocks(problem_.width(), kernels_);
   for (int y = rows.begin; y < rows.end; ++y) {
     const float* row = planes + (y - rows.begin) * problem_.stride.vertical * width;

@@ -31,6 +31,8 @@ struct GemmCall {
   bool relu = false;
   // Memory to bring into the second-level cache meanwhile, a cache line for each unit; any address.
   const void* prefetch = nullptr;
+  // Ask for the ownership of `out` first: its cache lines may be another processor's.
+  bool claim = false;
 };
 using Gemm = void (*)(const GemmCall&);
 

@@ -1,8 +1,38 @@
 #include "cpu/schedule.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace ifast::cpu {
+namespace {
+
+std::vector<Share> share_out(const std::vector<int>& ops, const std::vector<Tiling>& tilings,
+                             int threads) {
+  std::vector<Share> shares(threads);
+  // Cost so far, of everything and of the threads before each one.
+  double total = 0;
+  std::vector<double> before(threads + 1, 0.0);
+  for (int op : ops) {
+    const Tiling& tiling = tilings[op];
+    const double task = tiling.cost / tiling.tasks;
+    total += tiling.cost;
+    int begin = 0;
+    for (int t = 0; t < threads; ++t) {
+      // What makes up for the unevenness of the operators before.
+      const double missing = total * (t + 1) / threads - before[t + 1];
+      const int end = t + 1 == threads ? tiling.tasks
+                                       : std::clamp(static_cast<int>(std::lround(missing / task)),
+                                                    begin, tiling.tasks);
+      before[t + 1] += end * task;
+      if (end > begin) shares[t].parts.push_back({op, begin, end - begin});
+      shares[t].tasks += end - begin;
+      begin = end;
+    }
+  }
+  return shares;
+}
+
+}  // namespace
 
 Schedule make_schedule(const Program& program, int batch, int threads) {
   Schedule schedule;
@@ -11,29 +41,7 @@ Schedule make_schedule(const Program& program, int batch, int threads) {
     schedule.scratch = std::max(schedule.scratch, schedule.tilings.back().scratch);
   }
   for (const std::vector<int>& ops : program.stages) {
-    StageSchedule stage;
-    stage.ops = ops;
-    double total = 0;
-    for (int op : ops) total += schedule.tilings[op].cost;
-    // A thread's part ends with the task that fills its share of the cost.
-    int task = 0;
-    double cost = 0;
-    stage.first_of_thread.push_back(0);
-    for (int op : ops) {
-      const Tiling& tiling = schedule.tilings[op];
-      stage.first_task.push_back(task);
-      for (int i = 0; i < tiling.tasks; ++i) {
-        const double middle = cost + tiling.cost / tiling.tasks / 2;
-        while (middle > total / threads * stage.first_of_thread.size()) {
-          stage.first_of_thread.push_back(task);
-        }
-        cost += tiling.cost / tiling.tasks;
-        ++task;
-      }
-    }
-    stage.first_task.push_back(task);
-    stage.first_of_thread.resize(threads + 1, task);
-    schedule.stages.push_back(std::move(stage));
+    schedule.stages.push_back(share_out(ops, schedule.tilings, threads));
   }
   return schedule;
 }

@@ -7,20 +7,28 @@
 
 namespace ifast::cpu {
 
-// The tasks of a stage, numbered through its operators, and the part of each thread.
-struct StageSchedule {
-  std::vector<int> ops;
-  std::vector<int> first_task;       // of each operator, and the total
-  std::vector<int> first_of_thread;  // and the total
+// Tasks [first, first + count) of an operator.
+struct Part {
+  int op;
+  int first;
+  int count;
+};
+
+// What one thread does in a stage.
+struct Share {
+  std::vector<Part> parts;
+  int tasks = 0;  // of all parts
 };
 
 // How a Program's work is cut for a batch size and a number of threads.
 struct Schedule {
-  std::vector<Tiling> tilings;  // of each operator
-  std::vector<StageSchedule> stages;
-  std::size_t scratch = 0;  // bytes for each thread
+  std::vector<Tiling> tilings;             // of each operator
+  std::vector<std::vector<Share>> stages;  // [stage][thread]
+  std::size_t scratch = 0;                 // bytes for each thread
 };
 
+// Every operator is cut among all threads, in the order of its tasks: a thread then mostly reads
+// what it wrote itself a stage before, which matters where threads share no cache.
 Schedule make_schedule(const Program& program, int batch, int threads);
 
 }  // namespace ifast::cpu

@@ -4,12 +4,14 @@
 #include <utility>
 
 #include "cpu/cache_sizes.h"
+#include "cpu/claim.h"
 #include "cpu/winograd_matrices.h"
 
 namespace ifast::cpu {
 namespace {
 
 constexpr int kTasksPerThread = 8;
+constexpr std::ptrdiff_t kLine = kCacheLine;
 
 // The positions' panels are read side by side by the transforms; an odd number of cache lines from
 // one to the next spreads them over the sets of the first-level cache.
@@ -95,7 +97,7 @@ Tiling WinogradConv::tile(int batch, int threads) const {
   const int positions = layout_.size().positions();
   const std::size_t width = kernels_.gemm_vectors * kernels_.lanes;
   const std::size_t tile_bytes = positions * (row_stride_ + width) * sizeof(float);
-  const int fitting = static_cast<int>(cache_sizes().level2 * 3 / 4 / tile_bytes);
+  const int fitting = static_cast<int>(cache_sizes().level2 / 2 / tile_bytes);
   const int block = std::max(rows, fitting);
   Tiling tiling;
   tiling.blocks = (tiles + block - 1) / block;
@@ -127,6 +129,8 @@ void WinogradConv::run(const Frame& frame, const Tiling& tiling, int task, Scrat
   const Range columns =
       part_of(static_cast<int>(tiles_.size()), task % tiling.splits, tiling.splits);
   const int row_blocks = gemm_blocks(tiles.size(), kernels_);
+  // A tile of two dimensions has too many outputs for its work.
+  const bool claims = layout_.size().dimensions == 1;
   for (int j = columns.begin; j < columns.end; ++j) {
     const ColumnTile& tile = tiles_[j];
     const int width = tile.width(kernels_.lanes);
@@ -137,8 +141,11 @@ void WinogradConv::run(const Frame& frame, const Tiling& tiling, int task, Scrat
     call.out_stride = width;
     const float* weights = weights_ + tile.offset * positions * units_;
     for (int p = 0; p < positions; ++p) {
+      const Range claimed = part_of(tiles.size(), p, positions);
+      if (claims)
+        claim_outputs(frame, {tiles.begin + claimed.begin, tiles.begin + claimed.end}, tile);
       call.b = weights + static_cast<std::size_t>(p) * units_ * width;
-      const WeightsAhead ahead(call.b, units_, width, row_blocks);
+      const WeightsAhead ahead(call.b, units_, width);
       for (int i = 0; i < row_blocks; ++i) {
         const Range rows = part_of(tiles.size(), i, row_blocks);
         call.a = inputs + p * in_stride + static_cast<std::size_t>(rows.begin) * row_stride_;
@@ -192,6 +199,28 @@ void WinogradConv::transform_inputs(const Frame& frame, Range tiles, float* out)
       call.out =
           out + static_cast<std::size_t>(t - tiles.begin) * row_stride_ + g * problem_.in_channels;
       transform(call);
+    }
+  }
+}
+
+// Asks for the ownership of the tiles' outputs while there is other work to do: the cache lines may
+// be another processor's.
+void WinogradConv::claim_outputs(const Frame& frame, Range tiles, const ColumnTile& columns) const {
+  const View& target = problem_.targets[columns.target].view;
+  const Strides& strides = frame.strides[target.buffer];
+  const Pair m = layout_.outputs();
+  const auto element = static_cast<std::ptrdiff_t>(frame.element_size);
+  const std::ptrdiff_t bytes = columns.columns * element;
+  for (int t = tiles.begin; t < tiles.end; ++t) {
+    const Place place = place_of(t);
+    const std::byte* row = frame.at(target, place.n, place.y, place.x) + columns.first * element;
+    const int rows = std::min(m.vertical, problem_.height() - place.y);
+    const int across = std::min(m.horizontal, problem_.width() - place.x);
+    for (int y = 0; y < rows; ++y, row += strides.row * element) {
+      const std::byte* pixel = row;
+      for (int x = 0; x < across; ++x, pixel += strides.column * element) {
+        for (std::ptrdiff_t b = 0; b < bytes; b += kLine) claim(pixel + b);
+      }
     }
   }
 }

@@ -31,6 +31,7 @@ class WinogradConv : public Op {
   std::size_t input_stride(int tiles) const;
   std::size_t product_stride(int tiles) const;
   void transform_inputs(const Frame& frame, Range tiles, float* out) const;
+  void claim_outputs(const Frame& frame, Range tiles, const ColumnTile& columns) const;
   void transform_outputs(const Frame& frame, Range tiles, const ColumnTile& columns,
                          const float* products) const;
 

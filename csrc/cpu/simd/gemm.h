@@ -1,5 +1,6 @@
 #pragma once
 
+#include "cpu/claim.h"
 #include "cpu/kernels.h"
 #include "cpu/simd/unroll.h"
 
@@ -49,6 +50,14 @@ void gemm(const GemmCall& call) {
     const Vec start = call.bias ? load(call.bias + n.value * Vec::kLanes) : broadcast(0.0f);
     unroll<Rows>([&](auto m) { acc[m.value][n.value] = start; });
   });
+
+  if (call.claim) {
+    unroll<Rows>([&](auto m) {
+      unroll<Vectors>([&](auto n) {
+        claim(static_cast<T*>(call.out) + m.value * call.out_stride + n.value * Vec::kLanes);
+      });
+    });
+  }
 
   const char* b = static_cast<const char*>(call.b);
   const char* ahead = static_cast<const char*>(call.prefetch);
