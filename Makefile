@@ -24,8 +24,8 @@ help: ## say what each target does
 demo: $(INSTALLED) ## verify and time Inception-v3 on real photographs
 	$(BIN)/python examples/demo.py
 
-test: $(INSTALLED) ## run the tests (at most 15 minutes on 2 cores)
-	$(BIN)/python -m pytest
+test: $(INSTALLED) ## run the tests (at most 15 minutes on 2 cores; SLOW=1 for the long ones too)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(if $(SLOW),,-m "not slow")
 
 lint: $(INSTALLED) ## ruff, mypy and clang-format; changes nothing
 	$(BIN)/ruff check .

@@ -11,6 +11,8 @@ import torch
 if not torch.cuda.is_available():
     # Triton decides when it is imported; nothing here has done so yet, and child processes inherit it.
     os.environ.setdefault("TRITON_INTERPRET", "1")
+# Test processes side by side share the cores.
+torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 
 
 @pytest.fixture(autouse=True)

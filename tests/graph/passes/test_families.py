@@ -68,7 +68,6 @@ PASSES = (
 )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_pass_keeps_every_value(family: str) -> None:
     graph = family_graph(family)
