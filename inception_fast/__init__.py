@@ -25,6 +25,7 @@ from inception_fast.fast_model import FastModel, load
 from inception_fast.models import create_model, list_models
 from inception_fast.optimization import optimize
 from inception_fast.report import Report
+from inception_fast.swapping import SwapReport, swap
 
 __all__ = [
     "Availability",
@@ -37,6 +38,7 @@ __all__ = [
     "InputTypeError",
     "PlanError",
     "Report",
+    "SwapReport",
     "UnsupportedOpError",
     "backends",
     "create_model",
@@ -44,4 +46,5 @@ __all__ = [
     "load",
     "nn",
     "optimize",
+    "swap",
 ]

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 import inception_fast as ifast
+from inception_fast import SwapReport, swap
 from inception_fast.models.googlenet import Inception
 from inception_fast.models.layers import BasicConv2d
 from inception_fast.nn.block import Block
-from inception_fast.swapping import SwapReport, swap
 from tests.graph.check import relative_error
 from tests.nn.modules import BOUND, lively, truth
 
