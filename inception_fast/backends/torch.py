@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from itertools import accumulate
 
 import torch
 
@@ -42,12 +43,17 @@ from inception_fast.plan.plan import (
     Slice,
     Step,
     destinations_of,
+    sources_of,
 )
 
 Run = Callable[[Buffers], None]
 PIECE_BYTES = 48 << 20
-"""Larger activations are given back to the system by the C library when they are freed, and their pages cleared anew at
-each use; smaller pieces read the weights more often. Between the two by measurement, on Inception-v3.
+"""Limit of an activation on CPUs. The C library returns larger ones to the system when they are freed, and their pages
+are cleared anew at each use; smaller pieces of a batch read the weights more often. Between the two by measurement.
+"""
+STEM_BYTES = 16 << 20
+"""Limit of an activation in the first layers on CPUs, whose weights are small and whose images are large: under it,
+what one step writes is still in the cache when the next one reads it.
 """
 
 
@@ -101,6 +107,9 @@ class TorchExecutor(Executor):
             if plan.buffers[index].home == "arena":
                 ends[plan.stages[life.last][-1]].append(index)
         self._ends = ends
+        sizes = [max(plan.buffers[p.buffer].size for p in _touched(step)) for step in plan.steps]
+        # The largest activation of each step and those behind it, in elements per image.
+        self._largest = list(accumulate(reversed(sizes), max))[::-1]
 
     def run(self, x: torch.Tensor) -> list[torch.Tensor]:
         with torch.no_grad(), self._library_settings(x):
@@ -110,9 +119,7 @@ class TorchExecutor(Executor):
 
     def _pieces(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The batch in equal parts whose activations stay under PIECE_BYTES, on a CPU."""
-        largest = max(b.size for b in self._plan.buffers) * x.element_size()
-        count = 1 if x.is_cuda else min(len(x), -(-len(x) * largest // PIECE_BYTES))
-        return x.chunk(count)
+        return (x,) if x.is_cuda else _parts(x, max(b.size for b in self._plan.buffers), PIECE_BYTES)
 
     def profile(self, x: torch.Tensor) -> list[StepTime]:
         with torch.no_grad(), self._library_settings(x):
@@ -124,16 +131,37 @@ class TorchExecutor(Executor):
         return torch.backends.cudnn.flags(benchmark=True, allow_tf32=self._allow_tf32) if x.is_cuda else nullcontext()
 
     def _pass(self, x: torch.Tensor, done: Callable[[str], None] | None = None) -> list[torch.Tensor]:
-        buffers: Buffers = [None] * len(self._plan.buffers)
-        buffers[self._plan.input] = x.contiguous(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=torch.channels_last)
         runs = self._runs_for(x)
-        for name, run, ends in zip(self._plan.step_names, runs, self._ends, strict=True):
-            run(buffers)
-            if done is not None:
-                done(name)
-            for index in ends:
-                buffers[index] = None
+        stem = 0 if x.is_cuda or done else self._stem(x)
+        parts = _parts(x, self._largest[0], STEM_BYTES) if stem else (x,)
+        heads = [self._advance(runs, self._start(part), 0, stem, done) for part in parts]
+        buffers = heads[0] if len(heads) == 1 else [_join(pieces) for pieces in zip(*heads, strict=True)]
+        buffers[self._plan.input] = x
+        self._advance(runs, buffers, stem, len(runs), done)
         return [buffers[o.buffer] for o in self._plan.outputs]  # type: ignore[misc]
+
+    def _start(self, x: torch.Tensor) -> Buffers:
+        buffers: Buffers = [None] * len(self._plan.buffers)
+        buffers[self._plan.input] = x
+        return buffers
+
+    def _advance(
+        self, runs: list[Run], buffers: Buffers, start: int, stop: int, done: Callable[[str], None] | None
+    ) -> Buffers:
+        """Runs the steps from ``start`` to before ``stop``, and lets go of what no later step reads."""
+        for index in range(start, stop):
+            runs[index](buffers)
+            if done is not None:
+                done(self._plan.step_names[index])
+            for dead in self._ends[index]:
+                buffers[dead] = None
+        return buffers
+
+    def _stem(self, x: torch.Tensor) -> int:
+        """Number of leading steps after which every activation of the batch stays under STEM_BYTES."""
+        limit = STEM_BYTES // (len(x) * x.element_size())
+        return next((i for i, size in enumerate(self._largest) if size <= limit), 0)
 
     def _plane(self, piece: Slice) -> tuple[int, int]:
         buffer = self._plan.buffers[piece.buffer]
@@ -229,3 +257,18 @@ class TorchExecutor(Executor):
 def _run_all(runs: list[Run], buffers: Buffers) -> None:
     for run in runs:
         run(buffers)
+
+
+def _touched(step: Step) -> tuple[Slice, ...]:
+    return (*sources_of(step), *(d.slice for d in destinations_of(step)))
+
+
+def _parts(x: torch.Tensor, size: int, limit: int) -> tuple[torch.Tensor, ...]:
+    """Equal parts of a batch, of two images or more; activations of ``size`` elements stay under ``limit`` bytes."""
+    count = -(-len(x) * size * x.element_size() // limit)
+    return x.chunk(max(1, min(count, len(x) // 2)))
+
+
+def _join(pieces: tuple[torch.Tensor | None, ...]) -> torch.Tensor | None:
+    present = [p for p in pieces if p is not None]
+    return torch.cat(present) if present else None
