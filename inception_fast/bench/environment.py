@@ -38,8 +38,13 @@ def environment(device: torch.device) -> dict[str, object]:
             "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
         },
         "gpu": gpu(device) if device.type == "cuda" else None,
-        "torch_config": torch.__config__.show().strip().splitlines(),
+        "torch_config": torch_config(),
     }
+
+
+def torch_config() -> list[str]:
+    """How PyTorch was built, without its compiler's flags: they hold paths of the machine that built it."""
+    return [line for line in torch.__config__.show().strip().splitlines() if "Build settings" not in line]
 
 
 def commit() -> str | None:

@@ -39,3 +39,4 @@ def test_the_environment_says_what_a_reader_needs_to_repeat_it() -> None:
     assert found["cpu"]["usable_cores"] >= 1
     assert found["gpu"] is None
     assert {"commit", "package", "python", "system", "torch_config"} <= set(found)
+    assert found["torch_config"] and not any("/" in line for line in found["torch_config"] if "FLAGS" in line)
