@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 
 import pytest
 import torch
@@ -62,8 +63,14 @@ def test_ours(backend: str, task: Task) -> None:
 
 
 def absent(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """Makes that package of the optional ones look missing, and it alone."""
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == package else find(name, *rest))
+    optional = {name: ModuleSpec(name, None) for name in ("onnx", "onnxruntime", "openvino") if name != package}
+
+    def spec(name: str, *rest: str | None) -> ModuleSpec | None:
+        return None if name == package else optional.get(name) or find(name, *rest)
+
+    monkeypatch.setattr(importlib.util, "find_spec", spec)
 
 
 @pytest.mark.parametrize(
