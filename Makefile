@@ -36,8 +36,8 @@ lint: $(INSTALLED) ## ruff, mypy and clang-format; changes nothing
 bench: $(BENCH_INSTALLED) ## time every backend beside eager, torch.compile, ONNX Runtime and OpenVINO
 	$(BIN)/inception-fast bench
 
-gpu: $(INSTALLED) ## run the GPU's tests and measurements (needs a CUDA device)
-	$(BIN)/python -m benchmarks.gpu
+gpu: $(INSTALLED) ## run the GPU's tests and measurements in 10 minutes (ARGS="--part sweep --minutes 60" for others)
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 clean: ## remove what was built; the environment in .venv stays
 	rm -rf build dist *.egg-info inception_fast/_native*.so inception_fast/_build_info.json

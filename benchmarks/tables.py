@@ -1,47 +1,75 @@
 """Puts the recorded results into the README: ``python -m benchmarks.tables``.
 
-Every ``benchmarks/results/MACHINE/bench*.json``, as ``inception-fast bench --json`` writes it, becomes a table between
-the two markers. Nothing there is written by hand.
+The ``benchmarks/results/MACHINE/bench*.json``, as ``inception-fast bench --json`` writes them, become tables between
+the two markers: one for all files of one machine that are of the same commit and versions. Nothing there is written by
+hand.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
+VERSIONS = {"cpu": ("torch", "onnxruntime", "openvino"), "cuda": ("torch", "triton", "jax")}
+FIGURES = "Median milliseconds of runs taken in turns, and in brackets the time over that of the first column"
 
 
-def results_table(files: list[Path]) -> str:
-    """Markdown: a table for each file, with the machine and the command that made it."""
-    return "\n\n".join(_section(json.loads(file.read_text())) for file in files)
+def results_table(files: Iterable[Path]) -> str:
+    """Markdown: the tables, each with the machine and where to find the commands that made it."""
+    groups: dict[tuple[str, ...], list[tuple[Path, dict[str, Any]]]] = {}
+    for file in files:
+        record = json.loads(file.read_text())
+        key = (file.parent.name, record["environment"]["commit"], versions_of(record), *_columns([record]))
+        groups.setdefault(key, []).append((file, record))
+    return "\n\n".join(_section(group) for group in groups.values())
 
 
-def _section(record: dict[str, Any]) -> str:
-    columns: dict[str, None] = {}
-    for contest in record["contests"]:
-        columns.update(dict.fromkeys(row["name"] for row in contest["rows"]))
+def versions_of(record: dict[str, Any]) -> str:
+    """The versions that matter on the record's device, in words."""
+    known = record["environment"]["versions"]
+    names = VERSIONS[record["device"].partition(":")[0]]
+    return ", ".join(f"{name} {known[name]}" for name in names if known.get(name))
+
+
+def machine_of(record: dict[str, Any]) -> str:
+    """The device's name, with the threads of a processor and the driver of a GPU."""
+    gpu, cpu = record["environment"]["gpu"], record["environment"]["cpu"]
+    if gpu:
+        return f"{gpu['name']}, driver {gpu['driver_version']}" if "driver_version" in gpu else gpu["name"]
+    return f"{cpu['model']}, {record['threads']} threads"
+
+
+def _section(group: Sequence[tuple[Path, dict[str, Any]]]) -> str:
+    records = [record for _, record in group]
+    columns = _columns(records)
     lines = [
         "| model | batch | precision | " + " | ".join(columns) + " |",
         "| --- " * (3 + len(columns)) + "|",
-        *(_line(contest, list(columns)) for contest in record["contests"]),
+        *(_line(contest, columns) for record in records for contest in record["contests"]),
     ]
-    return "\n".join([_caption(record), "", *lines])
+    return "\n".join([_caption(group), "", *lines])
 
 
-def _caption(record: dict[str, Any]) -> str:
+def _columns(records: Sequence[dict[str, Any]]) -> list[str]:
+    rows = (row for record in records for contest in record["contests"] for row in contest["rows"])
+    return list(dict.fromkeys(row["name"] for row in rows))
+
+
+def _caption(group: Sequence[tuple[Path, dict[str, Any]]]) -> str:
+    file, record = group[0]
     environment = record["environment"]
-    machine = environment["gpu"] or environment["cpu"]
-    cores = f", {record['threads']} threads" if record["device"] == "cpu" else ""
-    versions = ", ".join(f"{name} {environment['versions'][name]}" for name in ("torch", "onnxruntime", "openvino"))
-    name = machine["model"] if "model" in machine else machine["name"]
-    made_by = f"commit {environment['commit'][:12]}, `{environment['command']}`"
-    figures = "Median milliseconds of runs taken in turns, and in brackets the time over that of the first column"
-    return f"{figures}; {name}{cores}; {versions}; {made_by}."
+    if len(group) == 1:
+        made_by = f"`{environment['command']}`"
+    else:
+        made_by = f"commands in `benchmarks/results/{file.parent.name}/`"
+    where = f"{machine_of(record)}; {versions_of(record)}"
+    return f"{FIGURES}; {where}; commit {environment['commit'][:12]}, {made_by}."
 
 
 def _line(contest: dict[str, Any], columns: list[str]) -> str:
@@ -49,8 +77,14 @@ def _line(contest: dict[str, Any], columns: list[str]) -> str:
     cells = [contest["model"], str(contest["batch"]), contest["precision"]]
     for name in columns:
         row = rows.get(name)
-        cells.append("" if row is None else f"{row['seconds']['median'] * 1e3:.1f} ({row['ratio']['median']:.2f})")
+        cells.append("" if row is None else f"{_milliseconds(row)} ({row['ratio']['median']:.2f})")
     return "| " + " | ".join(cells) + " |"
+
+
+def _milliseconds(row: dict[str, Any]) -> str:
+    """Three digits that count: a GPU's tenths of a millisecond are not lost."""
+    value = row["seconds"]["median"] * 1e3
+    return f"{value:.1f}" if value >= 10 else f"{value:.3g}"
 
 
 def filled(text: str, table: str) -> str:

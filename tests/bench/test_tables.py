@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from benchmarks.tables import RESULTS, ROOT, filled, results_table
 
 FILES = sorted(RESULTS.glob("*/bench*.json"))
+
+
+def _write(file: Path, *contests: dict[str, Any], commit: str = "0123456789abcdef", gpu: object = None) -> Path:
+    environment = {
+        "gpu": gpu,
+        "cpu": {"model": "a processor"},
+        "versions": dict.fromkeys(("torch", "onnxruntime", "openvino", "triton"), "1"),
+        "commit": commit,
+        "command": f"inception-fast bench {file.stem}",
+    }
+    device = "cuda:0" if gpu else "cpu"
+    record = {"environment": environment, "device": device, "threads": 2, "contests": contests}
+    file.write_text(json.dumps(record))
+    return file
+
+
+def _contest(model: str, *rows: str, batch: int = 1, milliseconds: float = 12.34) -> dict[str, Any]:
+    figures = {"seconds": {"median": milliseconds / 1e3}, "ratio": {"median": 1.5}}
+    return {"model": model, "batch": batch, "precision": "fp32", "rows": [{"name": name, **figures} for name in rows]}
 
 
 def test_readme_quotes_the_records() -> None:
@@ -23,26 +43,29 @@ def test_every_recorded_result_was_right() -> None:
 
 
 def test_table_has_a_cell_for_every_contestant(tmp_path: Path) -> None:
-    row = {"seconds": {"median": 0.0123}, "ratio": {"median": 1.5}}
-    environment = {
-        "gpu": None,
-        "cpu": {"model": "a processor"},
-        "versions": dict.fromkeys(("torch", "onnxruntime", "openvino"), "1"),
-        "commit": "0123456789abcdef",
-        "command": "inception-fast bench",
-    }
-    contests = [
-        {"model": "a", "batch": 1, "precision": "fp32", "rows": [{"name": "x", **row}]},
-        {"model": "b", "batch": 8, "precision": "bf16", "rows": [{"name": "y", **row}]},
-    ]
-    record = {"environment": environment, "device": "cpu", "threads": 2, "contests": contests}
-    file = tmp_path / "bench.json"
-    file.write_text(json.dumps(record))
+    file = _write(tmp_path / "bench.json", _contest("a", "x"), _contest("b", "y", batch=8))
     lines = results_table([file]).splitlines()
-    assert "a processor, 2 threads" in lines[0] and "commit 0123456789ab," in lines[0]
+    assert "a processor, 2 threads; torch 1, onnxruntime 1, openvino 1; commit 0123456789ab, `inception" in lines[0]
     assert lines[2:] == [
         "| model | batch | precision | x | y |",
         "| --- | --- | --- | --- | --- |",
         "| a | 1 | fp32 | 12.3 (1.50) |  |",
-        "| b | 8 | bf16 |  | 12.3 (1.50) |",
+        "| b | 8 | fp32 |  | 12.3 (1.50) |",
     ]
+
+
+def test_files_of_one_run_share_a_table(tmp_path: Path) -> None:
+    files = [_write(tmp_path / f"bench-{i}.json", _contest("a", "x", batch=i)) for i in range(3)]
+    files.append(_write(tmp_path / "bench-other-commit.json", _contest("a", "x"), commit="fedcba9876543210"))
+    files.append(_write(tmp_path / "bench-other-columns.json", _contest("a", "y")))
+    sections = results_table(files).split("Median milliseconds")[1:]
+    assert [section.count("\n| a |") for section in sections] == [3, 1, 1]
+    assert f"commands in `benchmarks/results/{tmp_path.name}/`" in sections[0] and "`inception-fast" in sections[1]
+
+
+def test_a_gpu_has_its_driver_and_digits_enough(tmp_path: Path) -> None:
+    gpu = {"name": "NVIDIA H200", "driver_version": "580.1"}
+    file = _write(tmp_path / "bench.json", _contest("a", "x", milliseconds=0.15555), gpu=gpu)
+    lines = results_table([file]).splitlines()
+    assert "; NVIDIA H200, driver 580.1; torch 1, triton 1; commit" in lines[0]
+    assert lines[-1] == "| a | 1 | fp32 | 0.156 (1.50) |"
