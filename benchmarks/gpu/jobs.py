@@ -14,13 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from inception_fast import list_models
+from inception_fast.cli.bench import PEER_NAMES
 
 PARTS = ("checks", "headline", "latency", "sweep", "families", "kernels")
 DEFAULT_PARTS = ("checks", "headline", "latency")
 SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
 ALL_BATCHES = (1, 128, 8, 32, 2, 4, 16, 64, 256)
 """The ends first: a run that is cut short has the two figures that say most."""
-GPU_PEERS = ("eager", "torch.compile", "jax", "cudnn")
+GPU_PEERS = tuple(name for name in PEER_NAMES if name not in ("onnxruntime", "openvino"))
 MODEL = "inception_v3"
 
 
@@ -105,7 +106,7 @@ def _headline() -> Iterator[Job]:
     for precision, batches in {"fp16": (1, 128, 32, 8, 4), "bf16": (1, 128, 32, 8, 4)}.items():
         for batch in batches:
             name = f"{MODEL}-{precision}-{batch}"
-            yield _contest(name, MODEL, precision, batch, peers=("eager", "torch.compile", "jax"))
+            yield _contest(name, MODEL, precision, batch, peers=GPU_PEERS)
 
 
 def _latency() -> Iterator[Job]:
