@@ -17,14 +17,6 @@
 // The executor of csrc/cuda, which the module for devices and the one for the emulator bind alike.
 namespace ifast {
 
-inline cuda::Precision parse_precision(const std::string& name) {
-  if (name == "fp32") return cuda::Precision::kFp32;
-  if (name == "tf32") return cuda::Precision::kTf32;
-  if (name == "fp16") return cuda::Precision::kFp16;
-  if (name == "bf16") return cuda::Precision::kBf16;
-  throw EngineError("precision: got " + name + ", expected fp32, tf32, fp16 or bf16");
-}
-
 inline cuda::Driver parse_driver(const std::string& name) {
   if (name == "stage") return cuda::Driver::kStage;
   if (name == "network") return cuda::Driver::kNetwork;
@@ -42,7 +34,7 @@ inline std::unique_ptr<cuda::Executor> make_cuda_executor(
   for (const auto& [name, address] : constants) {
     bytes[name] = {reinterpret_cast<const std::byte*>(address.first), address.second};
   }
-  return std::make_unique<cuda::Executor>(parse_plan(json), bytes, parse_precision(precision),
+  return std::make_unique<cuda::Executor>(parse_plan(json), bytes, cuda::parse_precision(precision),
                                           parse_driver(driver), device);
 }
 

@@ -20,12 +20,29 @@ std::vector<float> widen_all(std::span<const std::byte> bytes) {
   return values;
 }
 
+template <class T>
+std::vector<std::byte> narrow_all(std::span<const float> values) {
+  std::vector<std::byte> bytes(values.size() * sizeof(T));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    T x;
+    narrow(values[i], x);
+    std::memcpy(bytes.data() + i * sizeof(T), &x, sizeof(T));
+  }
+  return bytes;
+}
+
 }  // namespace
 
 std::vector<float> to_floats(std::span<const std::byte> bytes, Dtype dtype) {
   if (dtype == Dtype::kFloat16) return widen_all<Half>(bytes);
   if (dtype == Dtype::kBFloat16) return widen_all<BFloat16>(bytes);
   return widen_all<float>(bytes);
+}
+
+std::vector<std::byte> from_floats(std::span<const float> values, Dtype dtype) {
+  if (dtype == Dtype::kFloat16) return narrow_all<Half>(values);
+  if (dtype == Dtype::kBFloat16) return narrow_all<BFloat16>(values);
+  return narrow_all<float>(values);
 }
 
 float bfloat16_pair(float first, float second) {

@@ -11,6 +11,9 @@ namespace ifast::cpu {
 // Elements of a constant as float32. dtype: float32, float16 or bfloat16.
 std::vector<float> to_floats(std::span<const std::byte> bytes, Dtype dtype);
 
+// Rounded to nearest even, as the bytes of a tensor. dtype: float32, float16 or bfloat16.
+std::vector<std::byte> from_floats(std::span<const float> values, Dtype dtype);
+
 // Two values rounded to bfloat16, the first in the lower half, as the bits of a float.
 float bfloat16_pair(float first, float second);
 

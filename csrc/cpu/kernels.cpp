@@ -4,7 +4,7 @@
 
 namespace ifast::cpu {
 
-Kernels kernels_for(Isa isa, Dtype dtype) {
+Kernels kernels_for([[maybe_unused]] Isa isa, Dtype dtype) {
 #ifdef IFAST_HAVE_AVX512
   if (isa == Isa::kAvx512) {
     Kernels kernels = kernels_avx512(dtype);

@@ -13,11 +13,22 @@ constexpr std::align_val_t kAlignment{256};
 DeviceScope::DeviceScope(int) {}
 DeviceScope::~DeviceScope() {}
 
+DeviceBytes::DeviceBytes(std::size_t size, int device)
+    : data_(static_cast<std::byte*>(operator new(size, kAlignment))),
+      size_(size),
+      device_(device) {}
+
 DeviceBytes::DeviceBytes(std::span<const std::byte> contents, int device)
-    : data_(static_cast<std::byte*>(operator new(contents.size(), kAlignment))),
-      size_(contents.size()),
-      device_(device) {
-  std::copy(contents.begin(), contents.end(), data_);
+    : DeviceBytes(contents.size(), device) {
+  upload(contents.data());
+}
+
+void DeviceBytes::upload(const void* from) {
+  std::copy_n(static_cast<const std::byte*>(from), size_, data_);
+}
+
+void DeviceBytes::download(void* to) const {
+  std::copy_n(data_, size_, static_cast<std::byte*>(to));
 }
 
 DeviceBytes::~DeviceBytes() { operator delete(data_, kAlignment); }

@@ -65,7 +65,10 @@ void require(bool condition, const std::string& problem) {
 Sections check_header(std::span<const std::byte> contents) {
   const std::string size = std::to_string(contents.size()) + " bytes";
   Header header{};
-  std::memcpy(&header, contents.data(), std::min(contents.size(), sizeof header));
+  // An empty file has no address.
+  if (!contents.empty()) {
+    std::memcpy(&header, contents.data(), std::min(contents.size(), sizeof header));
+  }
   require(header.magic == kMagic, "not an engine file");
   require(contents.size() >= sizeof header, "truncated: " + size + ", less than the header");
   require(header.format <= kFormat, "made by a newer version of inception_fast: format " +

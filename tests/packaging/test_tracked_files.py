@@ -23,6 +23,7 @@ ROOMS = {
     "cpu": {"plan", "cpu"},
     "cuda": {"plan", "cuda"},
     "emulator": {"plan", "cuda", "emulator"},
+    "library": {"plan", "cpu", "cuda", "library"},
     "bindings": {"plan", "cpu", "cuda", "emulator", "bindings"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^">]+)[>"]', re.MULTILINE)

@@ -32,6 +32,14 @@ std::span<const std::byte> bytes_of(const std::vector<T>& values) {
 
 }  // namespace
 
+Precision parse_precision(const std::string& name) {
+  if (name == "fp32") return Precision::kFp32;
+  if (name == "tf32") return Precision::kTf32;
+  if (name == "fp16") return Precision::kFp16;
+  if (name == "bf16") return Precision::kBf16;
+  throw EngineError("precision: got " + name + ", expected fp32, tf32, fp16 or bf16");
+}
+
 Executor::Executor(const Plan& plan, const ConstantBytes& constants, Precision precision,
                    Driver driver, int device)
     : Executor(plan, precision, driver, device,

@@ -17,6 +17,9 @@ namespace ifast::cuda {
 
 enum class Precision { kFp32, kTf32, kFp16, kBf16 };
 
+// fp32, tf32, fp16 or bf16. Throws EngineError.
+Precision parse_precision(const std::string& name);
+
 // Addresses of one call, all on the executor's device.
 struct Call {
   const void* input = nullptr;

@@ -19,15 +19,28 @@ DeviceScope::DeviceScope(int device) {
 
 DeviceScope::~DeviceScope() { cudaSetDevice(before_); }
 
-DeviceBytes::DeviceBytes(std::span<const std::byte> contents, int device)
-    : size_(contents.size()), device_(device) {
+DeviceBytes::DeviceBytes(std::size_t size, int device) : size_(size), device_(device) {
   const DeviceScope scope(device);
   void* memory = nullptr;
   check(cudaMalloc(&memory, size_), "cudaMalloc");
   data_ = static_cast<std::byte*>(memory);
-  const cudaError_t copied = cudaMemcpy(memory, contents.data(), size_, cudaMemcpyHostToDevice);
-  if (copied != cudaSuccess) cudaFree(memory);
-  check(copied, "cudaMemcpy");
+}
+
+// The object is whole once the first constructor has returned, so its destructor frees the memory
+// where the copy fails.
+DeviceBytes::DeviceBytes(std::span<const std::byte> contents, int device)
+    : DeviceBytes(contents.size(), device) {
+  upload(contents.data());
+}
+
+void DeviceBytes::upload(const void* from) {
+  const DeviceScope scope(device_);
+  check(cudaMemcpy(data_, from, size_, cudaMemcpyHostToDevice), "cudaMemcpy");
+}
+
+void DeviceBytes::download(void* to) const {
+  const DeviceScope scope(device_);
+  check(cudaMemcpy(to, data_, size_, cudaMemcpyDeviceToHost), "cudaMemcpy");
 }
 
 // Errors cannot leave a destructor; at the process's end the context may be gone already.

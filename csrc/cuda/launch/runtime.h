@@ -30,14 +30,20 @@ struct Grid {
   bool resident = false;  // blocks wait for each other
 };
 
-// Bytes on the device, filled once.
+// Bytes on the device.
 class DeviceBytes {
  public:
+  DeviceBytes(std::size_t size, int device);  // of any value
   DeviceBytes(std::span<const std::byte> contents, int device);
   ~DeviceBytes();
   DeviceBytes(const DeviceBytes&) = delete;
   DeviceBytes& operator=(const DeviceBytes&) = delete;
 
+  // Of the host's memory: size() bytes. download() waits for the launches before it.
+  void upload(const void* from);
+  void download(void* to) const;
+
+  std::byte* data() { return data_; }
   const std::byte* data() const { return data_; }
   std::size_t size() const { return size_; }
 

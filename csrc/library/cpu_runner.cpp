@@ -1,0 +1,33 @@
+#include <algorithm>
+
+#include "cpu/executor.h"
+#include "cpu/thread_pool.h"
+#include "library/runner.h"
+
+namespace ifast {
+namespace {
+
+class CpuRunner final : public Runner {
+ public:
+  CpuRunner(const EngineFile& engine, int threads)
+      : dense_(engine.plan.buffers[engine.plan.input()]),
+        executor_(engine.plan, engine.constants,
+                  {cpu::available_isas().back(), threads, /*algorithm=*/""}) {}
+
+  void run(const void* input, int batch, std::span<void* const> outputs) override {
+    executor_.run({input, {dense_.image, dense_.row, 1, dense_.plane}, batch, outputs.data()});
+  }
+
+ private:
+  const Dense dense_;
+  cpu::Executor executor_;
+};
+
+}  // namespace
+
+std::unique_ptr<Runner> make_cpu_runner(const EngineFile& engine, int threads) {
+  const int usable = cpu::usable_processors();
+  return std::make_unique<CpuRunner>(engine, threads == 0 ? usable : std::min(threads, usable));
+}
+
+}  // namespace ifast

@@ -1,0 +1,74 @@
+// Compiled once for devices and once for the emulator; IFAST_MAKE_RUNNER is the name of its entry.
+#include <list>
+#include <mutex>
+#include <optional>
+
+#include "cuda/launch/executor.h"
+#include "library/runner.h"
+
+namespace ifast {
+namespace {
+
+// Device memory of one batch size.
+struct Workspace {
+  Workspace(const cuda::Executor& executor, const Plan& plan, int batch, int device)
+      : batch(batch),
+        input(bytes_of(plan, plan.buffers[plan.input()], batch), device),
+        arena(executor.arena_bytes(batch), device) {
+    for (const Buffer& buffer : plan.buffers) {
+      if (buffer.home == Home::kOutput) outputs.emplace_back(bytes_of(plan, buffer, batch), device);
+    }
+  }
+
+  static std::size_t bytes_of(const Plan& plan, const Buffer& buffer, int batch) {
+    return static_cast<std::size_t>(buffer.size()) * batch * size_of(plan.dtype);
+  }
+
+  const int batch;
+  cuda::DeviceBytes input, arena;
+  std::list<cuda::DeviceBytes> outputs;
+};
+
+class DeviceRunner final : public Runner {
+ public:
+  DeviceRunner(const EngineFile& engine, int device)
+      : plan_(engine.plan),
+        device_(device),
+        executor_(engine.plan, engine.constants, cuda::parse_precision(engine.metadata.precision),
+                  cuda::Driver::kStage, device) {}
+
+  void run(const void* input, int batch, std::span<void* const> outputs) override {
+    const std::lock_guard lock(mutex_);
+    if (!workspace_ || workspace_->batch != batch) {
+      workspace_.reset();
+      workspace_.emplace(executor_, plan_, batch, device_);
+    }
+    Workspace& w = *workspace_;
+    w.input.upload(input);
+    cuda::Call call;
+    call.input = w.input.data();
+    const Dense dense(plan_.buffers[plan_.input()]);
+    call.input_strides = {dense.image, dense.plane, dense.row, 1};
+    call.batch = batch;
+    call.arena = w.arena.data();
+    for (cuda::DeviceBytes& output : w.outputs) call.outputs.push_back(output.data());
+    executor_.run(call);
+    std::size_t i = 0;
+    for (const cuda::DeviceBytes& output : w.outputs) output.download(outputs[i++]);
+  }
+
+ private:
+  const Plan plan_;
+  const int device_;
+  cuda::Executor executor_;
+  std::mutex mutex_;
+  std::optional<Workspace> workspace_;
+};
+
+}  // namespace
+
+std::unique_ptr<Runner> IFAST_MAKE_RUNNER(const EngineFile& engine, int device) {
+  return std::make_unique<DeviceRunner>(engine, device);
+}
+
+}  // namespace ifast
