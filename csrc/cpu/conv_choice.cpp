@@ -45,7 +45,8 @@ double winograd_cost(const ConvProblem& p, const WinogradLayout& layout, const K
   const WinogradSize& size = layout.size();
   const double tiles = layout.tiles(p.height(), p.width()), positions = size.positions();
   const double groups = static_cast<double>(layout.groups.size());
-  const double k = groups * p.in_channels, n = vectors(p.out_channels, kernels);
+  const double k = groups * p.in_channels / (layout.dot ? 2 : 1);
+  const double n = vectors(p.out_channels, kernels);
   const double moves = tiles * positions * size.dimensions;
   const double transforms =
       moves * (groups * vectors(p.in_channels, kernels) * kCyclesPerInput + n * kCyclesPerOutput);
@@ -61,7 +62,7 @@ std::unique_ptr<Op> choose_conv(ConvProblem problem, bool strided, const std::st
   double best = direct_cost(problem, kernels, dot);
   std::optional<WinogradLayout> chosen;
   if (!strided) {
-    for (WinogradLayout& layout : winograd_layouts(problem)) {
+    for (WinogradLayout& layout : winograd_layouts(problem, dot && problem.in_channels % 2 == 0)) {
       if (!algorithm.empty() && layout.name() != algorithm) continue;
       const double cost = winograd_cost(problem, layout, kernels);
       if (cost < best || !algorithm.empty()) {

@@ -46,8 +46,8 @@ struct WinogradSize {
   constexpr int taps() const { return points - outputs + 1; }
   constexpr int positions() const { return dimensions == 1 ? points : points * points; }
 };
-inline constexpr WinogradSize kWinogradSizes[] = {{4, 6, 1}, {6, 8, 1}, {3, 9, 1}, {2, 4, 2},
-                                                  {4, 6, 2}, {6, 8, 2}, {4, 8, 2}};
+inline constexpr WinogradSize kWinogradSizes[] = {{4, 6, 1}, {3, 6, 1}, {6, 8, 1}, {3, 9, 1},
+                                                  {2, 4, 2}, {4, 6, 2}, {6, 8, 2}, {4, 8, 2}};
 inline constexpr int kWinogradSizeCount = sizeof(kWinogradSizes) / sizeof(kWinogradSizes[0]);
 
 // Input pixels of a tile; rows and columns outside [begin, end) are the zeros of the padding.
@@ -60,7 +60,7 @@ struct WinogradInput {
   int column_begin = 0;
   int column_end = 0;
   int channels = 0;
-  float* out = nullptr;  // [positions][channels]
+  void* out = nullptr;  // [positions][channels] of float32, or of bfloat16 for the dot product
   std::ptrdiff_t position_stride = 0;
 };
 
@@ -83,6 +83,7 @@ struct WinogradOutput {
 
 struct WinogradKernels {
   void (*input)(const WinogradInput&) = nullptr;
+  void (*input_dot)(const WinogradInput&) = nullptr;  // null where not native
   void (*output)(const WinogradOutput&) = nullptr;
 };
 
@@ -141,6 +142,7 @@ struct Kernels {
   Gemm gemm[kMaxGemmRows][kMaxGemmVectors] = {};      // float32 A, stored in the storage dtype
   Gemm gemm_raw[kMaxGemmRows][kMaxGemmVectors] = {};  // float32 A, stored as float32
   Gemm gemm_dot[kMaxGemmRows][kMaxGemmVectors] = {};  // pairs of bfloat16; null where not native
+  Gemm gemm_dot_raw[kMaxGemmRows][kMaxGemmVectors] = {};  // the same, stored as float32
   WinogradKernels winograd[kWinogradSizeCount] = {};
   Pool max_pool = nullptr;
   Pool average_pool = nullptr;

@@ -1,6 +1,7 @@
 #include "cpu/simd/vec_avx512.h"
 // The Vec comes first: the kernels are written over it.
 #include "cpu/simd/gemm.h"
+#include "cpu/simd/winograd.h"
 #include "cpu/tables.h"
 
 namespace ifast::cpu {
@@ -20,6 +21,15 @@ struct PairUnit {
 
 void add_dot_kernels_avx512bf16(Kernels& kernels) {
   fill_gemm<PairUnit, BFloat16>(kernels.gemm_dot);
+  fill_gemm<PairUnit, float>(kernels.gemm_dot_raw);
+  // Rounding to bfloat16 is one instruction here.
+  fill_gemm<FloatUnit, BFloat16>(kernels.gemm);
+  fill_winograd<BFloat16>(kernels.winograd);
+  unroll<kWinogradSizeCount>([&](auto i) {
+    constexpr WinogradSize s = kWinogradSizes[i.value];
+    kernels.winograd[i.value].input_dot =
+        winograd_input_tile<BFloat16, BFloat16, s.points, s.dimensions>;
+  });
 }
 
 }  // namespace ifast::cpu

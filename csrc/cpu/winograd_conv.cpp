@@ -5,6 +5,7 @@
 
 #include "cpu/cache_sizes.h"
 #include "cpu/claim.h"
+#include "cpu/convert.h"
 #include "cpu/winograd_matrices.h"
 
 namespace ifast::cpu {
@@ -39,7 +40,8 @@ WinogradConv::WinogradConv(ConvProblem problem, WinogradLayout layout, const Ker
     : problem_(std::move(problem)),
       layout_(std::move(layout)),
       kernels_(kernels),
-      units_(static_cast<int>(layout_.groups.size()) * problem_.in_channels),
+      group_units_(layout_.dot ? problem_.in_channels / 2 : problem_.in_channels),
+      units_(static_cast<int>(layout_.groups.size()) * group_units_),
       row_stride_(panel_stride(units_)),
       tiles_(column_tiles(problem_, kernels_, store)) {
   pack_weights(store);
@@ -47,41 +49,50 @@ WinogradConv::WinogradConv(ConvProblem problem, WinogradLayout layout, const Ker
 }
 
 void WinogradConv::pack_weights(WeightStore& store) {
-  const WinogradSize& size = layout_.size();
-  const int positions = size.positions(), lanes = kernels_.lanes, r = size.taps();
+  const int positions = layout_.size().positions(), lanes = kernels_.lanes;
   float* packed = store.take<float>(padded_channels(tiles_, lanes) * positions * units_);
   weights_ = packed;
   std::fill_n(packed, padded_channels(tiles_, lanes) * positions * units_, 0.0f);
-  std::vector<double> taps(size.dimensions == 2 ? r * r : r);
-  std::vector<double> rows(r * size.points), transformed(positions);
   for (const ColumnTile& tile : tiles_) {
     const int width = tile.width(lanes);
     for (int unit = 0; unit < units_; ++unit) {
-      const auto& group = layout_.groups[unit / problem_.in_channels];
+      const int group = unit / group_units_, in = unit % group_units_;
       for (int j = 0; j < tile.columns; ++j) {
-        for (std::size_t t = 0; t < taps.size(); ++t) {
-          const int tap = group.taps[t];
-          taps[t] =
-              tap < 0 ? 0.0 : problem_.weight(tile.channel + j, tap, unit % problem_.in_channels);
-        }
-        if (size.dimensions == 1) {
-          transform_filter(size, taps.data(), 1, transformed.data(), 1);
-        } else {
-          for (int y = 0; y < r; ++y) {
-            transform_filter(size, &taps[y * r], 1, &rows[y * size.points], 1);
-          }
-          for (int x = 0; x < size.points; ++x) {
-            transform_filter(size, &rows[x], size.points, &transformed[x], size.points);
-          }
-        }
+        const int out = tile.channel + j;
+        const auto first = transformed_weights(out, group, layout_.dot ? 2 * in : in);
+        const auto second =
+            layout_.dot ? transformed_weights(out, group, 2 * in + 1) : std::vector<double>();
         for (int p = 0; p < positions; ++p) {
+          const float value = static_cast<float>(first[p]);
           packed[(static_cast<std::size_t>(p) * units_ + unit) * width + j] =
-              static_cast<float>(transformed[p]);
+              layout_.dot ? bfloat16_pair(value, static_cast<float>(second[p])) : value;
         }
       }
     }
     packed += static_cast<std::size_t>(positions) * units_ * width;
   }
+}
+
+// Of a group's taps between two channels, by position.
+std::vector<double> WinogradConv::transformed_weights(int out, int group, int in) const {
+  const WinogradSize& size = layout_.size();
+  const int r = size.taps();
+  std::vector<double> taps, transformed(size.positions());
+  for (int tap : layout_.groups[group].taps) {
+    taps.push_back(tap < 0 ? 0.0 : problem_.weight(out, tap, in));
+  }
+  if (size.dimensions == 1) {
+    transform_filter(size, taps.data(), 1, transformed.data(), 1);
+    return transformed;
+  }
+  std::vector<double> rows(r * size.points);
+  for (int y = 0; y < r; ++y) {
+    transform_filter(size, &taps[y * r], 1, &rows[y * size.points], 1);
+  }
+  for (int x = 0; x < size.points; ++x) {
+    transform_filter(size, &rows[x], size.points, &transformed[x], size.points);
+  }
+  return transformed;
 }
 
 std::size_t WinogradConv::input_stride(int tiles) const {
@@ -110,7 +121,7 @@ Tiling WinogradConv::tile(int batch, int threads) const {
   tiling.tasks = tiling.blocks * tiling.splits;
   const int most = (tiles + tiling.blocks - 1) / tiling.blocks;
   tiling.scratch = positions * (input_stride(most) + product_stride(most)) * sizeof(float);
-  tiling.cost = 1.0 * tiles * positions * units_ * problem_.out_channels;
+  tiling.cost = 1.0 * tiles * positions * units_ * problem_.out_channels;  // two a unit of bfloat16
   return tiling;
 }
 
@@ -131,6 +142,7 @@ void WinogradConv::run(const Frame& frame, const Tiling& tiling, int task, Scrat
   const int row_blocks = gemm_blocks(tiles.size(), kernels_);
   // A tile of two dimensions has too many outputs for its work.
   const bool claims = layout_.size().dimensions == 1;
+  const auto& table = layout_.dot ? kernels_.gemm_dot_raw : kernels_.gemm_raw;
   for (int j = columns.begin; j < columns.end; ++j) {
     const ColumnTile& tile = tiles_[j];
     const int width = tile.width(kernels_.lanes);
@@ -151,7 +163,7 @@ void WinogradConv::run(const Frame& frame, const Tiling& tiling, int task, Scrat
         call.a = inputs + p * in_stride + static_cast<std::size_t>(rows.begin) * row_stride_;
         call.out = products + p * product_stride(tiles.size()) + rows.begin * width;
         call.prefetch = ahead.of_call(i);
-        kernels_.gemm_raw[rows.size() - 1][tile.vectors - 1](call);
+        table[rows.size() - 1][tile.vectors - 1](call);
       }
     }
     transform_outputs(frame, tiles, tile, products);
@@ -170,7 +182,8 @@ void WinogradConv::transform_inputs(const Frame& frame, Range tiles, float* out)
   const WinogradSize& size = layout_.size();
   const View& source = problem_.source;
   const Strides& strides = frame.strides[source.buffer];
-  const auto transform = kernels_.winograd[layout_.size_index].input;
+  const WinogradKernels& kernels = kernels_.winograd[layout_.size_index];
+  const auto transform = layout_.dot ? kernels.input_dot : kernels.input;
   // Rows or columns of the tile that lie in the image.
   const auto clip = [](int first, int count, int extent) {
     const int begin = std::clamp(-first, 0, count);
@@ -181,7 +194,7 @@ void WinogradConv::transform_inputs(const Frame& frame, Range tiles, float* out)
   call.column_stride = strides.column;
   if (layout_.vertical) std::swap(call.row_stride, call.column_stride);
   call.channels = problem_.in_channels;
-  call.position_stride = input_stride(tiles.size());
+  call.position_stride = input_stride(tiles.size()) * (layout_.dot ? 2 : 1);
   for (int t = tiles.begin; t < tiles.end; ++t) {
     const Place place = place_of(t);
     for (std::size_t g = 0; g < layout_.groups.size(); ++g) {
@@ -196,8 +209,7 @@ void WinogradConv::transform_inputs(const Frame& frame, Range tiles, float* out)
       call.row_end = rows.end;
       call.column_begin = columns.begin;
       call.column_end = columns.end;
-      call.out =
-          out + static_cast<std::size_t>(t - tiles.begin) * row_stride_ + g * problem_.in_channels;
+      call.out = out + static_cast<std::size_t>(t - tiles.begin) * row_stride_ + g * group_units_;
       transform(call);
     }
   }

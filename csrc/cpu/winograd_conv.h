@@ -10,6 +10,7 @@ namespace ifast::cpu {
 // Winograd convolution (Lavin and Gray, 2016) with all three stages in one task: the inputs of a
 // block of tiles are transformed into scratch, multiplied position by position with the transformed
 // weights of some output channels, and transformed back, all within the second-level cache.
+// Transforms are in float32; with bfloat16 products both operands are rounded after them.
 class WinogradConv : public Op {
  public:
   WinogradConv(ConvProblem problem, WinogradLayout layout, const Kernels& kernels,
@@ -26,6 +27,7 @@ class WinogradConv : public Op {
   };
 
   void pack_weights(WeightStore& store);
+  std::vector<double> transformed_weights(int out, int group, int in) const;
   int tiles_of_image() const { return layout_.tiles(problem_.height(), problem_.width()); }
   Place place_of(int tile) const;
   std::size_t input_stride(int tiles) const;
@@ -38,8 +40,9 @@ class WinogradConv : public Op {
   ConvProblem problem_;
   const WinogradLayout layout_;
   const Kernels kernels_;
-  const int units_;       // K: groups x channels
-  const int row_stride_;  // of a tile in the transformed input
+  const int group_units_;  // of 4 bytes, of one group's channels
+  const int units_;        // K: of all groups
+  const int row_stride_;   // of a tile in the transformed input
   std::vector<ColumnTile> tiles_;
   const float* weights_ = nullptr;  // [column tile][position][units][width]
 };

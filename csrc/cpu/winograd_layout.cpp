@@ -13,6 +13,12 @@ bool fits(int extent, int taps) {
   return extent > 1 && 2 * (groups * taps - extent) < taps;
 }
 
+// Tiles whose rounded operands cost a layer less than five times the error of rounding the weights
+// alone (docs/cpu-backend.md).
+bool accurate_in_bfloat16(const WinogradSize& size) {
+  return size.points <= (size.dimensions == 2 ? 4 : 6);
+}
+
 void add_groups(WinogradLayout& layout, const TapRectangle& rectangle) {
   const Pair step = layout.taps(), extent = rectangle.extent;
   for (int y = 0; y < extent.vertical; y += step.vertical) {
@@ -34,11 +40,12 @@ void add_groups(WinogradLayout& layout, const TapRectangle& rectangle) {
 
 std::string WinogradLayout::name() const {
   const std::string m = std::to_string(size().outputs), r = std::to_string(size().taps());
-  if (size().dimensions == 2) return "F(" + m + "x" + m + ", " + r + "x" + r + ")";
-  return "F(" + m + ", " + r + (vertical ? ") vertical" : ") horizontal");
+  const std::string products = dot ? ", bfloat16 dot products" : "";
+  if (size().dimensions == 2) return "F(" + m + "x" + m + ", " + r + "x" + r + ")" + products;
+  return "F(" + m + ", " + r + (vertical ? ") vertical" : ") horizontal") + products;
 }
 
-std::vector<WinogradLayout> winograd_layouts(const ConvProblem& problem) {
+std::vector<WinogradLayout> winograd_layouts(const ConvProblem& problem, bool dot) {
   std::vector<WinogradLayout> layouts;
   if (problem.stride.vertical != 1 || problem.stride.horizontal != 1) return layouts;
   const auto rectangle = tap_rectangle(problem.taps);
@@ -53,7 +60,9 @@ std::vector<WinogradLayout> winograd_layouts(const ConvProblem& problem) {
       layout.size_index = i;
       layout.vertical = vertical;
       add_groups(layout, *rectangle);
-      layouts.push_back(std::move(layout));
+      layouts.push_back(layout);
+      layout.dot = true;
+      if (dot && accurate_in_bfloat16(size)) layouts.push_back(std::move(layout));
     };
     if (size.dimensions == 2 && rows && columns) add(false);
     if (size.dimensions == 1 && columns) add(false);

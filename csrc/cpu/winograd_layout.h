@@ -20,6 +20,7 @@ struct WinogradLayout {
 
   int size_index = 0;  // in kWinogradSizes
   bool vertical = false;
+  bool dot = false;  // products of operands rounded to bfloat16, summed in float32
   std::vector<Group> groups;
 
   const WinogradSize& size() const { return kWinogradSizes[size_index]; }
@@ -39,7 +40,7 @@ struct WinogradLayout {
   }
 };
 
-// Every layout that can compute the problem.
-std::vector<WinogradLayout> winograd_layouts(const ConvProblem& problem);
+// Every layout that can compute the problem; those with bfloat16 products where asked for.
+std::vector<WinogradLayout> winograd_layouts(const ConvProblem& problem, bool dot);
 
 }  // namespace ifast::cpu

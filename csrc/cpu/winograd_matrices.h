@@ -9,9 +9,10 @@ namespace ifast::cpu {
 // Found by search over small fractions for the least error in float32; docs/cpu-backend.md has the
 // numbers.
 constexpr double winograd_magnitude(int points, int pair) {
-  constexpr double kUpToEight[] = {1.0, 2.0, 0.5};
+  constexpr double kSix[] = {2.0 / 3.0, 1.5};
   constexpr double kNine[] = {1.0, 2.0, 2.0 / 3.0, 0.25};
-  return points == 9 ? kNine[pair] : kUpToEight[pair];
+  constexpr double kOthers[] = {1.0, 2.0, 0.5};
+  return points == 6 ? kSix[pair] : points == 9 ? kNine[pair] : kOthers[pair];
 }
 
 // Whether points i and i + 1 are a and -a.

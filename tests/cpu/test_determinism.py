@@ -49,10 +49,11 @@ def problem(request: pytest.FixtureRequest) -> Problem:
     return LAYERS[request.param]
 
 
-def test_threads_and_batches(problem: Problem, isa: str) -> None:
-    plan = plan_of(problem)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_threads_and_batches(problem: Problem, isa: str, dtype: torch.dtype) -> None:
+    plan = plan_of(problem, str(dtype).removeprefix("torch."))
     x, constants = values_of(problem, plan, integers=False)
-    x = x.float()
+    x = x.to(dtype)
     truth = run_guarded(make_native(plan, constants, isa), plan, x)
     for threads in (1, 2, 3, 7):
         executor = make_native(plan, constants, isa, threads)

@@ -17,6 +17,8 @@ TILES: list[tuple[str, Pair, float]] = [
     ("F(4, 3) vertical", (3, 3), 2e-6),
     ("F(6, 3) horizontal", (1, 3), 2e-6),
     ("F(6, 3) vertical", (3, 3), 2e-6),
+    ("F(3, 4) horizontal", (1, 7), 2e-6),
+    ("F(3, 4) vertical", (7, 1), 2e-6),
     ("F(3, 7) horizontal", (1, 7), 2e-6),
     ("F(3, 7) vertical", (7, 1), 2e-6),
     ("F(2x2, 3x3)", (3, 3), 1e-6),
@@ -24,6 +26,13 @@ TILES: list[tuple[str, Pair, float]] = [
     ("F(6x6, 3x3)", (3, 3), 5e-6),
     ("F(6x6, 3x3)", (5, 5), 5e-6),
     ("F(4x4, 5x5)", (5, 5), 6e-6),
+]
+BFLOAT16_TILES: list[tuple[str, Pair, float]] = [
+    ("F(4, 3) horizontal", (1, 3), 8e-3),
+    ("F(4, 3) vertical", (3, 1), 8e-3),
+    ("F(3, 4) horizontal", (1, 7), 8e-3),
+    ("F(3, 4) vertical", (7, 1), 8e-3),
+    ("F(2x2, 3x3)", (3, 3), 8e-3),
 ]
 
 
@@ -45,3 +54,45 @@ def test_tile(isa: str, algorithm: str, kernel: Pair, bound: float, integers: bo
             else:
                 assert (got.double() - want).norm() <= bound * want.norm(), problem
     assert ran >= 10, "the tile was not used"
+
+
+def run_bfloat16(isa: str, algorithm: str, kernel: Pair, integers: bool) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Results and truths of random problems whose products are bfloat16's; the truth starts from rounded operands."""
+    rng, pairs = random.Random(0), []
+    for _ in range(40):
+        problem = random_problem(rng, window(*kernel), (1, 1))
+        plan = plan_of(problem, "bfloat16")
+        x, constants = values_of(problem, plan, integers)
+        x = x.bfloat16()
+        constants = {k: v.to(getattr(torch, plan.constants[k].dtype)).double() for k, v in constants.items()}
+        executor = make_native(plan, constants, isa, threads=rng.choice([1, 2]), algorithm=algorithm)
+        if executor.report()[-1].algorithm == algorithm:
+            truths = expected(problem, x.double(), constants, torch.bfloat16)
+            pairs += zip(run_guarded(executor, plan, x), truths, strict=True)
+    return pairs
+
+
+@pytest.fixture
+def _needs_dot(isa: str) -> None:
+    plan = plan_of(random_problem(random.Random(0)), "bfloat16")
+    zeros = {name: torch.zeros(constant.shape) for name, constant in plan.constants.items()}
+    if "dot products" not in make_native(plan, zeros, isa, algorithm="direct").report()[-1].algorithm:
+        pytest.skip("the bfloat16 dot product does not run here")
+
+
+@pytest.mark.usefixtures("_needs_dot")
+@pytest.mark.parametrize("algorithm, kernel, bound", BFLOAT16_TILES, ids=[a for a, _, _ in BFLOAT16_TILES])
+def test_bfloat16_products(isa: str, algorithm: str, kernel: Pair, bound: float) -> None:
+    pairs = run_bfloat16(isa, f"{algorithm}, bfloat16 dot products", kernel, integers=False)
+    assert len(pairs) >= 10, "the tile was not used"
+    for got, want in pairs:
+        assert (got.double() - want).norm() <= bound * want.norm()
+
+
+@pytest.mark.usefixtures("_needs_dot")
+def test_bfloat16_products_of_small_integers_are_exact(isa: str) -> None:
+    """F(2x2, 3x3) only adds, and divides by four, so its operands are not rounded."""
+    pairs = run_bfloat16(isa, "F(2x2, 3x3), bfloat16 dot products", (3, 3), integers=True)
+    assert len(pairs) >= 10, "the tile was not used"
+    for got, want in pairs:
+        assert torch.equal(got, want.bfloat16())

@@ -55,6 +55,10 @@ inline Vec widen(__m256i bits, Half) { return {_mm512_cvtph_ps(bits)}; }
 
 // Round to nearest even; a NaN keeps its upper bits and becomes quiet.
 inline __m256i narrow(Vec x, BFloat16) {
+#ifdef __AVX512BF16__
+  // Subnormals become zero, as they do in the dot product.
+  return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.v));
+#else
   const __m512i bits = _mm512_castps_si512(x.v);
   const __m512i upper = _mm512_srli_epi32(bits, 16);
   const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
@@ -63,6 +67,7 @@ inline __m256i narrow(Vec x, BFloat16) {
   const __m512i quiet = _mm512_or_si512(upper, _mm512_set1_epi32(0x40));
   const __mmask16 nan = _mm512_cmp_ps_mask(x.v, x.v, _CMP_UNORD_Q);
   return _mm512_cvtepi32_epi16(_mm512_mask_mov_epi32(rounded, nan, quiet));
+#endif
 }
 inline __m256i narrow(Vec x, Half) {
   return _mm512_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

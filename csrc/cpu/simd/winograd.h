@@ -114,7 +114,7 @@ inline __attribute__((always_inline)) void finish_input(
   }
 }
 
-template <class T, int Points, int Dimensions>
+template <class T, class Out, int Points, int Dimensions>
 void winograd_input_tile(const WinogradInput& call) {
   constexpr int kRows = Dimensions == 2 ? Points : 1;
   const bool inside = call.row_begin == 0 && call.row_end == kRows && call.column_begin == 0 &&
@@ -122,7 +122,7 @@ void winograd_input_tile(const WinogradInput& call) {
   for (int c = 0; c < call.channels; c += Vec::kLanes) {
     const int n = call.channels - c < Vec::kLanes ? call.channels - c : Vec::kLanes;
     const T* row = static_cast<const T*>(call.pixel) + c;
-    float* out = call.out + c;
+    Out* out = static_cast<Out*>(call.out) + c;
     Vec rows[kRows][Points];
     if (inside && n == Vec::kLanes) {
       for (int y = 0; y < kRows; ++y, row += call.row_stride) {
@@ -198,8 +198,8 @@ template <class T>
 void fill_winograd(WinogradKernels (&table)[kWinogradSizeCount]) {
   unroll<kWinogradSizeCount>([&](auto i) {
     constexpr WinogradSize s = kWinogradSizes[i.value];
-    table[i.value] = {winograd_input_tile<T, s.points, s.dimensions>,
-                      winograd_output_tile<T, s.outputs, s.points, s.dimensions>};
+    table[i.value].input = winograd_input_tile<T, float, s.points, s.dimensions>;
+    table[i.value].output = winograd_output_tile<T, s.outputs, s.points, s.dimensions>;
   });
 }
 
