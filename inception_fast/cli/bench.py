@@ -1,4 +1,4 @@
-"""Time our backends beside eager, torch.compile, ONNX Runtime and OpenVINO, each at its best settings.
+"""Time our backends beside eager, torch.compile, ONNX Runtime, OpenVINO and JAX, each at its best settings.
 
 Every result is checked against the model in float64 on the CPU. The exit status is 0 only where all results are right,
 everything that was named took part, and every --require holds.
@@ -29,7 +29,7 @@ from inception_fast.cli.table import render_table
 if TYPE_CHECKING:
     from inception_fast.bench.contest import Contest, Entrant, Requirement
 
-PEER_NAMES = ("eager", "torch.compile", "onnxruntime", "openvino")
+PEER_NAMES = ("eager", "torch.compile", "onnxruntime", "openvino", "jax")
 MOST_DISTINCT = 8
 """Images; larger batches repeat them, so that the truth in float64 does not take longer than the contest."""
 HEADER = ("contestant", "median ms", "p10", "p90", "images/s", "ratio", "p10", "p90", "rel. L2", "allowed", "result")

@@ -65,7 +65,7 @@ def test_ours(backend: str, task: Task) -> None:
 def absent(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     """Makes that package of the optional ones look missing, and it alone."""
     find = importlib.util.find_spec
-    optional = {name: ModuleSpec(name, None) for name in ("onnx", "onnxruntime", "openvino") if name != package}
+    optional = {name: ModuleSpec(name, None) for name in ("onnx", "onnxruntime", "openvino", "jax") if name != package}
 
     def spec(name: str, *rest: str | None) -> ModuleSpec | None:
         return None if name == package else optional.get(name) or find(name, *rest)
@@ -74,7 +74,8 @@ def absent(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("peer", "package"), [("onnxruntime", "onnxruntime"), ("onnxruntime", "onnx"), ("openvino", "openvino")]
+    ("peer", "package"),
+    [("onnxruntime", "onnxruntime"), ("onnxruntime", "onnx"), ("openvino", "openvino"), ("jax", "jax")],
 )
 def test_a_package_that_is_missing(peer: str, package: str, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     absent(monkeypatch, package)
