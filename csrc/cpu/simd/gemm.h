@@ -16,8 +16,10 @@ struct FloatUnit {
   static Vec multiply_add(Vec pixel, Vec weights, Vec sum) { return fma(pixel, weights, sum); }
 };
 
+// Inlined always: the accumulators would otherwise have an address, and be in memory.
 template <class T, int Rows, int Vectors>
-inline void store_block(const GemmCall& call, Vec (&acc)[Rows][Vectors]) {
+inline __attribute__((always_inline)) void store_block(const GemmCall& call,
+                                                       Vec (&acc)[Rows][Vectors]) {
   constexpr int kWidth = Vectors * Vec::kLanes;
   const Mask last(call.columns - (Vectors - 1) * Vec::kLanes);
   const bool whole = call.columns == kWidth;
