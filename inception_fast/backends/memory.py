@@ -10,6 +10,10 @@ from inception_fast.plan.plan import Plan, Slice
 class Memory:
     """The buffers of one forward pass, each an NHWC tensor ``[N, H, W, C]``.
 
+    Attributes:
+        images: the batch size.
+        arena: ``[images * plan.arena]``.
+
     Args:
         x: the input, ``[N, C, H, W]`` in any strides.
         fill: value of every element that no step has written yet; None leaves them undefined.
@@ -17,7 +21,8 @@ class Memory:
 
     def __init__(self, plan: Plan, x: torch.Tensor, fill: float | None = None) -> None:
         self._plan, batch = plan, x.shape[0]
-        arena = x.new_empty(plan.arena * batch)
+        self.images = batch
+        self.arena = arena = x.new_empty(plan.arena * batch)
         if fill is not None:
             arena.fill_(fill)
         self.buffers: list[torch.Tensor] = []

@@ -1,18 +1,21 @@
-"""Runs a Plan on the Triton kernels, one launch a step."""
+"""Runs a Plan on the Triton kernels, launch after launch as :mod:`inception_fast.backends.triton_launches` says."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import cache
 
 import torch
 
-from inception_fast.backends.base import Executor
+from inception_fast.backends.base import Executor, StepTime
 from inception_fast.backends.memory import Memory
 from inception_fast.backends.pieces import run_per_image
+from inception_fast.backends.stopwatch import Stopwatch
+from inception_fast.backends.triton_launches import GroupLaunch, Launch, StepLaunch, plan_launches
 from inception_fast.plan.plan import (
-    Convolution,
     ConvStep,
     NormalizeStep,
     PairStep,
@@ -21,19 +24,21 @@ from inception_fast.plan.plan import (
     PoolStep,
     ResizeStep,
     Step,
+    constants_of,
+    convolutions_of,
     destinations_of,
     sources_of,
 )
-from inception_fast.triton_kernels.conv import launch_conv, pack_conv
+from inception_fast.triton_kernels.conv import PackedConv, launch_conv, pack_conv
+from inception_fast.triton_kernels.group import PackedGroup, launch_group, pack_group
 from inception_fast.triton_kernels.normalize import launch_normalize
 from inception_fast.triton_kernels.pair import is_vertical, launch_pair
 from inception_fast.triton_kernels.pointwise import launch_pointwise
 from inception_fast.triton_kernels.pool import launch_pool
 from inception_fast.triton_kernels.resize import launch_resize
 from inception_fast.tuning.choice import ConfigChoice
-from inception_fast.tuning.problem import ConvConfig, ConvProblem
-
-Run = Callable[[Memory], None]
+from inception_fast.tuning.group import groups_of
+from inception_fast.tuning.problem import ConvConfig
 
 DIRECT_INPUT_CHANNELS = 4
 """A first convolution over at most that many channels reads the caller's tensor as it is, in any layout."""
@@ -58,26 +63,60 @@ class TritonExecutor(Executor):
         precision: str = "fp32",
         batch_invariant: bool = False,
     ) -> None:
-        self._plan, self._device, self._precision = plan, device, precision
-        self._choose = ConfigChoice(device, batch_invariant)
+        self._plan, self._device, self._tf32 = plan, device, precision == "tf32"
+        choose = ConfigChoice(device, batch_invariant)
+        self._launches = cache(lambda images: plan_launches(plan, precision, images, choose))
         # A matrix instruction sums every row of a tile alike; the numpy product of the interpreter does not.
         self._per_image = batch_invariant and device.type == "cpu"
         with torch.no_grad():
-            self._runs = [self._build(step, constants) for step in plan.steps]
+            self._pack(constants)
         self._copies_input = any(self._wants_even_pixels(step) for step in plan.steps)
+
+    def _pack(self, constants: Mapping[str, torch.Tensor]) -> None:
+        """Puts all constants on the device, convolutions by their step's index and vectors by name."""
+        plan, device = self._plan, self._device
+        self._groups: dict[tuple[int, ...], PackedGroup] = {}
+        self._convs: dict[int, tuple[PackedConv, ...]] = {}
+        self._vectors: dict[str, torch.Tensor] = {}
+        for members in groups_of(plan):
+            steps = [step for i in members if isinstance(step := plan.steps[i], ConvStep)]
+            group = self._groups[members] = pack_group(steps, plan.buffers, constants, device)
+            self._convs |= {i: (packed,) for i, packed in zip(members, group.convs, strict=True)}
+        for index, step in enumerate(plan.steps):
+            convs = convolutions_of(step)
+            if convs and index not in self._convs:
+                self._convs[index] = tuple(pack_conv(conv, constants, device) for conv in convs)
+            if not convs:
+                self._vectors |= {name: constants[name].to(device, torch.float32) for name in constants_of(step)}
+
+    def launches(self, images: int) -> list[list[str]]:
+        """The names of the steps of each launch, for a batch of that size."""
+        names = self._plan.step_names
+        return [[names[i] for i in launch.steps] for launch in self._launches(images)]
 
     def run(self, x: torch.Tensor) -> list[torch.Tensor]:
         return run_per_image(self._pass, x) if self._per_image else self._pass(x)
 
-    def _pass(self, x: torch.Tensor) -> list[torch.Tensor]:
+    def profile(self, x: torch.Tensor) -> list[StepTime]:
+        """The time of a launch is its first step's, whose ``algorithm`` names the others."""
+        watch, others = Stopwatch(self._device), [names[1:] for names in self.launches(len(x))]
+        self._pass(x, watch)
+        return [
+            replace(time, algorithm=f"with {', '.join(rest)}") if rest else time
+            for time, rest in zip(watch.times(), others, strict=True)
+        ]
+
+    def _pass(self, x: torch.Tensor, watch: Stopwatch | None = None) -> list[torch.Tensor]:
         with torch.no_grad(), self._running():
             if self._copies_input:
                 # The views give dimensions of size 1 the strides that they would have if they were larger.
                 nhwc = x.permute(0, 2, 3, 1).contiguous()
                 x = nhwc.view(-1).view(nhwc.shape).permute(0, 3, 1, 2)
             memory = Memory(self._plan, x)
-            for run in self._runs:
-                run(memory)
+            for launch in self._launches(memory.images):
+                self._launch(launch, memory)
+                if watch is not None:
+                    watch.lap(self._plan.step_names[launch.steps[0]])
             return memory.outputs()
 
     def _running(self) -> AbstractContextManager[object]:
@@ -89,80 +128,50 @@ class TritonExecutor(Executor):
         direct = isinstance(step, ConvStep) and step.source.channels <= DIRECT_INPUT_CHANNELS
         return bool(readers) and not (direct and readers == [step.source])
 
-    def _build(self, step: Step, constants: Mapping[str, torch.Tensor]) -> Run:
-        """The step as a function of the buffers; its constants are packed here."""
+    def _launch(self, launch: Launch, memory: Memory) -> None:
+        match launch:
+            case GroupLaunch(steps, config):
+                launch_group(self._groups[steps], config, memory.arena, memory.images, self._tf32)
+            case StepLaunch(index, configs):
+                self._launch_step(index, configs, memory)
 
-        def vector(name: str | None) -> torch.Tensor | None:
-            return None if name is None else constants[name].to(self._device, torch.float32)
-
-        source, target = step.source, destinations_of(step)[0]
-        place, relu = target.slice, target.relu
+    def _launch_step(self, index: int, configs: tuple[ConvConfig, ...], memory: Memory) -> None:
+        step = self._plan.steps[index]
+        source, targets = memory[step.source], [memory[d.slice] for d in destinations_of(step)]
+        relus = [d.relu for d in destinations_of(step)]
         match step:
             case ConvStep():
-                return self._build_conv(step, constants)
+                (packed,), (config,) = self._convs[index], configs
+                residual = None if step.residual is None else memory[step.residual]
+                launch_conv(packed, config, source, targets, relus, residual, self._tf32)
             case PairStep():
-                return self._build_pair(step, constants)
+                self._launch_pair(step, self._convs[index], configs, memory)
             case PoolStep():
-                bias = vector(step.bias)
-                return lambda memory: launch_pool(step, memory[source], memory[place], bias)
+                launch_pool(step, source, targets[0], self._vector(step.bias))
             case PointwiseStep():
-                scale, shift, other = vector(step.scale), vector(step.shift), step.other
-
-                def run_pointwise(memory: Memory) -> None:
-                    second = None if other is None else memory[other]
-                    launch_pointwise(memory[source], memory[place], relu, scale, shift, second)
-
-                return run_pointwise
+                other = None if step.other is None else memory[step.other]
+                launch_pointwise(
+                    source, targets[0], relus[0], self._vector(step.scale), self._vector(step.shift), other
+                )
             case ResizeStep():
-                return lambda memory: launch_resize(memory[source], memory[place], step.align_corners, relu)
+                launch_resize(source, targets[0], step.align_corners, relus[0])
             case NormalizeStep():
-                return lambda memory: launch_normalize(memory[source], memory[place], step.eps, relu)
+                launch_normalize(source, targets[0], step.eps, relus[0])
 
-    def _build_conv(self, step: ConvStep, constants: Mapping[str, torch.Tensor]) -> Run:
-        packed = pack_conv(step.conv, constants, self._device)
-        relus = [d.relu for d in step.destinations]
-        configs = self._configs(step.conv, self._plane(step)[0] * self._plane(step)[1])
+    def _vector(self, name: str | None) -> torch.Tensor | None:
+        return None if name is None else self._vectors[name]
 
-        def run(memory: Memory) -> None:
-            source, residual = memory[step.source], None if step.residual is None else memory[step.residual]
-            targets = [memory[d.slice] for d in step.destinations]
-            launch_conv(packed, configs(len(source)), source, targets, relus, residual, self._precision == "tf32")
-
-        return run
-
-    def _build_pair(self, step: PairStep, constants: Mapping[str, torch.Tensor]) -> Run:
-        first, second = (pack_conv(conv, constants, self._device) for conv in (step.first, step.second))
-        relus, tf32 = [d.relu for d in step.destinations], self._precision == "tf32"
-        middle, plane = (step.middle_height, step.middle_width), self._plane(step)
-        fused = is_vertical(step.first, step.second) is not None
-        first_config = self._configs(step.first, middle[0] * middle[1])
-        second_config = self._configs(step.second, plane[0] * plane[1])
-
-        def run(memory: Memory) -> None:
-            source, residual = memory[step.source], None if step.residual is None else memory[step.residual]
-            targets = [memory[d.slice] for d in step.destinations]
-            if fused:
-                launch_pair(first, second, step.first_relu, middle, source, targets, relus, residual, tf32)
-                return
-            between = source.new_empty(len(source), *middle, step.first.out_channels)
-            launch_conv(first, first_config(len(source)), source, [between], [step.first_relu], None, tf32)
-            launch_conv(second, second_config(len(source)), between, targets, relus, residual, tf32)
-
-        return run
-
-    def _plane(self, step: Step) -> tuple[int, int]:
-        """Height and width of what a step writes."""
-        buffer = self._plan.buffers[destinations_of(step)[0].slice.buffer]
-        return buffer.height, buffer.width
-
-    def _configs(self, conv: Convolution, out_pixels: int) -> Callable[[int], ConvConfig]:
-        """A convolution's configuration by batch size, chosen once for each."""
-        chosen: dict[int, ConvConfig] = {}
-
-        def config(images: int) -> ConvConfig:
-            if images not in chosen:
-                problem = ConvProblem.of(conv, out_pixels, images, self._plan.dtype, self._precision)
-                chosen[images] = self._choose(problem)
-            return chosen[images]
-
-        return config
+    def _launch_pair(
+        self, step: PairStep, packed: tuple[PackedConv, ...], configs: tuple[ConvConfig, ...], memory: Memory
+    ) -> None:
+        """In one kernel, or in two where that kernel cannot."""
+        first, second = packed
+        source, residual = memory[step.source], None if step.residual is None else memory[step.residual]
+        targets, relus = [memory[d.slice] for d in step.destinations], [d.relu for d in step.destinations]
+        middle = (step.middle_height, step.middle_width)
+        if is_vertical(step.first, step.second) is not None:
+            launch_pair(first, second, step.first_relu, middle, source, targets, relus, residual, self._tf32)
+            return
+        between = source.new_empty(memory.images, *middle, step.first.out_channels)
+        launch_conv(first, configs[0], source, [between], [step.first_relu], None, self._tf32)
+        launch_conv(second, configs[1], between, targets, relus, residual, self._tf32)

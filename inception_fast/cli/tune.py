@@ -1,4 +1,5 @@
-"""Measure the Triton kernels' configurations on this GPU and keep the fastest for later runs.
+"""Measure the Triton kernels' configurations on this GPU and keep the fastest for later runs: those of every
+convolution, then those of the convolutions that may share a launch, against one launch each.
 
 The measurements go to the user's cache folder (or $INCEPTION_FAST_CACHE) and hold for this GPU, driver and Triton. What
 is there already is kept, so a run that was interrupted can be continued.
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     import torch
 
     from inception_fast.plan.plan import Plan
+    from inception_fast.tuning.problem import ConvConfig
 
-BATCHES = (1, 8, 16, 32, 128)
-HEADER = ("convolution", "tile", "warps", "stages", "us", "TFLOP/s", "rule's us")
+BATCHES = (1, 4, 8, 16, 32, 128)
+HEADER = ("convolutions", "tile", "warps", "stages", "us", "TFLOP/s", "rule's us")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,9 +50,10 @@ def run(args: argparse.Namespace) -> int:
     from inception_fast.bench.targets import chosen_models
     from inception_fast.cli.options import device_of
     from inception_fast.optimization import check_precision
-    from inception_fast.tuning.candidates import H200, candidates
+    from inception_fast.tuning.candidates import H200
     from inception_fast.tuning.choice import limits_of, machine_of
-    from inception_fast.tuning.measure import device_timer, problems_of, tune
+    from inception_fast.tuning.group import group_key
+    from inception_fast.tuning.measure import choices, device_timer, problems_of, tune
     from inception_fast.tuning.table import Machine, Table, read_table, table_path, write_table
 
     check_precision(args.precision)
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     models = chosen_models(args.models, args.all)
     if args.unmeasured:
         problems = [p for name in models for p in problems_of(_plan(name, args)[0], args.precision, batches)]
-        entries = {p.key: candidates(p, H200)[0] for p in problems}
+        entries = {group_key(p): choices(p, H200)[0] for p in problems}
         write_table(args.unmeasured, Table(Machine("NVIDIA H200", "any", "any"), False, entries))
         log(f"{len(entries)} configurations by rule, none measured, are in {args.unmeasured}")
         return 0
@@ -74,21 +77,25 @@ def run(args: argparse.Namespace) -> int:
         for name in models:
             plan, constants = _plan(name, args)
             wanted = problems_of(plan, args.precision, batches)
-            missing = {p: s for p, s in wanted.items() if args.again or p.key not in known.entries}
-            log(f"{name}: {len(missing)} of {len(wanted)} convolutions to measure on {machine.gpu}")
-            measured = tune(plan, constants, missing, device, limits_of(device), device_timer)
+            missing = {p: s for p, s in wanted.items() if args.again or group_key(p) not in known.entries}
+            log(f"{name}: {len(missing)} of {len(wanted)} convolutions and groups to measure on {machine.gpu}")
+            measured = tune(plan, constants, missing, device, limits_of(device), device_timer, known.entries)
             for found in progress(measured, "tune", total=len(missing)):
                 config, seconds = found.best
-                known = Table(machine, True, {**known.entries, found.problem.key: config})
+                known = Table(machine, True, {**known.entries, found.key: config})
                 write_table(path, known)
-                rate = f"{found.problem.flops / seconds / 1e12:.1f}"
-                tile, rule = f"{config.m}x{config.n}x{config.k}", f"{found.times[0][1] * 1e6:.1f}"
-                rows.append((found.problem.key, tile, config.warps, config.stages, f"{seconds * 1e6:.1f}", rate, rule))
-                record.append({"problem": found.problem, "times": found.times})
+                shape = ("one by one", "", "") if config is None else _shape(config)
+                rate = f"{found.flops / seconds / 1e12:.1f}"
+                rows.append((found.key, *shape, f"{seconds * 1e6:.1f}", rate, f"{found.times[0][1] * 1e6:.1f}"))
+                record.append({"problems": found.problems, "times": found.times})
     print(render_table(HEADER, rows))
     log(f"{len(known.entries)} configurations are in {path}")
     write_json(args.json, jsonable({"machine": machine, "measurements": record}))
     return 0
+
+
+def _shape(config: ConvConfig) -> tuple[str, int, int]:
+    return f"{config.m}x{config.n}x{config.k}", config.warps, config.stages
 
 
 def _plan(name: str, args: argparse.Namespace) -> tuple[Plan, dict[str, torch.Tensor]]:

@@ -20,11 +20,85 @@ import triton.language as tl
 
 from inception_fast.plan.plan import Convolution
 from inception_fast.triton_kernels.epilogue import epilogue_arguments, finish
-from inception_fast.triton_kernels.numerics import is_interpreted, widen
+from inception_fast.triton_kernels.numerics import device_function, is_interpreted, pixel_place, widen
+from inception_fast.triton_kernels.taps import TapGrid, leaves_image, tap_grid
 from inception_fast.tuning.problem import ConvConfig
 
 K_ALIGNMENT = 1024 if is_interpreted() else 128
 """Weight rows are zero-padded to a multiple of it, so that no load of weights needs a mask along K."""
+
+
+@device_function
+def product(
+    image,
+    rows,
+    taps,
+    top,
+    left,
+    height,
+    width,
+    source_y,
+    source_x,
+    source_c,
+    tap_columns,
+    origin_y,
+    origin_x,
+    dilation_y,
+    dilation_x,
+    c_in,
+    depth,
+    GRID: tl.constexpr,
+    ONE_TAP: tl.constexpr,
+    BORDER: tl.constexpr,
+    RAGGED: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    """The sums of a ``BLOCK_M x BLOCK_N`` tile, float32.
+
+    Args:
+        image: ``[BLOCK_M, 1]``: first pixel of the image that a row belongs to.
+        rows: ``[1, BLOCK_N]``: first weight of an output channel.
+        top, left: ``[BLOCK_M, 1]``: the input pixel that the taps are relative to.
+        depth: taps x input channels.
+        GRID: whether the taps are a grid, which ``tap_columns`` to ``dilation_x`` describe; else they are in ``taps``.
+        ONE_TAP: whether no step is in two taps.
+        BORDER, RAGGED: whether a tap may be outside the image, and a step past the end of ``depth``.
+    """
+    lane = tl.arange(0, BLOCK_K)
+    base = image + top.to(tl.int64) * source_y + left * source_x
+    weights = rows + lane[:, None]
+    acc = tl.full((BLOCK_M, BLOCK_N), 0.0, tl.float32)
+    for k in range(0, depth, BLOCK_K):
+        if ONE_TAP:
+            tap = k // c_in
+            # Triton 3.6 does not see that the remainder is a multiple too, and would load element by element.
+            channel = tl.multiple_of(k % c_in, BLOCK_K) + lane[None, :]
+        else:
+            tap = (k + lane[None, :]) // c_in
+            channel = (k + lane[None, :]) % c_in
+        if GRID:
+            dy = origin_y + (tap // tap_columns) * dilation_y
+            dx = origin_x + (tap % tap_columns) * dilation_x
+        else:
+            dy = tl.load(taps + 2 * tap)
+            dx = tl.load(taps + 2 * tap + 1)
+        pointers = base + (dy * source_y + dx * source_x + channel * source_c)
+        if BORDER:
+            y = top + dy
+            x = left + dx
+            inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+            if RAGGED:
+                inside = inside & (k + lane[None, :] < depth)
+            a = tl.load(pointers, mask=inside, other=0.0)
+        elif RAGGED:
+            a = tl.load(pointers, mask=(k + lane[None, :] < depth), other=0.0)
+        else:
+            a = tl.load(pointers)
+        acc = tl.dot(widen(a), widen(tl.load(weights + k)), acc, input_precision=PRECISION)
+    return acc
 
 
 @triton.jit
@@ -75,47 +149,36 @@ def conv_kernel(
     m = (pid // tiles_n) * BLOCK_M + tl.arange(0, BLOCK_M)
     first_n = (pid % tiles_n) * BLOCK_N
     n = first_n + tl.arange(0, BLOCK_N)
-    lane = tl.arange(0, BLOCK_K)
 
     # Rows past the end compute the last pixel again, which needs no mask; they are not stored.
-    pixel = tl.minimum(m, pixels - 1)
-    out_x = pixel % out_width
-    out_y = (pixel // out_width) % out_height
-    image = pixel // (out_width * out_height)
-    top = (out_y * stride_y)[:, None]
-    left = (out_x * stride_x)[:, None]
-    base = source + image.to(tl.int64)[:, None] * source_n + top.to(tl.int64) * source_y + left * source_x
-    rows = weight + tl.minimum(n, C_OUT - 1)[None, :] * weight_row + lane[:, None]
-
-    acc = tl.full((BLOCK_M, BLOCK_N), 0.0, tl.float32)
-    for k in range(0, K, BLOCK_K):
-        if C_IN % BLOCK_K == 0:
-            tap = k // C_IN
-            # Triton 3.6 does not see that the remainder is a multiple too, and would load element by element.
-            channel = tl.multiple_of(k % C_IN, BLOCK_K) + lane[None, :]
-        else:
-            tap = (k + lane[None, :]) // C_IN
-            channel = (k + lane[None, :]) % C_IN
-        if TAP_COLUMNS > 0:
-            dy = origin_y + (tap // TAP_COLUMNS) * dilation_y
-            dx = origin_x + (tap % TAP_COLUMNS) * dilation_x
-        else:
-            dy = tl.load(taps + 2 * tap)
-            dx = tl.load(taps + 2 * tap + 1)
-        pointers = base + (dy * source_y + dx * source_x + channel * source_c)
-        if BORDER:
-            y = top + dy
-            x = left + dx
-            inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-            if K % BLOCK_K != 0:
-                inside = inside & (k + lane[None, :] < K)
-            a = tl.load(pointers, mask=inside, other=0.0)
-        elif K % BLOCK_K != 0:
-            a = tl.load(pointers, mask=(k + lane[None, :] < K), other=0.0)
-        else:
-            a = tl.load(pointers)
-        acc = tl.dot(widen(a), widen(tl.load(rows + k)), acc, input_precision=PRECISION)
-
+    image, out_y, out_x = pixel_place(tl.minimum(m, pixels - 1), out_height, out_width)
+    acc = product(
+        source + image.to(tl.int64)[:, None] * source_n,
+        weight + tl.minimum(n, C_OUT - 1)[None, :] * weight_row,
+        taps,
+        (out_y * stride_y)[:, None],
+        (out_x * stride_x)[:, None],
+        height,
+        width,
+        source_y,
+        source_x,
+        source_c,
+        TAP_COLUMNS,
+        origin_y,
+        origin_x,
+        dilation_y,
+        dilation_x,
+        C_IN,
+        K,
+        GRID=TAP_COLUMNS > 0,
+        ONE_TAP=C_IN % BLOCK_K == 0,
+        BORDER=BORDER,
+        RAGGED=K % BLOCK_K != 0,
+        PRECISION=PRECISION,
+        BLOCK_M=BLOCK_M,
+        BLOCK_N=BLOCK_N,
+        BLOCK_K=BLOCK_K,
+    )
     finish(
         acc,
         m.to(tl.int64)[:, None],
@@ -143,15 +206,14 @@ class PackedConv:
     Attributes:
         weight: ``[C_out, K]``, K = taps x input channels, zero-padded to K_ALIGNMENT.
         bias: ``[C_out]`` float32, or None.
-        grid: (columns, origin_y, origin_x, dilation_y, dilation_x) where the taps are a dense grid in row-major order,
-            else None; the kernel then reads them from ``taps``, int32 ``[., 2]``.
+        grid: the taps; None where they are no grid and the kernel reads them from ``taps``, int32 ``[., 2]``.
     """
 
     conv: Convolution
     weight: torch.Tensor
     bias: torch.Tensor | None
     taps: torch.Tensor
-    grid: tuple[int, int, int, int, int] | None
+    grid: TapGrid | None
 
 
 def pack_conv(conv: Convolution, constants: Mapping[str, torch.Tensor], device: torch.device) -> PackedConv:
@@ -165,25 +227,6 @@ def pack_conv(conv: Convolution, constants: Mapping[str, torch.Tensor], device: 
     bias = None if conv.bias is None else constants[conv.bias].float().to(device)
     taps = torch.tensor(table, dtype=torch.int32, device=device)
     return PackedConv(conv, weight.to(device), bias, taps, tap_grid(conv))
-
-
-def tap_grid(conv: Convolution) -> tuple[int, int, int, int, int] | None:
-    """See :class:`PackedConv`."""
-    rows, columns = sorted({dy for dy, _ in conv.taps}), sorted({dx for _, dx in conv.taps})
-    dilation = [(axis[1] - axis[0]) if len(axis) > 1 else 1 for axis in (rows, columns)]
-    grid = tuple(
-        (rows[0] + r * dilation[0], columns[0] + c * dilation[1]) for r in range(len(rows)) for c in range(len(columns))
-    )
-    return (len(columns), rows[0], columns[0], *dilation) if grid == conv.taps else None  # type: ignore[return-value]
-
-
-def leaves_image(conv: Convolution, source: Sequence[int], output: Sequence[int]) -> bool:
-    """Whether a tap of some output pixel is outside the source image; both as (height, width)."""
-    for axis in (0, 1):
-        offsets = [tap[axis] for tap in conv.taps]
-        if min(offsets) < 0 or (output[axis] - 1) * conv.stride[axis] + max(offsets) >= source[axis]:
-            return True
-    return False
 
 
 def input_precision(dtype: torch.dtype, allow_tf32: bool) -> str:

@@ -51,6 +51,12 @@ def relu(value):
     return tl.maximum(value, 0.0, propagate_nan=tl.PropagateNan.ALL)
 
 
+@device_function
+def pixel_place(pixel, height, width):
+    """Image, row and column of pixels that are counted over a batch."""
+    return pixel // (width * height), pixel // width % height, pixel % width
+
+
 def pixel_stride(view: torch.Tensor) -> int:
     """Elements between neighbouring pixels of an NHWC view whose pixels follow each other without gaps between rows
     and images.

@@ -72,15 +72,28 @@ def shared_bytes(config: ConvConfig, itemsize: int) -> int:
 
 def estimate(problem: ConvProblem, config: ConvConfig, limits: Limits) -> float:
     """Relative time of a launch."""
-    programs = -(-problem.pixels // config.m) * -(-problem.out_channels // config.n)
-    resident = max(1, min(limits.shared_memory // shared_bytes(config, problem.itemsize), 8 // config.warps))
-    waves = -(-programs // (limits.processors * resident))
+    at_once = resident(config, problem.itemsize, limits)
+    waves = -(-programs(problem, config) // (limits.processors * at_once))
+    return waves * at_once * tile_time(problem, config)
+
+
+def programs(problem: ConvProblem, config: ConvConfig) -> int:
+    """Tiles of a convolution."""
+    return -(-problem.pixels // config.m) * -(-problem.out_channels // config.n)
+
+
+def resident(config: ConvConfig, itemsize: int, limits: Limits) -> int:
+    """Programs that share a multiprocessor."""
+    return max(1, min(limits.shared_memory // shared_bytes(config, itemsize), 8 // config.warps))
+
+
+def tile_time(problem: ConvProblem, config: ConvConfig) -> float:
+    """Relative time of a tile that has a multiprocessor to itself; a unit is about a sixteenth of a cycle."""
     steps = -(-problem.depth // config.k)
     # A multiprocessor multiplies 128 x 128 x 16 values of 16 bits in the time in which it loads about 128 x 16 of them.
     matrix = config.m * config.n * config.k / 128 * (problem.itemsize / 2)
     load = (config.m + config.n) * config.k * problem.itemsize / 4
-    per_tile = steps * (max(matrix, load) + 256 * 8) + 16 * config.m * config.n
-    return waves * resident * per_tile
+    return steps * (max(matrix, load) + 256 * 8) + 16 * config.m * config.n
 
 
 def _all(problem: ConvProblem) -> list[ConvConfig]:

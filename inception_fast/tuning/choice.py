@@ -1,13 +1,14 @@
-"""A convolution's configuration: measured on this machine, else shipped, else the rule's first candidate."""
+"""The configuration of a convolution or a group: measured on this machine, else shipped, else the rule's first."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from inception_fast._driver import nvidia_driver
 from inception_fast.tuning.candidates import Limits, candidates, interpreted
+from inception_fast.tuning.group import group_candidates, group_key, interpreted_group, is_grouped
 from inception_fast.tuning.problem import ConvConfig, ConvProblem
 from inception_fast.tuning.table import Machine, read_table, shipped_table, table_path
 
@@ -25,20 +26,31 @@ class ConfigChoice:
     def __init__(self, device: torch.device, batch_invariant: bool = False) -> None:
         self._batch_invariant = batch_invariant
         self._limits: Limits | None = None
-        self._entries: Mapping[str, ConvConfig] = {}
+        self._entries: Mapping[str, ConvConfig | None] = {}
         if device.type == "cuda":
             self._limits = limits_of(device)
             self._entries = known_entries(machine_of(device))
 
     def __call__(self, problem: ConvProblem) -> ConvConfig:
-        if self._batch_invariant:
-            problem = problem.with_images(INVARIANT_IMAGES)
+        (problem,) = self._as_chosen([problem])
         if self._limits is None:
             return interpreted(problem)
         return self._entries.get(problem.key) or candidates(problem, self._limits)[0]
 
+    def group(self, problems: Sequence[ConvProblem]) -> ConvConfig | None:
+        """One configuration for convolutions that share a launch; None where each has its own."""
+        problems = self._as_chosen(problems)
+        if self._limits is None:
+            return interpreted_group(problems)
+        if group_key(problems) in self._entries:
+            return self._entries[group_key(problems)]
+        return group_candidates(problems, self._limits)[0] if is_grouped(problems, self._limits) else None
 
-def known_entries(machine: Machine) -> dict[str, ConvConfig]:
+    def _as_chosen(self, problems: Sequence[ConvProblem]) -> list[ConvProblem]:
+        return [p.with_images(INVARIANT_IMAGES) if self._batch_invariant else p for p in problems]
+
+
+def known_entries(machine: Machine) -> dict[str, ConvConfig | None]:
     """What was shipped for a machine's GPU, and over it what was measured there."""
     tables = (shipped_table(machine.gpu), read_table(table_path(machine)))
     return {key: config for table in tables if table is not None for key, config in table.entries.items()}

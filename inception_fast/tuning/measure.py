@@ -1,4 +1,4 @@
-"""Times the rule's candidates for the convolutions of a Plan, each on memory like its own."""
+"""Times the rule's candidates for the convolutions of a Plan and for its groups, each on memory like its own."""
 
 from __future__ import annotations
 
@@ -9,55 +9,84 @@ import torch
 
 from inception_fast.plan.plan import ConvStep, Plan
 from inception_fast.tuning.candidates import Limits, candidates
-from inception_fast.tuning.problem import ConvConfig, ConvProblem
+from inception_fast.tuning.group import group_candidates, group_key, groups_of, is_grouped
+from inception_fast.tuning.problem import ConvConfig, ConvProblem, problems_of_step
 
 Timer = Callable[[Callable[[], None]], float]
 """Seconds that a function's work takes on the device."""
 
+Problems = tuple[ConvProblem, ...]
+"""A convolution, or those of a group."""
+
+Launch = Callable[[ConvConfig | None], None]
+"""Runs a candidate; None stands for one launch each."""
+
 
 @dataclass(frozen=True)
 class Measurement:
-    """The candidates of one problem with their times in seconds, in the rule's order.
+    """The candidates of one convolution or group with their times in seconds, in the rule's order.
 
-    A candidate that could not be launched has an infinite time.
+    A candidate that could not be launched has an infinite time. None is a group's convolutions one by one.
     """
 
-    problem: ConvProblem
-    times: tuple[tuple[ConvConfig, float], ...]
+    problems: Problems
+    times: tuple[tuple[ConvConfig | None, float], ...]
 
     @property
-    def best(self) -> tuple[ConvConfig, float]:
+    def key(self) -> str:
+        return group_key(self.problems)
+
+    @property
+    def flops(self) -> int:
+        return sum(p.flops for p in self.problems)
+
+    @property
+    def best(self) -> tuple[ConvConfig | None, float]:
         """The fastest; of equals the one that the rule prefers."""
         return min(self.times, key=lambda pair: pair[1])
 
 
-def problems_of(plan: Plan, precision: str, batches: Sequence[int]) -> dict[ConvProblem, ConvStep]:
-    """Every different convolution of a Plan at every batch size, and a step that has it."""
-    found: dict[ConvProblem, ConvStep] = {}
-    for images in batches:
-        for step in plan.steps:
-            if isinstance(step, ConvStep):
-                target = plan.buffers[step.destinations[0].slice.buffer]
-                problem = ConvProblem.of(step.conv, target.height * target.width, images, plan.dtype, precision)
-                found.setdefault(problem, step)
+def problems_of(plan: Plan, precision: str, batches: Sequence[int]) -> dict[Problems, tuple[int, ...]]:
+    """Every different convolution of a Plan at every batch size, then every group, and steps that have them."""
+    convolutions = [(i,) for i, step in enumerate(plan.steps) if isinstance(step, ConvStep)]
+    found: dict[Problems, tuple[int, ...]] = {}
+    for members in [*convolutions, *groups_of(plan)]:
+        for images in batches:
+            steps = [plan.steps[i] for i in members]
+            problems = [p for step in steps for p in problems_of_step(plan, step, precision, images)]
+            found.setdefault(tuple(problems), members)
     return found
+
+
+def choices(problems: Problems, limits: Limits) -> list[ConvConfig | None]:
+    """What is measured, the rule's own choice first."""
+    if len(problems) == 1:
+        return [*candidates(problems[0], limits)]
+    together = group_candidates(problems, limits)
+    return [*together, None] if is_grouped(problems, limits) else [None, *together]
 
 
 def tune(
     plan: Plan,
     constants: Mapping[str, torch.Tensor],
-    problems: Mapping[ConvProblem, ConvStep],
+    problems: Mapping[Problems, tuple[int, ...]],
     device: torch.device,
     limits: Limits,
     timer: Timer,
+    known: Mapping[str, ConvConfig | None],
 ) -> Iterator[Measurement]:
-    """Measures one problem after the other; those of :func:`problems_of`, or fewer."""
-    for problem, step in problems.items():
-        launch = _launcher(plan, constants, step, problem, device)
-        times = []
-        for config in candidates(problem, limits):
-            times.append((config, _time(launch, config, timer)))
-        yield Measurement(problem, tuple(times))
+    """Measures one after the other; those of :func:`problems_of`, or fewer.
+
+    Args:
+        known: what was measured before; a group's convolutions have these configurations when they run one by one.
+    """
+    best = dict(known)
+    for found, members in problems.items():
+        alone = [best.get(p.key) or candidates(p, limits)[0] for p in found]
+        launch = _launcher(plan, constants, members, found, alone, device)
+        measured = Measurement(found, tuple((c, _time(launch, c, timer)) for c in choices(found, limits)))
+        best[measured.key] = measured.best[0]
+        yield measured
 
 
 def device_timer(work: Callable[[], None]) -> float:
@@ -67,7 +96,7 @@ def device_timer(work: Callable[[], None]) -> float:
     return do_bench(work, warmup=10, rep=40, return_mode="median") / 1e3
 
 
-def _time(launch: Callable[[ConvConfig], None], config: ConvConfig, timer: Timer) -> float:
+def _time(launch: Launch, config: ConvConfig | None, timer: Timer) -> float:
     from triton.runtime.errors import OutOfResources
 
     try:
@@ -77,23 +106,43 @@ def _time(launch: Callable[[ConvConfig], None], config: ConvConfig, timer: Timer
 
 
 def _launcher(
-    plan: Plan, constants: Mapping[str, torch.Tensor], step: ConvStep, problem: ConvProblem, device: torch.device
-) -> Callable[[ConvConfig], None]:
-    from inception_fast.triton_kernels.conv import launch_conv, pack_conv
+    plan: Plan,
+    constants: Mapping[str, torch.Tensor],
+    members: Sequence[int],
+    problems: Problems,
+    alone: Sequence[ConvConfig],
+    device: torch.device,
+) -> Launch:
+    """Launches steps together, or each in its configuration ``alone``."""
+    from inception_fast.triton_kernels.conv import PackedConv, launch_conv, pack_conv
+    from inception_fast.triton_kernels.group import launch_group, pack_group
 
-    packed = pack_conv(step.conv, constants, device)
-    dtype = getattr(torch, plan.dtype)
+    steps = [step for i in members if isinstance(step := plan.steps[i], ConvStep)]
+    dtype, images, tf32 = getattr(torch, plan.dtype), problems[0].images, problems[0].precision == "tf32"
 
     def memory(buffer: int, channels: int) -> torch.Tensor:
         b = plan.buffers[buffer]
-        return torch.randn(problem.images, b.height, b.width, channels, device=device).to(dtype)
+        return torch.randn(images, b.height, b.width, channels, device=device).to(dtype)
 
-    source = memory(step.source.buffer, step.source.channels)
-    targets = [memory(d.slice.buffer, d.slice.channels) for d in step.destinations]
-    residual = None if step.residual is None else memory(step.residual.buffer, step.residual.channels)
-    relus = [d.relu for d in step.destinations]
+    def launcher(step: ConvStep, packed: PackedConv) -> Callable[[ConvConfig], None]:
+        source = memory(step.source.buffer, step.source.channels)
+        targets = [memory(d.slice.buffer, d.slice.channels) for d in step.destinations]
+        residual = None if step.residual is None else memory(step.residual.buffer, step.residual.channels)
+        relus = [d.relu for d in step.destinations]
+        return lambda config: launch_conv(packed, config, source, targets, relus, residual, tf32)
 
-    def launch(config: ConvConfig) -> None:
-        launch_conv(packed, config, source, targets, relus, residual, problem.precision == "tf32")
+    if len(steps) == 1:
+        single = launcher(steps[0], pack_conv(steps[0].conv, constants, device))
+        return lambda config: single(config or alone[0])
+    group = pack_group(steps, plan.buffers, constants, device)
+    each = [launcher(step, packed) for step, packed in zip(steps, group.convs, strict=True)]
+    arena = torch.randn(images * plan.arena, device=device).to(dtype)
+
+    def launch(config: ConvConfig | None) -> None:
+        if config is not None:
+            launch_group(group, config, arena, images, tf32)
+            return
+        for run, own in zip(each, alone, strict=True):
+            run(own)
 
     return launch

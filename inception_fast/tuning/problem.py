@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from inception_fast.plan.plan import Convolution
+from inception_fast.plan.plan import Convolution, PairStep, Plan, Step, convolutions_of, destinations_of
 
 ITEMSIZE = {"float16": 2, "bfloat16": 2, "float32": 4}
 
@@ -79,3 +79,13 @@ class ConvProblem:
         shape = f"{self.images}x{self.out_pixels} pixels, {self.in_channels} to {self.out_channels} channels"
         numbers = "16 bit" if self.itemsize == 2 else self.precision
         return f"{shape}, {self.taps} taps, stride {self.stride}, {numbers}"
+
+
+def problems_of_step(plan: Plan, step: Step, precision: str, images: int) -> tuple[ConvProblem, ...]:
+    """The convolutions in a step, in order."""
+    target = plan.buffers[destinations_of(step)[0].slice.buffer]
+    planes = [target.height * target.width]
+    if isinstance(step, PairStep):
+        planes.insert(0, step.middle_height * step.middle_width)
+    pairs = zip(convolutions_of(step), planes, strict=False)
+    return tuple(ConvProblem.of(conv, pixels, images, plan.dtype, precision) for conv, pixels in pairs)

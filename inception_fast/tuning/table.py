@@ -1,7 +1,8 @@
 """Tables of chosen configurations: those measured on this machine, in the user's cache, and those shipped.
 
 A file is JSON: ``{"gpu", "driver", "triton", "measured", "entries": {key: [m, n, k, warps, stages]}}``, keys being
-:attr:`ConvProblem.key`. Shape and dtype are in the key; GPU, driver and Triton version are in the file's name.
+:attr:`ConvProblem.key` or, for convolutions that share a launch, :func:`group_key`; ``null`` says that they are faster
+one by one. Shape and dtype are in the key; GPU, driver and Triton version are in the file's name.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Table:
 
     machine: Machine
     measured: bool
-    entries: Mapping[str, ConvConfig] = field(default_factory=dict)
+    entries: Mapping[str, ConvConfig | None] = field(default_factory=dict)
 
 
 def cache_folder() -> Path:
@@ -76,7 +77,8 @@ def read_table(path: Path) -> Table | None:
 def write_table(path: Path, table: Table) -> None:
     """Replaces the file at once, so that a reader sees the old table or the new one. Equal tables give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    entries = [f"    {json.dumps(key)}: {list(astuple(table.entries[key]))}" for key in sorted(table.entries)]
+    numbers = {key: config and list(astuple(config)) for key, config in table.entries.items()}
+    entries = [f"    {json.dumps(key)}: {json.dumps(numbers[key])}" for key in sorted(numbers)]
     head = {**vars(table.machine), "measured": table.measured}
     lines = [*(f"  {json.dumps(k)}: {json.dumps(v)}," for k, v in head.items()), '  "entries": {', ",\n".join(entries)]
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
@@ -92,8 +94,11 @@ def shipped_table(gpu: str) -> Table | None:
 
 def _parse(text: str) -> Table:
     content = json.loads(text)
-    entries = {}
+    entries: dict[str, ConvConfig | None] = {}
     for key, numbers in content["entries"].items():
+        if numbers is None:
+            entries[key] = None
+            continue
         if len(numbers) != 5 or not all(type(n) is int and 0 < n <= 1024 for n in numbers):
             raise ValueError(f"{key!r} has the configuration {numbers}")
         entries[key] = ConvConfig(*numbers)

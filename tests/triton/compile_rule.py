@@ -6,33 +6,50 @@ Arguments: the architectures (80, 90, 100), then the dtypes.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 
 import torch
 
-from inception_fast.plan.plan import Convolution
-from inception_fast.triton_kernels import conv
+from inception_fast.plan.plan import Buffer, Convolution, ConvStep, Destination, Slice
+from inception_fast.triton_kernels import conv, group
 from inception_fast.tuning.candidates import H200, Limits, proposals
+from inception_fast.tuning.group import proposals_for_group
 from inception_fast.tuning.problem import ConvConfig, ConvProblem
 from tests.triton.compiling import Compiled, compile_launch, recorded, write
 from tests.triton.exact import same_padding_taps
 
-PROBLEMS = {
+Shape = tuple[int, int, tuple[int, int], int, tuple[int, int]]
+"""Input channels, output channels, kernel, side of the output, stride."""
+
+CONVOLUTIONS: dict[str, Shape] = {
     "wide": (192, 320, (1, 7), 17, (1, 1)),
     "ragged": (80, 192, (3, 3), 71, (1, 1)),
     "first": (3, 32, (3, 3), 149, (2, 2)),
+}
+GROUPS: dict[str, list[Shape]] = {
+    "wide group": [(384, 384, (1, 3), 8, (1, 1)), (384, 384, (3, 1), 8, (1, 1)), (448, 384, (3, 3), 8, (1, 1))],
+    "ragged group": [(48, 64, (5, 5), 35, (1, 1)), (80, 96, (3, 3), 35, (2, 2))],
 }
 
 A100 = Limits(processors=108, shared_memory=166912, matrix_from_shared=False)
 LIMITS = {80: A100, 90: H200, 100: H200}
 
 
-def launch(kind: str, config: ConvConfig, dtype: torch.dtype) -> tuple[tuple, dict]:
-    """The arguments of one launch."""
-    c_in, c_out, kernel, side, stride = PROBLEMS[kind]
-    taps = same_padding_taps(kernel)
-    step = Convolution("w", "b", c_in, c_out, taps, stride)
-    constants = {"w": torch.empty(c_out, len(taps), c_in, dtype=dtype), "b": torch.empty(c_out)}
-    packed = conv.pack_conv(step, constants, torch.device("cpu"))
+def _convolution(index: int, shape: Shape) -> Convolution:
+    c_in, c_out, kernel, _, stride = shape
+    return Convolution(f"w{index}", f"b{index}", c_in, c_out, same_padding_taps(kernel), stride)
+
+
+def _constants(convs: list[Convolution], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    weights = {c.weight: torch.empty(c.out_channels, len(c.taps), c.in_channels, dtype=dtype) for c in convs}
+    return weights | {str(c.bias): torch.empty(c.out_channels) for c in convs}
+
+
+def launch(shape: Shape, config: ConvConfig, dtype: torch.dtype) -> tuple[tuple, dict]:
+    """The arguments of one convolution's launch."""
+    step = _convolution(0, shape)
+    packed = conv.pack_conv(step, _constants([step], dtype), torch.device("cpu"))
+    c_in, c_out, _, side, stride = shape
     source = torch.empty(1, side * stride[0], side * stride[1], c_in, dtype=dtype)
     halves = [torch.empty(1, side, side, c_out // 2, dtype=dtype) for _ in range(2)]
     with recorded(conv, "conv_kernel") as launches:
@@ -40,25 +57,49 @@ def launch(kind: str, config: ConvConfig, dtype: torch.dtype) -> tuple[tuple, di
     return launches[0]
 
 
-def survey(kind: str, arch: int, dtype: torch.dtype, every: int = 1) -> list[tuple[ConvConfig, Compiled]]:
-    """Every configuration (or every n-th) for one problem; the deepest pipeline stands for the shallower ones."""
-    c_in, c_out, kernel, side, stride = PROBLEMS[kind]
+def group_launch(shapes: list[Shape], config: ConvConfig, dtype: torch.dtype) -> tuple[tuple, dict]:
+    """The arguments of a group's launch; where its buffers are does not matter."""
+    buffers, steps = [], []
+    for index, shape in enumerate(shapes):
+        c_in, c_out, _, side, stride = shape
+        buffers.append(Buffer("", side * stride[0], side * stride[1], c_in, "arena"))
+        buffers.append(Buffer("", side, side, c_out, "arena"))
+        target = Destination(Slice(2 * index + 1, 0, c_out), True)
+        steps.append(ConvStep("", Slice(2 * index, 0, c_in), _convolution(index, shape), (target,)))
+    packed = group.pack_group(steps, buffers, _constants([s.conv for s in steps], dtype), torch.device("cpu"))
+    with recorded(group, "group_kernel") as launches:
+        group.launch_group(packed, config, torch.empty(64, dtype=dtype), 2, allow_tf32=dtype == torch.float32)
+    return launches[0]
+
+
+def _problem(shape: Shape, dtype: torch.dtype) -> ConvProblem:
+    c_in, c_out, kernel, side, stride = shape
     name, precision = str(dtype).removeprefix("torch."), "tf32" if dtype == torch.float32 else "fp16"
-    problem = ConvProblem(8, side * side, c_in, c_out, kernel[0] * kernel[1], stride[0] * stride[1], name, precision)
-    deepest: dict[tuple[int, int, int], ConvConfig] = {}
-    for config in proposals(problem, LIMITS[arch]):
-        deepest[config.m, config.n, config.k] = config
-    chosen = list(deepest.values())[::every]
-    return [(config, compile_launch(conv.conv_kernel, *launch(kind, config, dtype), arch)) for config in chosen]
+    return ConvProblem(8, side * side, c_in, c_out, kernel[0] * kernel[1], stride[0] * stride[1], name, precision)
+
+
+def _deepest(configs: Iterable[ConvConfig]) -> list[ConvConfig]:
+    """The deepest pipeline stands for the shallower ones."""
+    return list({(c.m, c.n, c.k): c for c in configs}.values())
+
+
+def survey(arch: int, dtype: torch.dtype, every: int = 1) -> Iterator[tuple[str, ConvConfig, Compiled]]:
+    """Every configuration, or every n-th, of each kind."""
+    for kind, shape in CONVOLUTIONS.items():
+        for config in _deepest(proposals(_problem(shape, dtype), LIMITS[arch]))[::every]:
+            yield kind, config, compile_launch(conv.conv_kernel, *launch(shape, config, dtype), arch)
+    for kind, shapes in GROUPS.items():
+        together = proposals_for_group([_problem(shape, dtype) for shape in shapes], LIMITS[arch])
+        for config in _deepest(together)[:: 2 * every - 1]:
+            yield kind, config, compile_launch(group.group_kernel, *group_launch(shapes, config, dtype), arch)
 
 
 def main() -> None:
     archs, dtypes, every = (argument.split(",") for argument in sys.argv[1:4])
-    for kind in PROBLEMS:
-        for arch in archs:
-            for dtype in dtypes:
-                for config, compiled in survey(kind, int(arch), getattr(torch, dtype), int(every[0])):
-                    write(f"{kind} {dtype}", config, compiled)
+    for arch in archs:
+        for dtype in dtypes:
+            for kind, config, compiled in survey(int(arch), getattr(torch, dtype), int(every[0])):
+                write(f"{kind} {dtype}", config, compiled)
 
 
 if __name__ == "__main__":

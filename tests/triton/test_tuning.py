@@ -16,10 +16,12 @@ from inception_fast.plan.lower import lower
 from inception_fast.tuning import choice
 from inception_fast.tuning.candidates import H200, LIMIT, Limits, candidates, interpreted, proposals, shared_bytes
 from inception_fast.tuning.choice import INVARIANT_IMAGES, ConfigChoice, known_entries
+from inception_fast.tuning.group import group_candidates, group_key, is_grouped
 from inception_fast.tuning.measure import problems_of, tune
 from inception_fast.tuning.problem import ConvConfig, ConvProblem
 from inception_fast.tuning.table import Machine, Table, read_table, shipped_table, table_path, write_table
 from tests.backends.cases import CASES
+from tests.triton.blocks import block
 from tests.triton.exact import DEVICE, needs_triton
 
 A100 = Limits(processors=108, shared_memory=166912, matrix_from_shared=False)
@@ -62,7 +64,7 @@ MACHINE = Machine("NVIDIA Test 9000", "580.1", "3.9.0")
 def test_table_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "table.json"
     assert read_table(path) is None
-    table = Table(MACHINE, True, {"b": ConvConfig(64, 32, 16, 4, 3), "a": ConvConfig(128, 256, 64, 8, 4)})
+    table = Table(MACHINE, True, {"b": ConvConfig(64, 32, 16, 4, 3), "c": None, "a": ConvConfig(128, 256, 64, 8, 4)})
     write_table(path, table)
     assert read_table(path) == table
     first = path.read_bytes()
@@ -140,32 +142,65 @@ def test_tune_takes_the_fastest_and_the_earlier_of_equals() -> None:
     graph, _ = optimize_graph(CASES["merged_siblings"](), get_backend("triton").lowering)
     plan, constants = lower(graph, "float32")
     problems = problems_of(plan, "fp32", (1, 2))
-    assert {p.images for p in problems} == {1, 2} and len(problems) == 4
+    assert {p.images for (p,) in problems} == {1, 2} and len(problems) == 4
     seconds = iter([3.0, 1.0, 2.0, 1.0, 5.0, 6.0] * len(problems))
 
     def timer(work: Callable[[], None]) -> float:
         return next(seconds)
 
-    found = list(tune(plan, constants, problems, DEVICE, H200, timer))
-    assert [m.problem for m in found] == list(problems)
+    found = list(tune(plan, constants, problems, DEVICE, H200, timer, {}))
+    assert [m.problems for m in found] == list(problems)
     for measurement in found:
-        assert measurement.best == (candidates(measurement.problem, H200)[1], 1.0)
+        assert measurement.best == (candidates(measurement.problems[0], H200)[1], 1.0)
 
 
 @needs_triton
-def test_tune_runs_the_convolution() -> None:
+def test_tune_runs_convolutions_and_groups() -> None:
     """What is timed is a launch of the candidate; here each is run once and nothing is timed."""
-    graph, _ = optimize_graph(CASES["conv_1x1"](), get_backend("triton").lowering)
-    plan, constants = lower(graph, "float32")
+    plan, constants = lower(block())
+    problems = problems_of(plan, "fp32", (1,))
+    group = next(p for p in problems if len(p) > 1)
+    wanted = {p: members for p, members in problems.items() if p == group or p[0] in group}
     ran: list[bool] = []
 
     def timer(work: Callable[[], None]) -> float:
         work()
         ran.append(True)
-        return 1.0
+        return float(len(ran))
 
-    (measurement,) = tune(plan, constants, problems_of(plan, "fp32", (1,)), DEVICE, H200, timer)
-    assert len(ran) == len(measurement.times) > 1
+    found = list(tune(plan, constants, wanted, DEVICE, H200, timer, {}))
+    assert len(ran) == sum(len(m.times) for m in found) > len(found)
+    assert found[-1].problems == group and None in [config for config, _ in found[-1].times]
+
+
+@needs_triton
+def test_what_was_measured_decides_about_groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("INCEPTION_FAST_CACHE", str(tmp_path))
+    few, much = [PROBLEMS[0], PROBLEMS[0].with_images(2)], [PROBLEMS[3], PROBLEMS[3].with_images(127)]
+    before = _gpu_choice(monkeypatch, MACHINE)
+    assert before.group(few) == group_candidates(few, H200)[0] and before.group(much) is None
+    measured = ConvConfig(64, 64, 32, 4, 3)
+    write_table(table_path(MACHINE), Table(MACHINE, True, {group_key(few): None, group_key(much): measured}))
+    after = _gpu_choice(monkeypatch, MACHINE)
+    assert after.group(few) is None and after.group(much[::-1]) == measured
+
+
+@pytest.mark.parametrize("limits", [H200, A100], ids=["H200", "A100"])
+def test_rule_for_groups(limits: Limits) -> None:
+    """A group is for little work, and its tile fits every convolution in it."""
+    for images in (1, 8):
+        group = [ConvProblem(images, 64, c, 384, 3, 1, "float16", "fp16") for c in (384, 448)]
+        assert is_grouped(group, limits) and not is_grouped(group[:1], limits)
+        for config in group_candidates(group, limits):
+            assert shared_bytes(config, 2) <= limits.shared_memory and config.m <= 128
+    assert not is_grouped([PROBLEMS[3], PROBLEMS[3]], limits)
+
+
+def test_a_group_prefers_steps_in_one_tap() -> None:
+    """160 channels are five steps of 32; in two and a half of 64, each column would be divided."""
+    group = [ConvProblem(1, 289, 160, c, 7, 1, "float16", "fp16") for c in (160, 192)]
+    assert group_candidates(group, H200)[0].k == 32
+    assert candidates(group[0], H200)[0].k == 64
 
 
 def test_command_writes_the_rules_choices(tmp_path: Path) -> None:
