@@ -1,0 +1,39 @@
+"""The CPU executor called from several threads at once, under ThreadSanitizer and under the memory sanitizers.
+
+Built from source with the portable kernels, which share everything but their vectors with the others. Outputs and
+weights of the other instruction sets are guarded by ``tests/cpu/test_exact.py``.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from inception_fast.plan.engine_file import EngineFile, Metadata, write_engine
+from tests.backends.cases import CASES
+from tests.backends.harness import lowered
+from tests.cpp.building import build_sanitized
+
+NETWORKS = ["merged_siblings", "factorized_pairs", "pools_in_concat", "conv_7x7_stem", "conv_3x3_wide", "resize"]
+SANITIZERS = ["-fsanitize=thread", pytest.param("-fsanitize=address,undefined", marks=pytest.mark.slow)]
+
+
+def write_engines(folder: Path) -> list[Path]:
+    paths = []
+    for name in NETWORKS:
+        plan, constants = lowered(CASES[name](), "fp32")
+        image = plan.buffers[plan.input]
+        shape = (image.channels, image.height, image.width)
+        paths.append(folder / f"{name}.ifast")
+        write_engine(paths[-1], EngineFile(plan, constants, Metadata("fp32", False, shape, "float32", {})))
+    return paths
+
+
+@pytest.mark.parametrize("sanitizers", SANITIZERS)
+def test_concurrent_runs(sanitizers: str, tmp_path: Path) -> None:
+    folder = build_sanitized(tmp_path, sanitizers, target="concurrent_runs")
+    command = [folder / "concurrent_runs", *write_engines(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stderr[-4000:]
