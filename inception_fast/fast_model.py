@@ -81,7 +81,8 @@ class FastModel(nn.Module):
 
     def report(self) -> Report:
         """What was fused, merged and left alone, and why; which backend runs it. ``str()`` of it is for people."""
-        return Report.of(self._engine, self.backend)
+        _, executor = next(iter(self._executors.values()))
+        return Report.of(self._engine, self.backend, executor.driver)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes an engine file, which :func:`inception_fast.load` and the C++ library read.

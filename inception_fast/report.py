@@ -16,6 +16,7 @@ class Report:
 
     Attributes:
         backend, precision: what runs it.
+        driver: which of the backend's ways to launch kernels, '' where it has one.
         steps: number of steps of each kind.
         stages: number of stages.
         arena: bytes of intermediate activations per image.
@@ -28,9 +29,10 @@ class Report:
     stages: int
     arena: int
     passes: list[dict[str, object]]
+    driver: str = ""
 
     @staticmethod
-    def of(engine: EngineFile, backend: str) -> Report:
+    def of(engine: EngineFile, backend: str, driver: str = "") -> Report:
         plan = engine.plan
         width = {"float64": 8, "float32": 4}.get(plan.dtype, 2)
         return Report(
@@ -40,13 +42,15 @@ class Report:
             len(plan.stages),
             plan.arena * width,
             json.loads(engine.metadata.report or "[]"),
+            driver,
         )
 
     def __str__(self) -> str:
         steps = ", ".join(f"{count} {kind}" for kind, count in self.steps.items())
         arena = f"arena {self.arena / 2**20:.1f} MiB an image"
+        driver = f" ({self.driver} driver)" if self.driver else ""
         lines = [
-            f"backend {self.backend}, precision {self.precision}",
+            f"backend {self.backend}{driver}, precision {self.precision}",
             f"{sum(self.steps.values())} steps ({steps}) in {self.stages} stages, {arena}",
         ]
         for entry in self.passes:

@@ -19,8 +19,9 @@ namespace ifast {
 
 inline cuda::Driver parse_driver(const std::string& name) {
   if (name == "stage") return cuda::Driver::kStage;
+  if (name == "pair") return cuda::Driver::kPair;
   if (name == "network") return cuda::Driver::kNetwork;
-  throw EngineError("driver: got " + name + ", expected stage or network");
+  throw EngineError("driver: got " + name + ", expected stage, pair or network");
 }
 
 // Addresses and sizes, as torch.Tensor.data_ptr() and nbytes give them; on the host.
@@ -66,6 +67,16 @@ inline void bind_cuda_executor(pybind11::module_& m) {
       .def("arena_bytes", &cuda::Executor::arena_bytes, py::arg("batch"))
       .def("counter_bytes", &cuda::Executor::counter_bytes, py::arg("batch"))
       .def("launches", &cuda::Executor::launches, "The names of the steps of each launch.")
+      .def(
+          "shapes",
+          [](const cuda::Executor& executor) {
+            std::vector<std::pair<int, int>> result;
+            for (const cuda::StageLaunch& launch : executor.shapes()) {
+              result.emplace_back(1 << launch.cluster_log2, launch.shared_bytes);
+            }
+            return result;
+          },
+          "Of each launch, the blocks of a cluster and the bytes of shared memory of a block.")
       .def_property_readonly("weight_bytes", &cuda::Executor::weight_bytes);
 }
 

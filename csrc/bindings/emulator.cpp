@@ -1,3 +1,6 @@
+#include <bit>
+#include <stdexcept>
+
 #include "bindings/cuda_executor.h"
 #include "bindings/errors.h"
 #include "emulator/launch.h"
@@ -16,10 +19,24 @@ PYBIND11_MODULE(_native_emulator, m) {
   py::enum_<emulator::Omission>(m, "Omission")
       .value("none", emulator::Omission::kNone)
       .value("block_barrier", emulator::Omission::kBlockBarrier)
+      .value("cluster_barrier", emulator::Omission::kClusterBarrier)
       .value("async_wait", emulator::Omission::kAsyncWait)
       .value("counter_wait", emulator::Omission::kCounterWait);
   m.def("set_omission", &emulator::set_omission, py::arg("omission"),
         "Leaves an instruction out of the launches of this thread.");
+
+  m.def(
+      "set_limits",
+      [](int multiprocessors, int shared_bytes, int cluster) {
+        if (multiprocessors < 1 || shared_bytes < ifast::cuda::kSharedBytes || cluster < 1) {
+          throw std::invalid_argument("limits: below what any kernel needs");
+        }
+        emulator::set_limits({multiprocessors, shared_bytes,
+                              static_cast<int>(std::bit_width(static_cast<unsigned>(cluster))) - 1,
+                              true});
+      },
+      py::arg("multiprocessors") = 4, py::arg("shared_bytes") = 227 << 10, py::arg("cluster") = 8,
+      "The device that this thread's executors are built for; without arguments, the usual one.");
 
   py::class_<emulator::Counts>(m, "Counts")
       .def_readonly("blocks", &emulator::Counts::blocks)

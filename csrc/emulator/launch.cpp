@@ -15,9 +15,12 @@ namespace ifast::emulator {
 namespace {
 
 constexpr int kMaxThreads = 1024;
+constexpr int kMaxCluster = 16;
 
 thread_local Omission omission_of_thread = Omission::kNone;
 thread_local Counts counts_of_thread;
+// Shared memory and clusters as on sm_90.
+thread_local cuda::DeviceLimits limits_of_thread{4, 227 << 10, 3, true};
 
 }  // namespace
 
@@ -32,10 +35,12 @@ void Counts::operator+=(const Counts& other) {
 
 Counts run(const Launch& launch, const std::function<void()>& body) {
   if (launch.blocks < 1 || launch.threads < 1 || launch.threads > kMaxThreads ||
-      launch.threads % kWarpSize != 0) {
+      launch.threads % kWarpSize != 0 || launch.cluster < 1 || launch.cluster > kMaxCluster ||
+      launch.blocks % launch.cluster != 0) {
     throw std::invalid_argument("launch of " + launch.kernel + ": " +
                                 std::to_string(launch.blocks) + " blocks of " +
-                                std::to_string(launch.threads) + " threads");
+                                std::to_string(launch.threads) + " threads in clusters of " +
+                                std::to_string(launch.cluster));
   }
   const Omission omission = omission_of_thread;
   Counts total;
@@ -44,24 +49,27 @@ Counts run(const Launch& launch, const std::function<void()>& body) {
     machine.run(0, launch.blocks);
     total = machine.counts;
   } else {
+    const int clusters = launch.blocks / launch.cluster;
     std::atomic<int> next = 0;
     std::exception_ptr failure;
     std::mutex mutex;
     const auto work = [&] {
       try {
-        Machine machine(launch, body, omission, 1);
-        for (int b = next++; b < launch.blocks; b = next++) machine.run(b, 1);
+        Machine machine(launch, body, omission, launch.cluster);
+        for (int c = next++; c < clusters; c = next++) {
+          machine.run(c * launch.cluster, launch.cluster);
+        }
         const std::lock_guard lock(mutex);
         total += machine.counts;
       } catch (...) {
-        next = launch.blocks;
+        next = clusters;
         const std::lock_guard lock(mutex);
         if (!failure) failure = std::current_exception();
       }
     };
     const int processors = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
     std::vector<std::thread> helpers;
-    for (int i = 1; i < std::min(processors, launch.blocks); ++i) helpers.emplace_back(work);
+    for (int i = 1; i < std::min(processors, clusters); ++i) helpers.emplace_back(work);
     work();
     for (std::thread& helper : helpers) helper.join();
     if (failure) std::rethrow_exception(failure);
@@ -71,6 +79,10 @@ Counts run(const Launch& launch, const std::function<void()>& body) {
 }
 
 void set_omission(Omission omission) { omission_of_thread = omission; }
+
+void set_limits(const cuda::DeviceLimits& limits) { limits_of_thread = limits; }
+
+const cuda::DeviceLimits& limits() { return limits_of_thread; }
 
 Counts take_counts() { return std::exchange(counts_of_thread, Counts{}); }
 

@@ -19,6 +19,7 @@ struct Launch {
   int threads = 32;
   std::size_t shared_bytes = 0;
   std::span<const Range> memory;
+  int cluster = 1;  // consecutive blocks that run side by side and see each other's shared memory
   // All blocks take turns, so that they may wait for each other; otherwise they run in any order.
   bool resident = false;
 };
@@ -37,13 +38,18 @@ struct Counts {
 
 // Something that the emulator leaves out, to show that its absence is found. Without the wait for
 // counters, every counter is always high enough.
-enum class Omission { kNone, kBlockBarrier, kAsyncWait, kCounterWait };
+enum class Omission { kNone, kBlockBarrier, kClusterBarrier, kAsyncWait, kCounterWait };
 
 // Runs body() once for each thread of each block. Throws Fault at the first mistake.
 Counts run(const Launch& launch, const std::function<void()>& body);
 
 // In effect for launches of this thread.
 void set_omission(Omission omission);
+
+// The device that this thread's executors are built for and run on. By default, one of few
+// multiprocessors, so that small networks have several waves of tiles, but with all the rest.
+void set_limits(const cuda::DeviceLimits& limits);
+const cuda::DeviceLimits& limits();
 
 // Of all launches since the last call, of the calling thread.
 Counts take_counts();

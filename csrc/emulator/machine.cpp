@@ -1,5 +1,6 @@
 #include "emulator/machine.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -18,8 +19,13 @@ Machine::Machine(const Launch& launch, const std::function<void()>& body, Omissi
       body_(body),
       omission_(omission),
       blocks_(blocks),
+      clusters_(blocks / launch.cluster),
       stacks_(blocks * launch.threads) {
-  for (Block& block : blocks_) {
+  for (int b = 0; b < blocks; ++b) {
+    Block& block = blocks_[b];
+    block.rank = b % launch.cluster;
+    block.cluster = &clusters_[b / launch.cluster];
+    if (block.rank == 0) block.cluster->blocks = &block;
     block.lanes.resize(launch.threads);
     block.warps.resize(launch.threads / kWarpSize);
     for (int t = 0; t < launch.threads; ++t) {
@@ -42,19 +48,23 @@ Machine::~Machine() {
 
 void Machine::run(int first, int count) {
   int stack = 0;
+  for (Cluster& cluster : clusters_) {
+    cluster = {cluster.blocks, launch_.cluster, launch_.cluster * launch_.threads, 0, 0, 1};
+  }
   for (int b = 0; b < count; ++b) {
     Block& block = blocks_[b];
     block.index = first + b;
     block.live = launch_.threads;
     block.at_barrier = 0;
-    block.clock = 1;
     block.barrier_time = 0;
-    block.shared.reset(launch_.shared_bytes);
+    block.last_visit = -1;
+    block.shared.reset(launch_.shared_bytes, launch_.threads);
     for (Warp& warp : block.warps) {
-      warp = {warp.lanes, ~0u, ~0u, 0, 0, 0, nullptr};
+      warp = {warp.lanes, ~0u, ~0u, 0, 0, 0, 0, nullptr};
     }
     for (Lane& lane : block.lanes) {
       lane.waits_for = nullptr;
+      lane.arrivals = lane.waits = 0;
       lane.copies.clear();
       lane.groups.clear();
       lane.issued = lane.landed = 0;
@@ -92,6 +102,9 @@ void Machine::enter() {
   try {
     machine.body_();
     if (lane->issued != lane->landed) machine.fault("exits while a cp.async is in flight");
+    if (lane->block->live == 1 && lane->block->last_visit >= lane->waits) {
+      machine.fault("its block exits while others of the cluster may still read its shared memory");
+    }
   } catch (const Fault& fault) {
     machine.failure_ = fault.what();
   } catch (const std::exception& error) {
@@ -106,6 +119,7 @@ void Machine::leave() {
   lane->warp->live &= ~bit;
   lane->warp->runnable &= ~bit;
   --lane->block->live;
+  --lane->block->cluster->live;
   lane->waits_for = nullptr;
   note_progress();
   if (failure_.empty()) {
@@ -144,7 +158,7 @@ void Machine::block_barrier() {
   note_progress();
   if (++block.at_barrier == block.live) {
     block.at_barrier = 0;
-    block.barrier_time = ++block.clock;
+    block.barrier_time = ++block.cluster->clock;
     for (Warp& warp : block.warps) {
       warp.runnable |= warp.at_barrier;
       warp.at_barrier = 0;
@@ -157,6 +171,56 @@ void Machine::block_barrier() {
   lane->waits_for = "the block's barrier";
   yield();
   lane->waits_for = nullptr;
+}
+
+void Machine::cluster_arrive() {
+  if (omission_ == Omission::kClusterBarrier) return;
+  Lane& lane = *current;
+  Cluster& cluster = *lane.block->cluster;
+  if (cluster.live != cluster.size * launch_.threads) {
+    fault("arrives at a cluster barrier that other threads have left");
+  }
+  if (lane.arrivals != lane.waits) fault("arrives twice at a cluster barrier and has not waited");
+  note_progress();
+  ++lane.arrivals;
+  if (++cluster.arrived < cluster.live) return;
+  cluster.arrived = 0;
+  ++cluster.completed;
+  for (int b = 0; b < cluster.size; ++b) {
+    for (Warp& warp : cluster.blocks[b].warps) {
+      warp.runnable |= warp.at_cluster_barrier;
+      warp.at_cluster_barrier = 0;
+    }
+  }
+}
+
+void Machine::cluster_wait() {
+  if (omission_ == Omission::kClusterBarrier) return;
+  Lane& lane = *current;
+  if (lane.arrivals == lane.waits) fault("waits at a cluster barrier where it has not arrived");
+  if (lane.block->cluster->completed < lane.arrivals) {
+    const std::uint32_t bit = 1u << lane.thread % kWarpSize;
+    lane.warp->at_cluster_barrier |= bit;
+    lane.warp->runnable &= ~bit;
+    lane.waits_for = "the cluster's barrier";
+    yield();
+    lane.waits_for = nullptr;
+  }
+  ++lane.waits;
+}
+
+SharedMemory& Machine::shared_memory_of(int rank) {
+  Lane& lane = *current;
+  const Cluster& cluster = *lane.block->cluster;
+  if (rank < 0 || rank >= cluster.size) {
+    fault("access to block " + std::to_string(rank) + " of a cluster of " +
+          std::to_string(cluster.size));
+  }
+  Block& block = cluster.blocks[rank];
+  if (&block == lane.block) return block.shared;
+  if (block.live == 0) fault("access to the shared memory of a block that has exited");
+  block.last_visit = std::max<int>(block.last_visit, lane.arrivals);
+  return block.shared;
 }
 
 bool Machine::meet(const char* instruction, const void* operands) {
@@ -187,7 +251,14 @@ void Machine::release_warp() {
 
 Access Machine::access() const {
   const Lane& lane = *current;
-  return {lane.thread, lane.block->clock, lane.block->barrier_time, lane.warp->barrier_time};
+  const Block& block = *lane.block;
+  return {block.rank * launch_.threads + lane.thread,
+          block.rank,
+          block.cluster->clock,
+          block.barrier_time,
+          lane.warp->barrier_time,
+          lane.arrivals,
+          lane.waits};
 }
 
 void* Machine::check_global(const void* address, std::size_t bytes, bool write) {

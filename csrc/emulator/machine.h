@@ -19,6 +19,7 @@ namespace ifast::emulator {
 inline constexpr int kWarpSize = 32;
 
 struct Block;
+struct Cluster;
 struct Warp;
 class Machine;
 
@@ -36,6 +37,9 @@ struct Lane {
   Block* block = nullptr;
   Warp* warp = nullptr;
   int thread = 0;
+  // At the cluster's barrier: how often it arrived, and how often it has waited for everyone to.
+  std::uint16_t arrivals = 0;
+  std::uint16_t waits = 0;
   const char* waits_for = nullptr;
   const void* operands = nullptr;  // of the warp-wide instruction that it waits for
   // Copies in order of issue, and how many of them each group that was committed ends at.
@@ -51,19 +55,31 @@ struct Warp {
   std::uint32_t live = 0;
   std::uint32_t arrived = 0;  // at the warp-wide instruction `instruction`
   std::uint32_t at_barrier = 0;
+  std::uint32_t at_cluster_barrier = 0;
   std::uint32_t barrier_time = 0;
   const char* instruction = nullptr;
 };
 
 struct Block {
   int index = 0;
+  int rank = 0;  // in its cluster
+  Cluster* cluster = nullptr;
   int live = 0;
   int at_barrier = 0;
-  std::uint32_t clock = 1;
   std::uint32_t barrier_time = 0;
+  int last_visit = -1;  // arrivals of the last thread of another block that looked at its memory
   SharedMemory shared;
   std::vector<Warp> warps;
   std::vector<Lane> lanes;
+};
+
+struct Cluster {
+  Block* blocks = nullptr;
+  int size = 0;
+  int live = 0;                 // threads
+  int arrived = 0;              // at the barrier that is not complete
+  std::uint16_t completed = 0;  // barriers
+  std::uint32_t clock = 1;      // ticks at every barrier of its blocks and warps
 };
 
 // Runs blocks on one thread of the host.
@@ -87,6 +103,10 @@ class Machine {
   void* check_global(const void* address, std::size_t bytes, bool write);
   Access access() const;
   void block_barrier();
+  void cluster_arrive();
+  void cluster_wait();
+  // Shared memory of the block of that rank in this one's cluster.
+  SharedMemory& shared_memory_of(int rank);
   void pause();
   // Says that other lanes may have something new to look at.
   void note_progress() { ++progress_; }
@@ -107,6 +127,7 @@ class Machine {
   const std::function<void()>& body_;
   const Omission omission_;
   std::vector<Block> blocks_;
+  std::vector<Cluster> clusters_;
   Stacks stacks_;
   Context scheduler_;
   std::string failure_;

@@ -5,6 +5,7 @@
 
 #include "emulator/launch.h"
 #include "ptx/async_copy.cuh"
+#include "ptx/cluster.cuh"
 #include "ptx/matrix.cuh"
 #include "ptx/memory.cuh"
 #include "ptx/sync.cuh"
@@ -132,9 +133,79 @@ void unaligned_vector(Memory& memory, bool mistake) {
   ptx::load_global_vector(bytes + (mistake ? 8 : 0));
 }
 
+// The same place in the other block of the cluster.
+Vector load_from_other_block() {
+  return ptx::load_cluster_vector(place_of(ptx::thread_index()), 1 - ptx::cluster_rank());
+}
+
+void cluster_barrier() {
+  ptx::cluster_arrive();
+  ptx::cluster_wait();
+}
+
+// A barrier of each block does not put one in order with the other.
+void missing_cluster_barrier(Memory&, bool mistake) {
+  ptx::store_shared_vector(place_of(ptx::thread_index()), {});
+  if (mistake) {
+    ptx::block_barrier();
+  } else {
+    cluster_barrier();
+  }
+  if (ptx::cluster_rank() == 1) load_from_other_block();
+  cluster_barrier();
+}
+
+// What a thread writes between its arrival and its wait is not there for the others.
+void written_after_arrival(Memory&, bool mistake) {
+  if (mistake) ptx::cluster_arrive();
+  ptx::store_shared_vector(place_of(ptx::thread_index()), {});
+  if (!mistake) ptx::cluster_arrive();
+  ptx::cluster_wait();
+  load_from_other_block();
+  cluster_barrier();
+}
+
+void overwritten_under_other_block(Memory&, bool mistake) {
+  ptx::store_shared_vector(place_of(ptx::thread_index()), {});
+  cluster_barrier();
+  if (ptx::cluster_rank() == 1) load_from_other_block();
+  if (!mistake) cluster_barrier();
+  if (ptx::cluster_rank() == 0) ptx::store_shared_vector(place_of(ptx::thread_index()), {});
+  if (mistake) cluster_barrier();
+}
+
+void unwritten_cluster_memory(Memory&, bool mistake) {
+  if (!mistake || ptx::cluster_rank() == 0) {
+    ptx::store_shared_vector(place_of(ptx::thread_index()), {});
+  }
+  cluster_barrier();
+  load_from_other_block();
+  cluster_barrier();
+}
+
+void cluster_read_past_the_end(Memory&, bool mistake) {
+  ptx::store_shared_vector(place_of(ptx::thread_index()), {});
+  cluster_barrier();
+  const std::uint32_t end = mistake ? kSharedBytes : 0;
+  ptx::load_cluster_vector(place_of(ptx::thread_index()) + end, 1 - ptx::cluster_rank());
+  cluster_barrier();
+}
+
+void block_that_leaves_its_cluster(Memory&, bool mistake) {
+  ptx::store_shared_vector(place_of(ptx::thread_index()), {});
+  cluster_barrier();
+  load_from_other_block();
+  if (!mistake) cluster_barrier();
+}
+
+void cluster_barrier_that_some_skip(Memory&, bool mistake) {
+  if (!mistake || ptx::cluster_rank() == 0) cluster_barrier();
+}
+
 struct Planted {
   const char* name;
   void (*kernel)(Memory&, bool);
+  int cluster = 1;
 };
 
 constexpr Planted kPlanted[] = {
@@ -151,6 +222,13 @@ constexpr Planted kPlanted[] = {
     {"barrier_that_some_skip", barrier_that_some_skip},
     {"split_warp", split_warp},
     {"unaligned_vector", unaligned_vector},
+    {"missing_cluster_barrier", missing_cluster_barrier, 2},
+    {"written_after_arrival", written_after_arrival, 2},
+    {"overwritten_under_other_block", overwritten_under_other_block, 2},
+    {"unwritten_cluster_memory", unwritten_cluster_memory, 2},
+    {"cluster_read_past_the_end", cluster_read_past_the_end, 2},
+    {"block_that_leaves_its_cluster", block_that_leaves_its_cluster, 2},
+    {"cluster_barrier_that_some_skip", cluster_barrier_that_some_skip, 2},
 };
 
 }  // namespace
@@ -173,6 +251,7 @@ void run_planted(const std::string& name, bool mistake) {
     launch.threads = kThreads;
     launch.shared_bytes = kSharedBytes;
     launch.memory = ranges;
+    launch.cluster = planted.cluster;
     launch.resident = true;
     run(launch, [&] { planted.kernel(memory, mistake); });
     return;

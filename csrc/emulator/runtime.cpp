@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <new>
 
+#include "emulator/launch.h"
+
 namespace ifast::cuda {
 
 namespace {
@@ -33,6 +35,6 @@ void DeviceBytes::download(void* to) const {
 
 DeviceBytes::~DeviceBytes() { operator delete(data_, kAlignment); }
 
-int multiprocessors(int) { return 4; }
+DeviceLimits limits_of(int) { return emulator::limits(); }
 
 }  // namespace ifast::cuda

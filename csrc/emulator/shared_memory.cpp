@@ -7,29 +7,41 @@ namespace ifast::emulator {
 namespace {
 
 constexpr std::uint32_t kGranule = 2;  // bytes of the smallest element
-constexpr std::int16_t kSeveral = -2;
 constexpr int kWarp = 32;
-
-bool in_order(const Access& access, std::uint32_t time, int warp) {
-  return time < access.block_barrier ||
-         (warp == access.thread / kWarp && time < access.warp_barrier);
-}
 
 std::string place(const char* what, std::uint32_t bytes, std::uint32_t address) {
   return std::string(what) + " of " + std::to_string(bytes) + " bytes at shared address " +
          std::to_string(address);
 }
 
-std::string thread_name(int thread) {
-  return thread == kSeveral ? "other threads" : "thread " + std::to_string(thread);
-}
-
 }  // namespace
 
-void SharedMemory::reset(std::size_t bytes) {
+void SharedMemory::reset(std::size_t bytes, int threads) {
+  threads_ = threads;
   // 0xff is a NaN in every floating-point format.
   bytes_.assign(bytes, std::byte{0xff});
-  granules_.assign((bytes + kGranule - 1) / kGranule, Granule{0, 0, -1, -1, -1, kUnwritten});
+  granules_.assign((bytes + kGranule - 1) / kGranule, Granule{});
+}
+
+SharedMemory::Visit SharedMemory::visit_of(const Access& access) {
+  return {access.now, access.arrivals, static_cast<std::int16_t>(access.thread),
+          static_cast<std::int16_t>(access.thread / kWarp),
+          static_cast<std::int16_t>(access.block)};
+}
+
+bool SharedMemory::in_order(const Access& access, const Visit& earlier) {
+  return earlier.thread == kNobody || earlier.thread == access.thread ||
+         (earlier.block == access.block && earlier.time < access.block_barrier) ||
+         (earlier.warp == access.thread / kWarp && earlier.time < access.warp_barrier) ||
+         earlier.arrivals < access.waits;
+}
+
+std::string SharedMemory::name_of(const Access& access, const Visit& visit) const {
+  if (visit.thread == kSeveral) return "other threads";
+  const std::string name = "thread " + std::to_string(visit.thread % threads_);
+  return visit.block == access.block
+             ? name
+             : name + " of block " + std::to_string(visit.block) + " of the cluster";
 }
 
 std::string SharedMemory::check_range(std::uint32_t address, std::uint32_t bytes,
@@ -45,25 +57,28 @@ std::string SharedMemory::check_range(std::uint32_t address, std::uint32_t bytes
 std::string SharedMemory::read(const Access& access, std::uint32_t address, void* to,
                                std::uint32_t bytes) {
   if (std::string wrong = check_range(address, bytes, "read"); !wrong.empty()) return wrong;
-  const auto warp = static_cast<std::int16_t>(access.thread / kWarp);
+  const Visit now = visit_of(access);
   for (std::uint32_t i = address / kGranule; i < (address + bytes) / kGranule; ++i) {
     Granule& g = granules_[i];
     if (g.state != kWritten) {
       return place("read", bytes, address) +
              (g.state == kUnwritten
                   ? ", which nobody wrote"
-                  : ", where a cp.async of " + thread_name(g.writer) + " may not have landed");
+                  : ", where a cp.async of " + name_of(access, g.write) + " may not have landed");
     }
-    if (g.writer != access.thread && !in_order(access, g.write_time, g.writer / kWarp)) {
-      return place("read", bytes, address) + ", which " + thread_name(g.writer) +
+    if (!in_order(access, g.write)) {
+      return place("read", bytes, address) + ", which " + name_of(access, g.write) +
              " wrote with no barrier between";
     }
-    // Readers that a barrier has put in order with whoever writes next need not be remembered.
-    const bool alone = g.reader == -1 || g.read_time < access.block_barrier;
-    g.reader =
-        alone || g.reader == access.thread ? static_cast<std::int16_t>(access.thread) : kSeveral;
-    g.reader_warp = alone || g.reader_warp == warp ? warp : kSeveral;
-    g.read_time = access.now;
+    // Readers that are in order with this one need not be remembered: whoever writes next and is in
+    // order with this one is so with them.
+    if (!in_order(access, g.read)) {
+      const auto common = [](std::int16_t a, std::int16_t b) { return a == b ? a : kSeveral; };
+      g.read = {now.time, std::max(now.arrivals, g.read.arrivals), kSeveral,
+                common(now.warp, g.read.warp), common(now.block, g.read.block)};
+    } else {
+      g.read = now;
+    }
   }
   std::memcpy(to, bytes_.data() + address, bytes);
   return {};
@@ -75,18 +90,14 @@ std::string SharedMemory::check_write(const Access& access, std::uint32_t addres
   for (std::uint32_t i = address / kGranule; i < (address + bytes) / kGranule; ++i) {
     const Granule& g = granules_[i];
     if (g.state == kInFlight) {
-      return place("write", bytes, address) + ", where a cp.async of " + thread_name(g.writer) +
+      return place("write", bytes, address) + ", where a cp.async of " + name_of(access, g.write) +
              " may not have landed";
     }
-    if (g.state == kWritten && g.writer != access.thread &&
-        !in_order(access, g.write_time, g.writer / kWarp)) {
-      return place("write", bytes, address) + ", which " + thread_name(g.writer) +
-             " wrote with no barrier between";
-    }
-    if (g.reader != -1 && g.reader != access.thread &&
-        !in_order(access, g.read_time, g.reader_warp)) {
-      return place("write", bytes, address) + ", which " + thread_name(g.reader) +
-             " read with no barrier between";
+    const bool after_write = in_order(access, g.write);
+    if (!after_write || !in_order(access, g.read)) {
+      return place("write", bytes, address) + ", which " +
+             name_of(access, after_write ? g.read : g.write) + (after_write ? " read" : " wrote") +
+             " with no barrier between";
     }
   }
   return {};
@@ -104,7 +115,7 @@ std::string SharedMemory::begin_copy(const Access& access, std::uint32_t address
   std::string wrong = check_write(access, address, bytes);
   if (!wrong.empty()) return wrong;
   for (std::uint32_t i = address / kGranule; i < (address + bytes) / kGranule; ++i) {
-    granules_[i].writer = static_cast<std::int16_t>(access.thread);
+    granules_[i].write = visit_of(access);
     granules_[i].state = kInFlight;
   }
   return {};
@@ -114,7 +125,7 @@ void SharedMemory::land_copy(const Access& access, std::uint32_t address, const 
                              std::uint32_t bytes) {
   std::memcpy(bytes_.data() + address, from, bytes);
   for (std::uint32_t i = address / kGranule; i < (address + bytes) / kGranule; ++i) {
-    granules_[i] = {access.now, 0, static_cast<std::int16_t>(access.thread), -1, -1, kWritten};
+    granules_[i] = {visit_of(access), {}, kWritten};
   }
 }
 

@@ -49,7 +49,13 @@ class StepTime:
 
 
 class Executor(ABC):
-    """A Plan made ready to run on one device. Safe to call from several threads at once."""
+    """A Plan made ready to run on one device. Safe to call from several threads at once.
+
+    Attributes:
+        driver: which of the backend's ways to launch kernels it uses, '' where there is one.
+    """
+
+    driver: str = ""
 
     @abstractmethod
     def run(self, x: torch.Tensor) -> list[torch.Tensor]:

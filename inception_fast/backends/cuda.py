@@ -3,7 +3,11 @@
 With ``INCEPTION_FAST_EMULATE=1`` in the environment it takes CPU tensors, and the emulator of ``docs/emulator.md`` runs
 the kernels' source: slow, and every access checked.
 
-The bits of an image's result depend neither on the batch nor on its place there, with or without ``batch_invariant``.
+``INCEPTION_FAST_CUDA_DRIVER`` chooses how kernels are launched: ``stage`` (the default), ``pair`` or ``network``; see
+:class:`CudaExecutor`.
+
+The bits of an image's result depend neither on the batch, nor on its place there, nor on the driver, with or without
+``batch_invariant``.
 """
 
 from __future__ import annotations
@@ -12,18 +16,20 @@ import importlib
 import os
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
 from inception_fast._build_info import build_info
 from inception_fast.backends.base import Availability, Backend, Executor, Lowering
 from inception_fast.backends.cuda_graph import CudaGraphs
+from inception_fast.errors import InputError
 from inception_fast.plan.plan import Plan
 from inception_fast.plan.serialize import plan_to_json
 
 EMULATE = "INCEPTION_FAST_EMULATE"
-Driver = Literal["stage", "network"]
+DRIVER = "INCEPTION_FAST_CUDA_DRIVER"
+Driver = Literal["stage", "pair", "network"]
 OLDEST = (8, 0)
 """Compute capability from which on there are cp.async and the mma.sync that the kernels use."""
 
@@ -31,6 +37,19 @@ OLDEST = (8, 0)
 def emulating() -> bool:
     """Whether the environment asks for the emulator."""
     return os.environ.get(EMULATE) == "1"
+
+
+def chosen_driver() -> Driver:
+    """The driver that the environment asks for.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    name = os.environ.get(DRIVER, "stage")
+    for driver in get_args(Driver):
+        if name == driver:
+            return driver
+    raise InputError(DRIVER, repr(name), f"one of {', '.join(map(repr, get_args(Driver)))}")
 
 
 def native(emulate: bool) -> ModuleType:
@@ -46,8 +65,7 @@ class CudaBackend(Backend):
     """See the module."""
 
     name = "cuda"
-    # No kernel keeps a pair's intermediate on the chip yet.
-    lowering = Lowering(pair=False)
+    lowering = Lowering(pair=True)
 
     def availability(self) -> Availability:
         info = build_info()
@@ -77,11 +95,12 @@ class CudaBackend(Backend):
         precision: str = "fp32",
         batch_invariant: bool = False,
     ) -> Executor:
+        driver = chosen_driver()
         if device.type == "cpu":
-            return CudaExecutor(plan, constants, device, precision)
+            return CudaExecutor(plan, constants, device, precision, driver)
         index = torch.cuda.current_device() if device.index is None else device.index
         device = torch.device("cuda", index)
-        return CudaGraphs(CudaExecutor(plan, constants, device, precision), device)
+        return CudaGraphs(CudaExecutor(plan, constants, device, precision, driver), device)
 
 
 class CudaExecutor(Executor):
@@ -91,8 +110,9 @@ class CudaExecutor(Executor):
         constants: on the CPU, contiguous or not; copied to the device.
         device: with an index, or the CPU for the emulator.
         precision: ``fp32``, ``tf32``, ``fp16`` or ``bf16``.
-        driver: ``stage`` is one launch a stage; ``network`` is one launch for everything, whose blocks wait for each
-            other, in an arena where no buffers share memory. The bits are the same.
+        driver: ``stage`` is one launch a stage, and two where it has pairs; ``pair`` keeps a pair's intermediate in
+            shared memory; ``network`` is one launch for everything, whose blocks wait for each other, in an arena
+            where no buffers share memory. The bits are the same.
 
     Raises:
         EngineFileError: the Plan's dtype does not go with ``precision``.
@@ -107,7 +127,7 @@ class CudaExecutor(Executor):
         precision: str = "fp32",
         driver: Driver = "stage",
     ) -> None:
-        self._plan, self._device = plan, device
+        self._plan, self._device, self.driver = plan, device, driver
         contiguous = {name: tensor.cpu().contiguous() for name, tensor in constants.items()}
         addresses = {name: (tensor.data_ptr(), tensor.nbytes) for name, tensor in contiguous.items()}
         module = native(emulate=device.type == "cpu")
@@ -139,6 +159,9 @@ class CudaExecutor(Executor):
         size = self._native.counter_bytes(batch) // 4
         if not x.is_cuda:
             return torch.zeros(size, dtype=torch.int32)
+        # A recording keeps its own: it may run beside another that was recorded on the same stream.
+        if torch.cuda.is_current_stream_capturing():
+            return torch.zeros(size, dtype=torch.int32, device=x.device)
         key = (batch, torch.cuda.current_stream(self._device).cuda_stream)
         if key not in self._counters:
             self._counters[key] = torch.zeros(size, dtype=torch.int32, device=x.device)

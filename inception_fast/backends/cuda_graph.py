@@ -32,6 +32,7 @@ class CudaGraphs(Executor):
 
     def __init__(self, executor: Executor, device: torch.device) -> None:
         self._executor, self._device = executor, device
+        self.driver = executor.driver
         self._recordings: OrderedDict[tuple[int, int], _Recording] = OrderedDict()
         self._lock = threading.Lock()
 

@@ -27,6 +27,13 @@ FINDINGS = {
     "barrier_that_some_skip": "barrier",
     "split_warp": "its warp is split: it is at .*, others are at ",
     "unaligned_vector": "not aligned",
+    "missing_cluster_barrier": r"thread \d+ of block 0 of the cluster wrote with no barrier between",
+    "written_after_arrival": r"thread \d+ of block \d of the cluster wrote with no barrier between",
+    "overwritten_under_other_block": r"thread \d+ of block \d of the cluster read with no barrier between",
+    "unwritten_cluster_memory": "nobody wrote",
+    "cluster_read_past_the_end": "past the 1024 that were declared",
+    "block_that_leaves_its_cluster": "others of the cluster may still read its shared memory",
+    "cluster_barrier_that_some_skip": "deadlock: waits for the cluster's barrier",
 }
 """What the message must say, by planted mistake."""
 

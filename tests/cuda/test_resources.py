@@ -15,18 +15,24 @@ from pathlib import Path
 
 import pytest
 
+from inception_fast._build_info import build_info
+
 SOURCES = Path(__file__).parents[2] / "csrc"
-ARCHITECTURES = ("80", "90a")
-"""The default ones of CMakeLists.txt."""
-KERNELS = {"stage_kernel", "network_kernel"}
+ARCHITECTURES = ("80", "86", "89", "90a", "100a", "120")
+"""All that the sources are for."""
+BUILT = [name.split("-")[0] for name in build_info().cuda_architectures] or ["80", "90a"]
+"""Those of this installation, or the default ones of CMakeLists.txt."""
+CLUSTERS = {"90a", "100a", "120"}
+KERNELS = ["stage_kernel", "pair_kernel", "network_kernel"]
 PRODUCTS = {
     "fp32": "HMMA.1688.F32.TF32",
     "tf32": "HMMA.1688.F32.TF32",
     "fp16": "HMMA.16816.F32",
     "bf16": "HMMA.16816.F32.BF16",
 }
-BLOCKS, THREADS, REGISTERS = 3, 128, 65536
-"""Blocks of a kernel that must fit on a multiprocessor with that many registers."""
+BLOCKS = {"fp32": 2, "tf32": 4, "fp16": 4, "bf16": 4}
+"""That must fit on a multiprocessor, by precision."""
+THREADS, REGISTERS = 128, 65536
 
 
 def find_tool(name: str) -> str | None:
@@ -63,7 +69,7 @@ def compiled(source: str, architecture: str) -> Report:
     return Report(ptxas, Counter(names))
 
 
-@pytest.fixture(params=ARCHITECTURES)
+@pytest.fixture(params=[pytest.param(a, marks=() if a in BUILT else pytest.mark.slow) for a in ARCHITECTURES])
 def architecture(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -71,14 +77,16 @@ def architecture(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("precision", PRODUCTS)
 def test_kernels(precision: str, architecture: str) -> None:
     report = compiled(f"drivers_{precision}.cu", architecture)
-    assert set(re.findall(r"Compiling entry function '\w*?(stage_kernel|network_kernel)\w*'", report.ptxas)) == KERNELS
+    entries = re.findall(rf"Compiling entry function '\w*?({'|'.join(KERNELS)})\w*'", report.ptxas)
+    assert sorted(entries) == sorted(KERNELS)
     spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report.ptxas)
     assert spills == [("0", "0", "0")] * len(KERNELS)
     registers = re.findall(r"Used (\d+) registers", report.ptxas)
-    assert len(registers) == len(KERNELS) and max(map(int, registers)) * THREADS * BLOCKS <= REGISTERS
+    assert len(registers) == len(KERNELS) and max(map(int, registers)) * THREADS * BLOCKS[precision] <= REGISTERS
     assert "bytes smem" not in report.ptxas, "all shared memory is the launch's"
     for name in (PRODUCTS[precision], "LDSM.16.M88.4", "LDGSTS.E.BYPASS.128", "LDG.E.128", "STG.E.128"):
         assert report.instructions[name] > 0, f"no {name} in {sorted(report.instructions)}"
     assert not [name for name in report.instructions if name.startswith(("LDL", "STL"))], "local memory"
-    # griddepcontrol.wait.
-    assert (report.instructions["ACQBULK"] > 0) == (architecture == "90a")
+    # griddepcontrol.wait and barrier.cluster.
+    for name in ("ACQBULK", "UCGABAR_ARV", "UCGABAR_WAIT"):
+        assert (report.instructions[name] > 0) == (architecture in CLUSTERS), name

@@ -54,7 +54,7 @@ IFAST_DEVICE void reset_counters(const NetworkArguments& arguments) {
 }
 
 template <class Format>
-IFAST_KERNEL(kThreads)
+IFAST_KERNEL(kThreads, Format::kBlocks)
 network_kernel(IFAST_ARGUMENTS NetworkArguments arguments) {
   int index = 0;
   for (int tile = ptx::block_index(); tile < arguments.tiles; tile += ptx::grid_size()) {

@@ -11,10 +11,15 @@
 namespace ifast::cuda {
 
 template <class Format>
-void launch_stage(const StageArguments& arguments, int blocks, std::uintptr_t stream,
+void launch_stage(const StageArguments& arguments, const Grid& grid, std::uintptr_t stream,
                   std::span<const Range> memory) {
-  launch(Format::kStageName, stage_kernel<Format>, arguments,
-         {blocks, kThreads, kSharedBytes, false}, stream, memory);
+  launch(Format::kStageName, stage_kernel<Format>, arguments, grid, stream, memory);
+}
+
+template <class Format>
+void launch_pair(const StageArguments& arguments, const Grid& grid, std::uintptr_t stream,
+                 std::span<const Range> memory) {
+  launch(Format::kPairName, pair_kernel<Format>, arguments, grid, stream, memory);
 }
 
 template <class Format>
@@ -22,11 +27,13 @@ void launch_network(const NetworkArguments& arguments, std::uintptr_t stream,
                     std::span<const Range> memory) {
   const int most =
       resident_blocks(Format::kNetworkName, network_kernel<Format>, kThreads, kSharedBytes);
-  launch(Format::kNetworkName, network_kernel<Format>, arguments,
-         {std::min(most, arguments.tiles), kThreads, kSharedBytes, true}, stream, memory);
+  Grid grid{std::min(most, arguments.tiles), kThreads, kSharedBytes};
+  grid.resident = true;
+  launch(Format::kNetworkName, network_kernel<Format>, arguments, grid, stream, memory);
 }
 
 template <class Format>
-inline constexpr Drivers kDriversOf = {launch_stage<Format>, launch_network<Format>};
+inline constexpr Drivers kDriversOf = {launch_stage<Format>, launch_pair<Format>,
+                                       launch_network<Format>};
 
 }  // namespace ifast::cuda

@@ -10,9 +10,12 @@
 namespace ifast::cuda {
 
 struct Drivers {
-  // Enqueues one stage on a stream of the current device; `blocks` are its tiles.
-  void (*stage)(const StageArguments& arguments, int blocks, std::uintptr_t stream,
+  // Enqueues one stage on a stream of the current device; the grid's blocks are its tiles.
+  void (*stage)(const StageArguments& arguments, const Grid& grid, std::uintptr_t stream,
                 std::span<const Range> memory);
+  // The same where the stage has pairs.
+  void (*pair)(const StageArguments& arguments, const Grid& grid, std::uintptr_t stream,
+               std::span<const Range> memory);
   // Enqueues a whole network.
   void (*network)(const NetworkArguments& arguments, std::uintptr_t stream,
                   std::span<const Range> memory);

@@ -15,7 +15,4 @@ inline void check(cudaError_t status, const char* call, const char* kernel = nul
   throw DeviceError(message + ": " + cudaGetErrorName(status) + ": " + cudaGetErrorString(status));
 }
 
-// Of the current device: sm_90 and later.
-bool has_programmatic_launch();
-
 }  // namespace ifast::cuda

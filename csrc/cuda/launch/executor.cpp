@@ -25,6 +25,22 @@ const Drivers& drivers_of(Precision precision, Dtype dtype) {
   throw EngineError("precision: does not go with a Plan of " + std::string(name_of(dtype)));
 }
 
+// Of pixels and tiles; they are ints, and rounded up to tiles.
+constexpr std::int64_t kMostIndices = std::numeric_limits<int>::max() - kTileRows;
+
+// Of one image, the larger of the output and a pair's intermediate.
+std::int64_t pixels_of(const Step& step) {
+  const std::int64_t output = std::int64_t{step.height} * step.width;
+  const std::int64_t middle = std::int64_t{step.source.height} * step.source.width;
+  return step.kind == Kind::kPair ? std::max(output, middle) : output;
+}
+
+// A group of a pair is one tile, whatever its parts, and a cluster's.
+std::int64_t blocks_of(const Step& step, int batch) {
+  const bool pair = step.kind == Kind::kPair;
+  return groups_of(step, batch) * (pair ? 1 << step.cluster_log2 : step.group_tiles);
+}
+
 template <class T>
 std::span<const std::byte> bytes_of(const std::vector<T>& values) {
   return std::as_bytes(std::span(values));
@@ -43,7 +59,7 @@ Precision parse_precision(const std::string& name) {
 Executor::Executor(const Plan& plan, const ConstantBytes& constants, Precision precision,
                    Driver driver, int device)
     : Executor(plan, precision, driver, device,
-               build_program(plan, constants, driver, multiprocessors(device))) {}
+               build_program(plan, constants, driver, limits_of(device))) {}
 
 Executor::Executor(const Plan& plan, Precision precision, Driver driver, int device,
                    Program program)
@@ -54,6 +70,7 @@ Executor::Executor(const Plan& plan, Precision precision, Driver driver, int dev
       drivers_(drivers_of(precision, plan.dtype)),
       driver_(driver),
       device_(device),
+      overlap_(limits_of(device).overlap),
       constants_(program_.constants, device),
       steps_(bytes_of(program_.steps), device),
       schedule_(driver == Driver::kNetwork ? schedule_network(program_) : NetworkSchedule{}),
@@ -63,7 +80,7 @@ Executor::Placement::Placement(const std::vector<NetworkStep>& steps, int device
     : table(bytes_of(steps), device), end(steps.back()) {}
 
 std::size_t Executor::counter_bytes(int batch) const {
-  if (driver_ == Driver::kStage) return 0;
+  if (driver_ != Driver::kNetwork) return 0;
   return (place_tiles(program_, schedule_, batch).back().first_counter + 1) * sizeof(unsigned);
 }
 
@@ -73,9 +90,9 @@ std::size_t Executor::arena_bytes(int batch) const {
 
 std::vector<std::vector<std::string>> Executor::launches() const {
   std::vector<std::vector<std::string>> result;
-  for (std::size_t i = 0; i + 1 < program_.launches.size(); ++i) {
-    result.emplace_back(program_.names.begin() + program_.launches[i],
-                        program_.names.begin() + program_.launches[i + 1]);
+  for (const StageLaunch& launch : program_.launches) {
+    const auto first = program_.names.begin() + launch.first_step;
+    result.emplace_back(first, first + launch.count);
   }
   return result;
 }
@@ -122,10 +139,10 @@ std::vector<Range> Executor::memory_of(const Call& call) const {
 
 void Executor::run(const Call& call) {
   const DeviceScope scope(device_);
-  if (driver_ == Driver::kStage) {
-    run_stages(call);
-  } else {
+  if (driver_ == Driver::kNetwork) {
     run_network(call);
+  } else {
+    run_stages(call);
   }
 }
 
@@ -134,23 +151,28 @@ void Executor::run_stages(const Call& call) const {
   StageArguments arguments{};
   arguments.frame = frame_of(call);
   arguments.constants = constants_.data();
-  for (std::size_t launch = 0; launch + 1 < program_.launches.size(); ++launch) {
-    const int begin = program_.launches[launch];
+  for (const StageLaunch& launch : program_.launches) {
+    const int begin = launch.first_step;
     arguments.steps = reinterpret_cast<const Step*>(steps_.data()) + begin;
-    arguments.count = program_.launches[launch + 1] - begin;
-    std::int64_t tiles = 0;
+    arguments.count = launch.count;
+    std::int64_t blocks = 0;
+    bool pairs = false;
     for (int i = 0; i < arguments.count; ++i) {
       const Step& step = program_.steps[begin + i];
-      arguments.first_tile[i] = static_cast<int>(tiles);
-      tiles += groups_of(step, call.batch) * step.group_tiles;
-      const std::int64_t pixels = std::int64_t{call.batch} * step.height * step.width;
-      if (std::max(tiles, pixels) > std::numeric_limits<int>::max() - kTileRows) {
+      arguments.first_tile[i] = static_cast<int>(blocks);
+      blocks += blocks_of(step, call.batch);
+      pairs |= step.kind == Kind::kPair;
+      if (std::max(blocks, call.batch * pixels_of(step)) > kMostIndices) {
         throw std::invalid_argument("batch: got " + std::to_string(call.batch) + ", too many for " +
                                     program_.names[begin + i]);
       }
     }
-    arguments.first_tile[arguments.count] = static_cast<int>(tiles);
-    drivers_.stage(arguments, static_cast<int>(tiles), call.stream, memory);
+    arguments.first_tile[arguments.count] = static_cast<int>(blocks);
+    const int cluster = 1 << launch.cluster_log2;
+    Grid grid{static_cast<int>(blocks + cluster - 1) / cluster * cluster, kThreads,
+              launch.shared_bytes, cluster};
+    grid.overlaps = overlap_;
+    (pairs ? drivers_.pair : drivers_.stage)(arguments, grid, call.stream, memory);
   }
 }
 

@@ -51,6 +51,8 @@ class Executor {
   std::size_t weight_bytes() const { return constants_.size(); }
   // The names of the steps of each launch.
   std::vector<std::vector<std::string>> launches() const;
+  // Of each launch.
+  const std::vector<StageLaunch>& shapes() const { return program_.launches; }
 
  private:
   Executor(const Plan& plan, Precision precision, Driver driver, int device, Program program);
@@ -76,6 +78,7 @@ class Executor {
   const Drivers& drivers_;
   const Driver driver_;
   const int device_;
+  const bool overlap_;
   const DeviceBytes constants_;
   const DeviceBytes steps_;
   const NetworkSchedule schedule_;

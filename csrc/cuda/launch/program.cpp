@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cuda/launch/pack.h"
+#include "cuda/launch/pair_shape.h"
 #include "plan/engine_file.h"
 
 namespace ifast::cuda {
@@ -18,11 +19,13 @@ Extent extent(const Pair& pair) { return {pair.vertical, pair.horizontal}; }
 
 class Builder {
  public:
-  Builder(const Plan& plan, const ConstantBytes& constants, Driver driver, int multiprocessors)
+  Builder(const Plan& plan, const ConstantBytes& constants, Driver driver,
+          const DeviceLimits& limits)
       : plan_(plan),
         constants_(constants),
-        share_memory_(driver == Driver::kStage),
-        multiprocessors_(multiprocessors) {
+        share_memory_(driver != Driver::kNetwork),
+        keep_pairs_(driver == Driver::kPair),
+        limits_(limits) {
     place_buffers();
     bases_.assign(plan.buffers.size(), kArenaBase);
     bases_[plan.input()] = kInputBase;
@@ -42,31 +45,74 @@ class Builder {
     std::int64_t end = base;
     for (const std::vector<int>& stage : plan_.stages) {
       if (share_memory_) end = base;
-      std::vector<std::pair<std::string, Step>> now, then;
+      std::vector<const PairStep*> pairs;
       for (int i : stage) {
-        const auto* pair = std::get_if<PairStep>(&plan_.steps[i]);
-        if (pair == nullptr) {
-          now.emplace_back(name_of(plan_.steps[i]), make_step(plan_.steps[i]));
-          continue;
-        }
-        const View middle = place_middle(*pair, end);
-        now.emplace_back(pair->name + ".first", first_of(*pair, middle));
-        then.emplace_back(pair->name + ".second", second_of(*pair, middle));
+        if (const auto* pair = std::get_if<PairStep>(&plan_.steps[i])) pairs.push_back(pair);
+      }
+      NamedSteps now, then;
+      StageLaunch launch;
+      if (!keep_pairs_ || !keep_together(pairs, now, launch)) take_apart(pairs, end, now, then);
+      for (int i : stage) {
+        const ifast::Step& step = plan_.steps[i];
+        if (!std::holds_alternative<PairStep>(step))
+          now.emplace_back(name_of(step), make_step(step));
       }
       program_.arena = std::max(program_.arena, end);
-      add_launches(now);
-      add_launches(then);
+      add_launches(now, launch);
+      add_launches(then, StageLaunch{});
     }
-    program_.launches.push_back(static_cast<int>(program_.steps.size()));
     return std::move(program_);
   }
 
  private:
-  void add_launches(std::vector<std::pair<std::string, Step>>& stage) {
-    for (std::size_t i = 0; i < stage.size(); ++i) {
-      if (i % kMaxSteps == 0) program_.launches.push_back(static_cast<int>(program_.steps.size()));
-      program_.names.push_back(std::move(stage[i].first));
-      program_.steps.push_back(stage[i].second);
+  using NamedSteps = std::vector<std::pair<std::string, Step>>;
+
+  void add_launches(NamedSteps& stage, StageLaunch launch) {
+    for (std::size_t i = 0; i < stage.size(); i += kMaxSteps) {
+      launch.first_step = static_cast<int>(program_.steps.size() + i);
+      launch.count = static_cast<int>(std::min<std::size_t>(kMaxSteps, stage.size() - i));
+      program_.launches.push_back(launch);
+    }
+    for (auto& [name, step] : stage) {
+      program_.names.push_back(std::move(name));
+      program_.steps.push_back(step);
+    }
+  }
+
+  // All pairs of a stage, in clusters of one size: the quickest by pair_shape's count. Returns
+  // false where there are none or one of them does not fit.
+  bool keep_together(const std::vector<const PairStep*>& pairs, NamedSteps& steps,
+                     StageLaunch& launch) {
+    std::vector<PairShape> best;
+    std::int64_t shortest = 0;
+    for (int cluster = 0; cluster <= limits_.cluster_log2; ++cluster) {
+      std::vector<PairShape> shapes;
+      std::int64_t duration = 0;
+      for (const PairStep* pair : pairs) {
+        const auto shape = pair_shape(describe_first(*pair), describe_second(*pair), cluster,
+                                      size_of(plan_.dtype), limits_);
+        if (!shape) break;
+        shapes.push_back(*shape);
+        duration += shape->duration;
+      }
+      if (shapes.size() < pairs.size() || !(best.empty() || duration < shortest)) continue;
+      best = shapes;
+      shortest = duration;
+      launch.cluster_log2 = cluster;
+    }
+    for (std::size_t i = 0; i < best.size(); ++i) {
+      launch.shared_bytes = std::max(launch.shared_bytes, best[i].shared_bytes);
+      steps.emplace_back(pairs[i]->name, pair_of(*pairs[i], best[i], launch.cluster_log2));
+    }
+    return !best.empty();
+  }
+
+  void take_apart(const std::vector<const PairStep*>& pairs, std::int64_t& end, NamedSteps& now,
+                  NamedSteps& then) {
+    for (const PairStep* pair : pairs) {
+      const View middle = place_middle(*pair, end);
+      now.emplace_back(pair->name + ".first", first_of(*pair, middle));
+      then.emplace_back(pair->name + ".second", second_of(*pair, middle));
     }
   }
 
@@ -141,25 +187,34 @@ class Builder {
     step.group_tiles = divide_up(vectors, kThreads);
   }
 
-  void set_convolution(Step& step, const Convolution& conv) {
-    const std::size_t element_size = size_of(plan_.dtype);
+  // All but what is in the constants.
+  void describe_convolution(Step& step, const Convolution& conv, int columns) const {
     const int taps = static_cast<int>(conv.taps.size());
-    const Depth depth = depth_of(taps, conv.in_channels, element_size);
-    std::vector<Extent> extents;
-    for (const Pair& tap : conv.taps) extents.push_back(extent(tap));
+    const Depth depth = depth_of(taps, conv.in_channels, size_of(plan_.dtype));
     step.kind = Kind::kConv;
     step.stride = extent(conv.stride);
-    step.tile_columns = tile_columns(step);
+    step.channels = conv.out_channels;
+    step.tile_columns = columns;
     step.group_pixels = kTileRows;
-    step.group_tiles = divide_up(step.channels, step.tile_columns);
+    step.group_tiles = divide_up(conv.out_channels, columns);
     step.tap_count = taps;
     step.tap_vectors = depth.tap_vectors;
     step.chunks = depth.chunks;
+  }
+
+  void add_convolution(Step& step, const Convolution& conv) {
+    std::vector<Extent> extents;
+    for (const Pair& tap : conv.taps) extents.push_back(extent(tap));
     step.taps = add_constant(std::as_bytes(std::span(extents)));
     step.weight = static_cast<std::int64_t>(align_constants());
-    pack_weights(constants_.find(conv.weight)->second, conv.out_channels, taps, conv.in_channels,
-                 element_size, step.tile_columns, program_.constants);
+    pack_weights(constants_.find(conv.weight)->second, conv.out_channels, step.tap_count,
+                 conv.in_channels, size_of(plan_.dtype), step.tile_columns, program_.constants);
     step.bias = add_vector(conv.bias);
+  }
+
+  void set_convolution(Step& step, const Convolution& conv) {
+    describe_convolution(step, conv, tile_columns(step));
+    add_convolution(step, conv);
   }
 
   // Narrow where it pads less, or where one image's wide tiles leave multiprocessors idle.
@@ -167,7 +222,46 @@ class Builder {
     const int wide = divide_up(step.channels, kWideTile);
     const int rows = divide_up(step.height * step.width, kTileRows);
     const bool pads_less = divide_up(step.channels, kNarrowTile) * kNarrowTile < wide * kWideTile;
-    return pads_less || rows * wide < multiprocessors_ ? kNarrowTile : kWideTile;
+    return pads_less || rows * wide < limits_.multiprocessors ? kNarrowTile : kWideTile;
+  }
+
+  Step describe_first(const PairStep& pair) const {
+    Step step;
+    step.source = view(pair.source);
+    step.height = pair.middle_height;
+    step.width = pair.middle_width;
+    describe_convolution(step, pair.first, kNarrowTile);
+    return step;
+  }
+
+  // But for the tile.
+  Step describe_second(const PairStep& pair) const {
+    const View target = view(pair.destinations.front().slice);
+    Step step;
+    step.source = {.height = pair.middle_height,
+                   .width = pair.middle_width,
+                   .channels = pair.first.out_channels};
+    step.height = target.height;
+    step.width = target.width;
+    describe_convolution(step, pair.second, kNarrowTile);
+    const auto [low, high] = std::ranges::minmax_element(pair.second.taps, {}, &Pair::vertical);
+    step.lowest_tap = low->vertical;
+    step.highest_tap = high->vertical;
+    step.kind = Kind::kPair;
+    return step;
+  }
+
+  Step pair_of(const PairStep& pair, const PairShape& shape, int cluster_log2) {
+    Step first = describe_first(pair), step = describe_second(pair);
+    add_convolution(first, pair.first);
+    step.first = add_constant(std::as_bytes(std::span(&first, 1)));
+    step.middle_relu = pair.first_relu;
+    step.cluster_log2 = cluster_log2;
+    step.group_pixels = shape.group_pixels;
+    if (pair.residual) step.other = view(*pair.residual);
+    set_targets(step, pair.destinations);
+    add_convolution(step, pair.second);
+    return step;
   }
 
   Step first_of(const PairStep& pair, const View& middle) {
@@ -227,7 +321,8 @@ class Builder {
   const Plan& plan_;
   const ConstantBytes& constants_;
   const bool share_memory_;
-  const int multiprocessors_;
+  const bool keep_pairs_;
+  const DeviceLimits& limits_;
   std::vector<std::int64_t> offsets_;  // of each buffer, in the arena
   std::vector<int> bases_;             // of each buffer
   Program program_;
@@ -236,12 +331,12 @@ class Builder {
 }  // namespace
 
 Program build_program(const Plan& plan, const ConstantBytes& constants, Driver driver,
-                      int multiprocessors) {
+                      const DeviceLimits& limits) {
   check_constants(plan, constants);
   if (plan.dtype == Dtype::kFloat64) {
     throw EngineError("dtype: got float64, expected float32, float16 or bfloat16");
   }
-  return Builder(plan, constants, driver, multiprocessors).build();
+  return Builder(plan, constants, driver, limits).build();
 }
 
 }  // namespace ifast::cuda

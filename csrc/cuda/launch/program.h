@@ -5,30 +5,42 @@
 #include <string>
 #include <vector>
 
+#include "cuda/launch/runtime.h"
 #include "cuda/launch/steps.h"
 #include "plan/plan.h"
 
 namespace ifast::cuda {
 
-// A Plan as the kernels want it. Pairs are two steps with their intermediate in the arena.
+// Steps [first_step, first_step + count).
+struct StageLaunch {
+  int first_step = 0;
+  int count = 0;
+  int cluster_log2 = 0;  // blocks in a cluster
+  int shared_bytes = kSharedBytes;
+};
+
+// A Plan as the kernels want it.
 struct Program {
   std::vector<Step> steps;
   std::vector<std::string> names;
-  std::vector<int> launches;  // each begins with this step and ends where the next begins
+  std::vector<StageLaunch> launches;
   std::vector<std::byte> constants;
   std::int64_t arena = 0;    // elements per image
   std::vector<int> outputs;  // the Plan's output buffers, in the order of their bases
 };
 
+// Where pairs stay together, their intermediates are in shared memory; elsewhere, and where they do
+// not fit, they are two steps with the intermediate in the arena.
 enum class Driver {
   kStage,    // one launch a stage
+  kPair,     // the same, with pairs together
   kNetwork,  // one launch; buffers do not share memory, as nothing says when one is free
 };
 
 // Throws EngineError where the Plan's dtype is float64, it has more outputs than a launch can take,
-// or the constants are not those of the Plan. `multiprocessors` decides how wide tiles are, which
-// no result depends on.
+// or the constants are not those of the Plan. `limits` decide how large tiles are, which no result
+// depends on.
 Program build_program(const Plan& plan, const ConstantBytes& constants, Driver driver,
-                      int multiprocessors);
+                      const DeviceLimits& limits);
 
 }  // namespace ifast::cuda

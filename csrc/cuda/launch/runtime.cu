@@ -4,6 +4,12 @@
 namespace ifast::cuda {
 namespace {
 
+// Eight blocks, which every device with clusters has room for.
+constexpr int kPortableClusterLog2 = 3;
+
+// Built for the same architectures as every kernel.
+__global__ void probe() {}
+
 int attribute(cudaDeviceAttr which, int device) {
   int value = 0;
   check(cudaDeviceGetAttribute(&value, which, device), "cudaDeviceGetAttribute");
@@ -51,12 +57,15 @@ DeviceBytes::~DeviceBytes() {
   cudaSetDevice(before);
 }
 
-int multiprocessors(int device) { return attribute(cudaDevAttrMultiProcessorCount, device); }
-
-bool has_programmatic_launch() {
-  int device = 0;
-  check(cudaGetDevice(&device), "cudaGetDevice");
-  return attribute(cudaDevAttrComputeCapabilityMajor, device) >= 9;
+DeviceLimits limits_of(int device) {
+  const DeviceScope scope(device);
+  // A later device may run code that was built for an earlier one, with what that one had.
+  cudaFuncAttributes code{};
+  check(cudaFuncGetAttributes(&code, probe), "cudaFuncGetAttributes", "probe");
+  const bool clusters = code.ptxVersion >= 90;
+  return {attribute(cudaDevAttrMultiProcessorCount, device),
+          attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+          clusters ? kPortableClusterLog2 : 0, clusters};
 }
 
 }  // namespace ifast::cuda

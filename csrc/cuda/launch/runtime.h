@@ -27,7 +27,17 @@ struct Grid {
   int blocks = 1;
   int threads = 32;
   int shared_bytes = 0;
-  bool resident = false;  // blocks wait for each other
+  int cluster = 1;        // consecutive blocks that see each other's shared memory
+  bool resident = false;  // all blocks wait for each other
+  bool overlaps = false;  // may start before earlier launches have finished, and waits for them
+};
+
+// What a device and the code built for it can do.
+struct DeviceLimits {
+  int multiprocessors = 1;
+  int shared_bytes = 0;  // of a block
+  int cluster_log2 = 0;  // of the largest cluster
+  bool overlap = false;  // programmatic dependent launch
 };
 
 // Bytes on the device.
@@ -65,7 +75,6 @@ class DeviceScope {
   int before_ = 0;
 };
 
-// Multiprocessors of a device.
-int multiprocessors(int device);
+DeviceLimits limits_of(int device);
 
 }  // namespace ifast::cuda

@@ -21,6 +21,8 @@ inline constexpr int kVectorBytes = 16;
 inline constexpr int kChunkVectors = 4;  // of K, in one stage of the ring
 inline constexpr int kChunkBytes = kChunkVectors * kVectorBytes;
 
+inline constexpr int kRing = 4;  // chunks of K in shared memory
+
 inline constexpr int kMaxSteps = 32;  // in one launch
 inline constexpr int kMaxBases = 64;
 inline constexpr int kArenaBase = 0;
@@ -33,6 +35,14 @@ IFAST_BOTH inline int swizzle(int row, int vector) {
 }
 
 IFAST_BOTH inline int divide_up(int a, int b) { return (a + b - 1) / b; }
+
+// Of the ring of a convolution tile.
+IFAST_BOTH constexpr int ring_bytes(int columns) {
+  return kRing * (kTileRows + columns) * kChunkBytes;
+}
+
+// Of a block whose step is not a pair.
+inline constexpr int kSharedBytes = ring_bytes(kWideTile);
 
 struct Extent {
   int vertical;
@@ -56,7 +66,7 @@ struct Target {
   int relu = 0;
 };
 
-enum class Kind : int { kConv, kMaxPool, kAveragePool, kPointwise, kResize, kNormalize };
+enum class Kind : int { kConv, kMaxPool, kAveragePool, kPointwise, kResize, kNormalize, kPair };
 
 inline constexpr std::int64_t kNone = -1;
 
@@ -86,6 +96,13 @@ struct Step {
   std::int64_t taps = 0;    // Extent[]
   std::int64_t weight = 0;  // [column tile][chunk][column][kChunkBytes], swizzled
 
+  // Pair: the step is the second convolution, the source its intermediate, which has no memory.
+  std::int64_t first = kNone;  // Step
+  int middle_relu = 0;
+  int lowest_tap = 0;  // rows of the intermediate that an output row sees
+  int highest_tap = 0;
+  int cluster_log2 = 0;  // blocks that share a tile
+
   // Pools.
   Extent kernel = {1, 1};
   Extent padding = {0, 0};
@@ -103,7 +120,8 @@ struct Frame {
   int batch;
 };
 
-// One launch: steps that do not depend on each other, their tiles one after the other.
+// One launch: steps that do not depend on each other, their tiles one after the other. A pair's
+// tile counts once for each block of its cluster; pairs come first, so that clusters stay whole.
 struct StageArguments {
   Frame frame;
   const Step* steps;
@@ -139,6 +157,11 @@ struct NetworkArguments {
   int counter_count;
   int tiles;
 };
+
+// Of kTileRows pixels by kNarrowTile channels of a pair's intermediate.
+IFAST_BOTH constexpr int pair_unit_bytes(std::size_t element_size) {
+  return kTileRows * kNarrowTile * static_cast<int>(element_size);
+}
 
 inline std::int64_t groups_of(const Step& step, int batch) {
   const std::int64_t pixels = std::int64_t{batch} * step.height * step.width;

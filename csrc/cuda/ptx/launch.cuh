@@ -2,6 +2,7 @@
 
 #include <cuda_runtime.h>
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -10,27 +11,40 @@
 
 namespace ifast::cuda {
 
+// More dynamic shared memory must be asked for.
+inline constexpr int kPlainSharedBytes = 48 << 10;
+
 // Enqueues one kernel that takes one struct. Blocks that wait for each other are all resident at
-// once, or the launch fails. The others may start, from sm_90 on, before earlier launches of the
-// stream have finished, and wait for them themselves.
+// once, or the launch fails.
 template <class Arguments>
 void launch(const char* name, void (*kernel)(Arguments), const Arguments& arguments,
             const Grid& grid, std::uintptr_t stream, std::span<const Range>) {
-  cudaLaunchAttribute attribute{};
+  if (grid.shared_bytes > kPlainSharedBytes) {
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               grid.shared_bytes),
+          "cudaFuncSetAttribute", name);
+  }
+  std::array<cudaLaunchAttribute, 3> attributes{};
+  unsigned count = 0;
   if (grid.resident) {
-    attribute.id = cudaLaunchAttributeCooperative;
-    attribute.val.cooperative = 1;
-  } else {
-    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attribute.val.programmaticStreamSerializationAllowed = 1;
+    attributes[count].id = cudaLaunchAttributeCooperative;
+    attributes[count++].val.cooperative = 1;
+  }
+  if (grid.overlaps) {
+    attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[count++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (grid.cluster > 1) {
+    attributes[count].id = cudaLaunchAttributeClusterDimension;
+    attributes[count++].val.clusterDim = {static_cast<unsigned>(grid.cluster), 1, 1};
   }
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(grid.blocks));
   config.blockDim = dim3(static_cast<unsigned>(grid.threads));
   config.dynamicSmemBytes = static_cast<std::size_t>(grid.shared_bytes);
   config.stream = reinterpret_cast<cudaStream_t>(stream);
-  config.attrs = &attribute;
-  config.numAttrs = grid.resident || has_programmatic_launch() ? 1 : 0;
+  config.attrs = attributes.data();
+  config.numAttrs = count;
   check(cudaLaunchKernelEx(&config, kernel, arguments), "cudaLaunchKernelEx", name);
 }
 
@@ -42,7 +56,7 @@ int resident_blocks(const char* name, void (*kernel)(Arguments), int threads, in
   check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, kernel, threads,
                                                       static_cast<std::size_t>(shared_bytes)),
         "cudaOccupancyMaxActiveBlocksPerMultiprocessor", name);
-  return each * multiprocessors(device);
+  return each * limits_of(device).multiprocessors;
 }
 
 }  // namespace ifast::cuda

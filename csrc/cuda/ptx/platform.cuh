@@ -6,7 +6,7 @@
 // emulator's build puts emulator/ptx/ in its place, a twin for each header here, and compiles the
 // same kernels for the host.
 #define IFAST_DEVICE __device__ __forceinline__
-#define IFAST_KERNEL(threads) __global__ void __launch_bounds__(threads)
+#define IFAST_KERNEL(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 #define IFAST_ARGUMENTS const __grid_constant__
 #define IFAST_UNROLL _Pragma("unroll")
 

@@ -4,12 +4,15 @@
 #include "ptx/number.cuh"
 
 // The precisions: what an element is in memory, and how fragments of it are multiplied. An Operand
-// is a fragment of n registers made ready once for all the products that it enters.
+// is a fragment of n registers made ready once for all the products that it enters. kBlocks are
+// those that registers leave room for on a multiprocessor; with one more, ptxas spills.
 namespace ifast::cuda {
 
 struct Fp16 {
   static constexpr const char* kStageName = "stage_fp16";
+  static constexpr const char* kPairName = "pair_fp16";
   static constexpr const char* kNetworkName = "network_fp16";
+  static constexpr int kBlocks = 4;
 
   using Element = std::uint16_t;
   template <int n>
@@ -24,7 +27,9 @@ struct Fp16 {
 
 struct Bf16 {
   static constexpr const char* kStageName = "stage_bf16";
+  static constexpr const char* kPairName = "pair_bf16";
   static constexpr const char* kNetworkName = "network_bf16";
+  static constexpr int kBlocks = 4;
 
   using Element = std::uint16_t;
   template <int n>
@@ -39,7 +44,9 @@ struct Bf16 {
 
 struct Tf32 {
   static constexpr const char* kStageName = "stage_tf32";
+  static constexpr const char* kPairName = "pair_tf32";
   static constexpr const char* kNetworkName = "network_tf32";
+  static constexpr int kBlocks = 4;
 
   using Element = float;
   template <int n>
@@ -66,7 +73,9 @@ struct Tf32 {
 // surpassing the FP32 theoretical peak performance", 2022.
 struct Fp32 {
   static constexpr const char* kStageName = "stage_fp32";
+  static constexpr const char* kPairName = "pair_fp32";
   static constexpr const char* kNetworkName = "network_fp32";
+  static constexpr int kBlocks = 2;
 
   using Element = float;
   template <int n>

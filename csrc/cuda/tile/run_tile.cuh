@@ -5,9 +5,6 @@
 
 namespace ifast::cuda {
 
-inline constexpr int kSharedBytes = ConvMemory<kWideTile>::kBytes;
-static_assert(kSharedBytes <= 48 << 10, "more needs an attribute of the kernel");
-
 // One tile of any step, by a whole block. wait() returns when what the step reads is there.
 template <class Format, class Wait>
 IFAST_DEVICE void run_tile(const Step& step, const Frame& frame, const std::byte* constants,
@@ -15,9 +12,9 @@ IFAST_DEVICE void run_tile(const Step& step, const Frame& frame, const std::byte
   if (step.kind == Kind::kConv) {
     // Both give the same bits: a sum's order is that of K.
     if (step.tile_columns == kWideTile) {
-      ConvTile<Format, kWideTile>(step, frame, constants, tile).run(wait);
+      conv_tile<Format, kWideTile>(step, frame, constants, tile, wait);
     } else {
-      ConvTile<Format, kNarrowTile>(step, frame, constants, tile).run(wait);
+      conv_tile<Format, kNarrowTile>(step, frame, constants, tile, wait);
     }
     return;
   }

@@ -2,6 +2,7 @@
 
 #include "cuda/launch/steps.h"
 #include "ptx/memory.cuh"
+#include "ptx/number.cuh"
 
 namespace ifast::cuda {
 

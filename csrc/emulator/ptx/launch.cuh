@@ -16,6 +16,7 @@ void launch(const char* name, void (*kernel)(Arguments), const Arguments& argume
   config.threads = grid.threads;
   config.shared_bytes = static_cast<std::size_t>(grid.shared_bytes);
   config.memory = memory;
+  config.cluster = grid.cluster;
   config.resident = grid.resident;
   emulator::run(config, [&] { kernel(arguments); });
 }

@@ -5,7 +5,7 @@
 #include "emulator/machine.h"
 
 #define IFAST_DEVICE inline
-#define IFAST_KERNEL(threads) void
+#define IFAST_KERNEL(threads, blocks) void
 #define IFAST_ARGUMENTS const
 #define IFAST_UNROLL
 

@@ -11,7 +11,7 @@ inline void block_barrier() { emulator::current->machine->block_barrier(); }
 inline void warp_barrier() {
   emulator::Machine& machine = *emulator::current->machine;
   if (!machine.meet("bar.warp.sync", nullptr)) return;
-  emulator::current->warp->barrier_time = ++emulator::current->block->clock;
+  emulator::current->warp->barrier_time = ++emulator::current->block->cluster->clock;
   machine.release_warp();
 }
 
