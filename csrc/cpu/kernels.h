@@ -50,9 +50,13 @@ inline constexpr WinogradSize kWinogradSizes[] = {{4, 6, 1}, {3, 6, 1}, {6, 8, 1
                                                   {2, 4, 2}, {4, 6, 2}, {6, 8, 2}, {4, 8, 2}};
 inline constexpr int kWinogradSizeCount = sizeof(kWinogradSizes) / sizeof(kWinogradSizes[0]);
 
-// Input pixels of a tile; rows and columns outside [begin, end) are the zeros of the padding.
+// Input pixels of tiles that are alike, side by side; rows and columns outside [begin, end) are the
+// zeros of the padding.
 struct WinogradInput {
-  const void* pixel = nullptr;  // of the tile's corner, which may lie outside the image
+  int tiles = 1;
+  std::ptrdiff_t tile_stride = 0;      // of pixels
+  std::ptrdiff_t out_tile_stride = 0;  // elements of out
+  const void* pixel = nullptr;  // of the first tile's corner, which may lie outside the image
   std::ptrdiff_t row_stride = 0;
   std::ptrdiff_t column_stride = 0;
   int row_begin = 0;
@@ -64,8 +68,12 @@ struct WinogradInput {
   std::ptrdiff_t position_stride = 0;
 };
 
-// Output pixels of a tile, of which [rows][columns] lie inside the image.
+// Output pixels of tiles that are alike, side by side; [rows][columns] of each lie in the image.
 struct WinogradOutput {
+  int tiles = 1;
+  std::ptrdiff_t in_tile_stride = 0;
+  std::ptrdiff_t tile_stride = 0;  // of pixels
+  std::ptrdiff_t residual_tile_stride = 0;
   const float* in = nullptr;  // [positions][channels]
   std::ptrdiff_t position_stride = 0;
   const float* bias = nullptr;  // padded to whole vectors

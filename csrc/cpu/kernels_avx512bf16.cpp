@@ -28,7 +28,7 @@ void add_dot_kernels_avx512bf16(Kernels& kernels) {
   unroll<kWinogradSizeCount>([&](auto i) {
     constexpr WinogradSize s = kWinogradSizes[i.value];
     kernels.winograd[i.value].input_dot =
-        winograd_input_tile<BFloat16, BFloat16, s.points, s.dimensions>;
+        winograd_input<BFloat16, BFloat16, s.points, s.dimensions>;
   });
 }
 

@@ -173,9 +173,9 @@ void WinogradConv::run(const Frame& frame, const Tiling& tiling, int task, Scrat
 WinogradConv::Place WinogradConv::place_of(int tile) const {
   const Pair m = layout_.outputs();
   const int across = (problem_.width() + m.horizontal - 1) / m.horizontal;
-  const int of_image = tile % tiles_of_image();
-  return {tile / tiles_of_image(), of_image / across * m.vertical,
-          of_image % across * m.horizontal};
+  const int of_image = tile % tiles_of_image(), column = of_image % across;
+  return {tile / tiles_of_image(), of_image / across * m.vertical, column * m.horizontal,
+          across - column};
 }
 
 void WinogradConv::transform_inputs(const Frame& frame, Range tiles, float* out) const {
@@ -184,6 +184,11 @@ void WinogradConv::transform_inputs(const Frame& frame, Range tiles, float* out)
   const Strides& strides = frame.strides[source.buffer];
   const WinogradKernels& kernels = kernels_.winograd[layout_.size_index];
   const auto transform = layout_.dot ? kernels.input_dot : kernels.input;
+  const int per_unit = layout_.dot ? 2 : 1;
+  const bool two = size.dimensions == 2;
+  const int height = two || layout_.vertical ? size.points : 1;
+  const int width = two || !layout_.vertical ? size.points : 1;
+  const int step = layout_.outputs().horizontal;
   // Rows or columns of the tile that lie in the image.
   const auto clip = [](int first, int count, int extent) {
     const int begin = std::clamp(-first, 0, count);
@@ -194,15 +199,19 @@ void WinogradConv::transform_inputs(const Frame& frame, Range tiles, float* out)
   call.column_stride = strides.column;
   if (layout_.vertical) std::swap(call.row_stride, call.column_stride);
   call.channels = problem_.in_channels;
-  call.position_stride = input_stride(tiles.size()) * (layout_.dot ? 2 : 1);
-  for (int t = tiles.begin; t < tiles.end; ++t) {
-    const Place place = place_of(t);
-    for (std::size_t g = 0; g < layout_.groups.size(); ++g) {
+  call.position_stride = input_stride(tiles.size()) * per_unit;
+  call.tile_stride = strides.column * step;
+  call.out_tile_stride = static_cast<std::ptrdiff_t>(row_stride_) * per_unit;
+  for (std::size_t g = 0; g < layout_.groups.size(); ++g) {
+    for (int t = tiles.begin; t < tiles.end; t += call.tiles) {
+      const Place place = place_of(t);
       const int y = place.y + layout_.groups[g].offset.vertical;
       const int x = place.x + layout_.groups[g].offset.horizontal;
-      const bool two = size.dimensions == 2;
-      Range rows = clip(y, two || layout_.vertical ? size.points : 1, source.height);
-      Range columns = clip(x, two || !layout_.vertical ? size.points : 1, source.width);
+      Range rows = clip(y, height, source.height);
+      Range columns = clip(x, width, source.width);
+      // Tiles from here on, the last of which still ends in the image.
+      const int inside = (source.width - x - width) / step + 1;
+      call.tiles = columns.size() < width ? 1 : std::min({inside, place.left, tiles.end - t});
       if (layout_.vertical) std::swap(rows, columns);
       call.pixel = frame.at(source, place.n, y, x);
       call.row_begin = rows.begin;
@@ -223,11 +232,12 @@ void WinogradConv::claim_outputs(const Frame& frame, Range tiles, const ColumnTi
   const Pair m = layout_.outputs();
   const auto element = static_cast<std::ptrdiff_t>(frame.element_size);
   const std::ptrdiff_t bytes = columns.columns * element;
-  for (int t = tiles.begin; t < tiles.end; ++t) {
+  for (int t = tiles.begin, run; t < tiles.end; t += run) {
     const Place place = place_of(t);
+    run = std::min(place.left, tiles.end - t);
     const std::byte* row = frame.at(target, place.n, place.y, place.x) + columns.first * element;
     const int rows = std::min(m.vertical, problem_.height() - place.y);
-    const int across = std::min(m.horizontal, problem_.width() - place.x);
+    const int across = std::min(run * m.horizontal, problem_.width() - place.x);
     for (int y = 0; y < rows; ++y, row += strides.row * element) {
       const std::byte* pixel = row;
       for (int x = 0; x < across; ++x, pixel += strides.column * element) {
@@ -243,14 +253,19 @@ void WinogradConv::transform_outputs(const Frame& frame, Range tiles, const Colu
   const Strides& strides = frame.strides[target.view.buffer];
   const Pair m = layout_.outputs();
   const auto transform = kernels_.winograd[layout_.size_index].output;
+  const int width = columns.width(kernels_.lanes);
   WinogradOutput call;
+  call.in_tile_stride = width;
   call.position_stride = product_stride(tiles.size());
   call.bias = columns.bias;
   call.row_stride = strides.row;
   call.column_stride = strides.column;
+  call.tile_stride = strides.column * m.horizontal;
   if (problem_.residual) {
-    call.residual_row_stride = frame.strides[problem_.residual->buffer].row;
-    call.residual_column_stride = frame.strides[problem_.residual->buffer].column;
+    const Strides& from = frame.strides[problem_.residual->buffer];
+    call.residual_row_stride = from.row;
+    call.residual_column_stride = from.column;
+    call.residual_tile_stride = from.column * m.horizontal;
   }
   if (layout_.vertical) {
     std::swap(call.row_stride, call.column_stride);
@@ -259,9 +274,11 @@ void WinogradConv::transform_outputs(const Frame& frame, Range tiles, const Colu
   call.channels = columns.columns;
   call.relu = target.relu;
   const auto element = static_cast<std::ptrdiff_t>(frame.element_size);
-  for (int t = tiles.begin; t < tiles.end; ++t) {
+  for (int t = tiles.begin; t < tiles.end; t += call.tiles) {
     const Place place = place_of(t);
-    call.in = products + static_cast<std::size_t>(t - tiles.begin) * columns.width(kernels_.lanes);
+    call.in = products + static_cast<std::size_t>(t - tiles.begin) * width;
+    const int inside = (problem_.width() - place.x) / m.horizontal;
+    call.tiles = std::clamp(std::min(inside, tiles.end - t), 1, place.left);
     call.rows = std::min(m.vertical, problem_.height() - place.y);
     call.columns = std::min(m.horizontal, problem_.width() - place.x);
     if (layout_.vertical) std::swap(call.rows, call.columns);

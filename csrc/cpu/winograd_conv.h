@@ -21,9 +21,10 @@ class WinogradConv : public Op {
   std::string describe() const override { return layout_.name(); }
 
  private:
-  // A tile's place in the output.
+  // A tile's place in the output, and how many more follow to the right, itself included.
   struct Place {
     int n, y, x;
+    int left;
   };
 
   void pack_weights(WeightStore& store);

@@ -102,10 +102,10 @@ inline __attribute__((always_inline)) void transform_output(const Vec* x, Vec* y
 template <int Points, int Dimensions, class Store>
 inline __attribute__((always_inline)) void finish_input(
     const Vec (&rows)[Dimensions == 2 ? Points : 1][Points], Store store_position) {
-  for (int j = 0; j < Points; ++j) {
-    if constexpr (Dimensions == 1) {
-      store_position(j, rows[0][j]);
-    } else {
+  if constexpr (Dimensions == 1) {
+    unroll<Points>([&](auto j) { store_position(j.value, rows[0][j.value]); });
+  } else {
+    for (int j = 0; j < Points; ++j) {
       Vec x[Points], y[Points];
       unroll<Points>([&](auto i) { x[i.value] = rows[i.value][j]; });
       transform_input<Points>(x, y);
@@ -115,82 +115,120 @@ inline __attribute__((always_inline)) void finish_input(
 }
 
 template <class T, class Out, int Points, int Dimensions>
-void winograd_input_tile(const WinogradInput& call) {
+inline __attribute__((always_inline)) void winograd_input_tile(const WinogradInput& call,
+                                                               const T* pixel, Out* tile_out) {
   constexpr int kRows = Dimensions == 2 ? Points : 1;
   const bool inside = call.row_begin == 0 && call.row_end == kRows && call.column_begin == 0 &&
                       call.column_end == Points;
+  // Copies, which no store through Out can change.
+  const std::ptrdiff_t row_stride = call.row_stride, column_stride = call.column_stride;
+  const std::ptrdiff_t position_stride = call.position_stride;
   for (int c = 0; c < call.channels; c += Vec::kLanes) {
     const int n = call.channels - c < Vec::kLanes ? call.channels - c : Vec::kLanes;
-    const T* row = static_cast<const T*>(call.pixel) + c;
-    Out* out = static_cast<Out*>(call.out) + c;
+    const T* row = pixel + c;
+    Out* out = tile_out + c;
     Vec rows[kRows][Points];
     if (inside && n == Vec::kLanes) {
-      for (int y = 0; y < kRows; ++y, row += call.row_stride) {
+      for (int y = 0; y < kRows; ++y, row += row_stride) {
         Vec x[Points];
-        unroll<Points>([&](auto i) { x[i.value] = load(row + i.value * call.column_stride); });
+        unroll<Points>([&](auto i) { x[i.value] = load(row + i.value * column_stride); });
         transform_input<Points>(x, rows[y]);
       }
-      finish_input<Points, Dimensions>(
-          rows, [&](int p, Vec v) { store(out + p * call.position_stride, v); });
+      finish_input<Points, Dimensions>(rows,
+                                       [&](int p, Vec v) { store(out + p * position_stride, v); });
       continue;
     }
     const Mask none(0), some(n);
-    for (int y = 0; y < kRows; ++y, row += call.row_stride) {
+    for (int y = 0; y < kRows; ++y, row += row_stride) {
       const bool row_inside = y >= call.row_begin && y < call.row_end;
       Vec x[Points];
       unroll<Points>([&](auto i) {
         const bool in = row_inside && i.value >= call.column_begin && i.value < call.column_end;
-        x[i.value] = load(row + i.value * call.column_stride, in ? some : none);
+        x[i.value] = load(row + i.value * column_stride, in ? some : none);
       });
       transform_input<Points>(x, rows[y]);
     }
     finish_input<Points, Dimensions>(
-        rows, [&](int p, Vec v) { store(out + p * call.position_stride, v, some); });
+        rows, [&](int p, Vec v) { store(out + p * position_stride, v, some); });
+  }
+}
+
+template <class T, class Out, int Points, int Dimensions>
+void winograd_input(const WinogradInput& call) {
+  for (int t = 0; t < call.tiles; ++t) {
+    winograd_input_tile<T, Out, Points, Dimensions>(
+        call, static_cast<const T*>(call.pixel) + t * call.tile_stride,
+        static_cast<Out*>(call.out) + t * call.out_tile_stride);
+  }
+}
+
+// Row y of a tile, whose columns the second axis left in x: bias, residual, ReLU.
+template <class T, int Outputs, int Points>
+inline __attribute__((always_inline)) void finish_output(const WinogradOutput& call, const Vec* x,
+                                                         Vec bias, T* pixel, const T* residual,
+                                                         Mask some, bool whole) {
+  Vec outputs[Outputs];
+  transform_output<Outputs, Points>(x, outputs);
+  const std::ptrdiff_t column_stride = call.column_stride;
+  const bool rectify = call.relu;
+  if (whole) {
+    unroll<Outputs>([&](auto i) {
+      const Vec value = outputs[i.value] + bias;
+      store(pixel + i.value * column_stride, rectify ? relu(value) : value);
+    });
+    return;
+  }
+  unroll<Outputs>([&](auto i) {
+    if (i.value >= call.columns) return;
+    Vec value = outputs[i.value] + bias;
+    if (residual) {
+      value = value + load(residual + i.value * call.residual_column_stride, some);
+    }
+    store(pixel + i.value * column_stride, rectify ? relu(value) : value, some);
+  });
+}
+
+template <class T, int Outputs, int Points, int Dimensions>
+inline __attribute__((always_inline)) void winograd_output_tile(const WinogradOutput& call,
+                                                                const float* tile_in, T* tile_pixel,
+                                                                const T* tile_residual) {
+  const bool whole = call.columns == Outputs && !tile_residual;
+  const std::ptrdiff_t position_stride = call.position_stride;
+  for (int c = 0; c < call.channels; c += Vec::kLanes) {
+    const int n = call.channels - c < Vec::kLanes ? call.channels - c : Vec::kLanes;
+    const Mask some(n);
+    const Vec bias = call.bias ? load(call.bias + c) : broadcast(0.0f);
+    const float* in = tile_in + c;
+    T* pixel = tile_pixel + c;
+    const T* residual = tile_residual ? tile_residual + c : nullptr;
+    const bool fast = whole && n == Vec::kLanes;
+    if constexpr (Dimensions == 1) {
+      Vec x[Points];
+      unroll<Points>([&](auto i) { x[i.value] = load(in + i.value * position_stride); });
+      finish_output<T, Outputs, Points>(call, x, bias, pixel, residual, some, fast);
+    } else {
+      Vec rows[Outputs][Points];
+      for (int j = 0; j < Points; ++j, in += position_stride) {
+        Vec x[Points], y[Outputs];
+        unroll<Points>([&](auto i) { x[i.value] = load(in + i.value * Points * position_stride); });
+        transform_output<Outputs, Points>(x, y);
+        unroll<Outputs>([&](auto i) { rows[i.value][j] = y[i.value]; });
+      }
+      for (int y = 0; y < call.rows; ++y, pixel += call.row_stride) {
+        finish_output<T, Outputs, Points>(call, rows[y], bias, pixel, residual, some, fast);
+        if (residual) residual += call.residual_row_stride;
+      }
+    }
   }
 }
 
 template <class T, int Outputs, int Points, int Dimensions>
-void winograd_output_tile(const WinogradOutput& call) {
-  constexpr int kRows = Dimensions == 2 ? Outputs : 1;
-  const bool whole = call.columns == Outputs && !call.residual;
-  for (int c = 0; c < call.channels; c += Vec::kLanes) {
-    const int n = call.channels - c < Vec::kLanes ? call.channels - c : Vec::kLanes;
-    const float* in = call.in + c;
-    Vec rows[kRows][Points];
-    for (int j = 0; j < Points; ++j, in += call.position_stride) {
-      if constexpr (Dimensions == 1) {
-        rows[0][j] = load(in);
-      } else {
-        Vec x[Points], y[Outputs];
-        unroll<Points>(
-            [&](auto i) { x[i.value] = load(in + i.value * Points * call.position_stride); });
-        transform_output<Outputs, Points>(x, y);
-        unroll<Outputs>([&](auto i) { rows[i.value][j] = y[i.value]; });
-      }
-    }
-    const Vec bias = call.bias ? load(call.bias + c) : broadcast(0.0f);
-    const Mask some(n);
-    for (int y = 0; y < call.rows; ++y) {
-      Vec outputs[Outputs];
-      transform_output<Outputs, Points>(rows[y], outputs);
-      T* pixel = static_cast<T*>(call.pixel) + y * call.row_stride + c;
-      if (whole && n == Vec::kLanes) {
-        unroll<Outputs>([&](auto x) {
-          const Vec value = outputs[x.value] + bias;
-          store(pixel + x.value * call.column_stride, call.relu ? relu(value) : value);
-        });
-        continue;
-      }
-      for (int x = 0; x < call.columns; ++x) {
-        Vec value = outputs[x] + bias;
-        if (call.residual) {
-          value = value + load(static_cast<const T*>(call.residual) + y * call.residual_row_stride +
-                                   x * call.residual_column_stride + c,
-                               some);
-        }
-        store(pixel + x * call.column_stride, call.relu ? relu(value) : value, some);
-      }
-    }
+void winograd_output(const WinogradOutput& call) {
+  for (int t = 0; t < call.tiles; ++t) {
+    winograd_output_tile<T, Outputs, Points, Dimensions>(
+        call, call.in + t * call.in_tile_stride, static_cast<T*>(call.pixel) + t * call.tile_stride,
+        call.residual ? static_cast<const T*>(call.residual) + t * call.residual_tile_stride
+                      : nullptr);
   }
 }
 
@@ -198,8 +236,8 @@ template <class T>
 void fill_winograd(WinogradKernels (&table)[kWinogradSizeCount]) {
   unroll<kWinogradSizeCount>([&](auto i) {
     constexpr WinogradSize s = kWinogradSizes[i.value];
-    table[i.value].input = winograd_input_tile<T, float, s.points, s.dimensions>;
-    table[i.value].output = winograd_output_tile<T, s.outputs, s.points, s.dimensions>;
+    table[i.value].input = winograd_input<T, float, s.points, s.dimensions>;
+    table[i.value].output = winograd_output<T, s.outputs, s.points, s.dimensions>;
   });
 }
 
