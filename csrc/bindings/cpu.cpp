@@ -26,6 +26,13 @@ cpu::Isa parse_isa(const std::string& name) {
   throw std::invalid_argument("instruction set: got " + name + ", which cannot run here");
 }
 
+cpu::Arithmetic parse_arithmetic(const std::string& name) {
+  if (name == "fp32") return cpu::Arithmetic::kFloat32;
+  if (name == "bf16") return cpu::Arithmetic::kBFloat16;
+  if (name == "int8") return cpu::Arithmetic::kInt8;
+  throw std::invalid_argument("arithmetic: got " + name + ", expected fp32, bf16 or int8");
+}
+
 // Addresses and sizes, as torch.Tensor.data_ptr() and nbytes give them.
 using Address = std::pair<std::uintptr_t, std::size_t>;
 
@@ -72,13 +79,14 @@ void bind_cpu(py::module_& m) {
   m.def("usable_processors", cpu::usable_processors,
         "Processors that this process may run on, by its affinity mask.");
   m.def(
-      "peak_flops",
-      [](const std::string& isa, double seconds) {
+      "peak_operations",
+      [](const std::string& isa, const std::string& arithmetic, double seconds) {
         const py::gil_scoped_release release;
-        return cpu::peak_flops(parse_isa(isa), seconds);
+        return cpu::peak_operations(parse_isa(isa), parse_arithmetic(arithmetic), seconds);
       },
-      py::arg("isa"), py::arg("seconds"),
-      "Float32 operations a second of one thread that does nothing but multiply and add.");
+      py::arg("isa"), py::arg("arithmetic"), py::arg("seconds"),
+      "Operations a second of one thread that does nothing but multiply and add, in fp32, bf16 or "
+      "int8; zero where the processor has no instruction for it.");
 
   py::class_<cpu::OpReport>(m, "CpuOpReport")
       .def_readonly("step", &cpu::OpReport::step)

@@ -6,16 +6,43 @@
 #include "cpu/kernels.h"
 
 namespace ifast::cpu {
+namespace {
 
-double peak_flops(Isa isa, double seconds) {
+using Loop = int (*)(int steps);
+
+// Null where there is none.
+Loop loop_for(Isa isa, Arithmetic arithmetic) {
+  switch (arithmetic) {
+    case Arithmetic::kFloat32:
+      return kernels_for(isa, Dtype::kFloat32).multiply_add_loop;
+    case Arithmetic::kBFloat16:
+#ifdef IFAST_HAVE_AVX512BF16
+      if (has_bf16_dot()) return dot_loop_avx512bf16;
+#endif
+      break;
+    case Arithmetic::kInt8:
+#ifdef IFAST_HAVE_AVX512VNNI
+      if (available_isas().back() == Isa::kAvx512 && __builtin_cpu_supports("avx512vnni")) {
+        return dot_loop_avx512vnni;
+      }
+#endif
+      break;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+double peak_operations(Isa isa, Arithmetic arithmetic, double seconds) {
   using Clock = std::chrono::steady_clock;
-  const Kernels kernels = kernels_for(isa, Dtype::kFloat32);
+  const Loop loop = loop_for(isa, arithmetic);
+  if (loop == nullptr) return 0;
   constexpr int kSteps = 20000;
   const auto end = Clock::now() + std::chrono::duration<double>(seconds);
   double best = 0;
   do {
     const auto start = Clock::now();
-    const int operations = kernels.multiply_add_loop(kSteps);
+    const int operations = loop(kSteps);
     const std::chrono::duration<double> took = Clock::now() - start;
     best = std::max(best, operations * 1.0 * kSteps / took.count());
   } while (Clock::now() < end);

@@ -4,8 +4,17 @@
 
 namespace ifast::cpu {
 
-// Float32 operations a second of a loop that does nothing but multiply and add in registers: the
-// best of several runs that take about `seconds` together.
-double peak_flops(Isa isa, double seconds);
+// What a multiply-accumulate takes: float32 with `isa`, or AVX-512's dot products of bfloat16 pairs
+// (vdpbf16ps) and of 8-bit quadruples (vpdpbusd), whatever `isa`.
+enum class Arithmetic { kFloat32, kBFloat16, kInt8 };
+
+// Operations a second of one thread that does nothing but multiply and add in registers: the best
+// of several runs that take about `seconds` together. Zero where the build or the processor has no
+// such instruction.
+double peak_operations(Isa isa, Arithmetic arithmetic, double seconds);
+
+// Each multiplies and adds in registers and returns the operations of one of its `steps`.
+int dot_loop_avx512bf16(int steps);
+int dot_loop_avx512vnni(int steps);
 
 }  // namespace ifast::cpu

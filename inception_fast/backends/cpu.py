@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from inception_fast._build_info import build_info
-from inception_fast.backends.base import Availability, Backend, Executor, Lowering
+from inception_fast.backends.base import Availability, Backend, Executor, Lowering, StepTime
 from inception_fast.errors import InputError
 from inception_fast.plan.plan import Plan
 from inception_fast.plan.serialize import plan_to_json
@@ -105,13 +105,14 @@ class CpuExecutor(Executor):
         self._native.run(*self._arguments(x, buffers))
         return [buffers[o.buffer].permute(0, 3, 1, 2) for o in self._plan.outputs]
 
-    def profile(self, x: torch.Tensor) -> list[Any]:
-        """One forward pass as a list of reports, one an operator: ``step``, ``algorithm``, ``stage``, ``seconds``."""
+    def profile(self, x: torch.Tensor) -> list[StepTime]:
+        """See the base class; a step may be several operators, and a thread's time is shared out over all threads."""
         buffers = self._allocate(x)
-        return self._native.profile(*self._arguments(x, buffers))
+        reports = self._native.profile(*self._arguments(x, buffers))
+        return [StepTime(r.step, r.seconds / self.threads, r.algorithm) for r in reports]
 
     def report(self) -> list[Any]:
-        """As :meth:`profile`, without times."""
+        """Every operator in order: ``step``, ``algorithm``, ``stage``."""
         return self._native.report()
 
     def _allocate(self, x: torch.Tensor) -> dict[int, torch.Tensor]:

@@ -13,8 +13,11 @@ from tests.bench.nets import images, small
 MODEL = small()
 
 
-@pytest.fixture(params=["torch", "reference"])
+@pytest.fixture(params=["torch", "reference", "cpu"])
 def measured(request: pytest.FixtureRequest) -> tuple[ifast.FastModel, Profile]:
+    availability = ifast.backends()[request.param]
+    if not availability.available:
+        pytest.skip(availability.reason)
     fast = ifast.optimize(MODEL, images(1), backend=request.param)
     return fast, profile(fast, images(2), rounds=3)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from inception_fast.backends.base import StepTime
 from inception_fast.backends.cpu import CpuExecutor, native
 from inception_fast.backends.reference import ReferenceExecutor
 from inception_fast.errors import EngineFileError, InputError
@@ -39,14 +42,20 @@ def test_default_is_the_fastest_instruction_set_and_pytorchs_threads() -> None:
 def test_profile_names_every_operator() -> None:
     plan, constants = lowered(CASES["factorized_pairs"](), "fp32")
     executor = CpuExecutor(plan, constants)
-    reports = executor.profile(network_input(CASES["factorized_pairs"]()))
-    assert [(r.step, r.algorithm, r.stage) for r in reports] == [
-        (r.step, r.algorithm, r.stage) for r in executor.report()
-    ]
+    reports = executor.report()
+    times = executor.profile(network_input(CASES["factorized_pairs"]()))
+    assert [(t.step, t.algorithm) for t in times] == [(r.step, r.algorithm) for r in reports]
+    assert all(t.seconds > 0 for t in times)
     # A pair is two operators, one stage after the other; the last one's residual needs the input as NHWC.
     assert [r.step for r in reports] == ["input", *(name for name in plan.step_names for _ in range(2))]
     assert [r.stage for r in reports] == list(range(len(reports)))
-    assert all(r.seconds > 0 for r in reports)
+
+
+def test_a_profile_shares_the_threads_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = CpuExecutor(*lowered(CASES["conv_3x3"](), "fp32"))
+    report = SimpleNamespace(step="conv", algorithm="direct", seconds=6.0)
+    monkeypatch.setattr(executor, "_native", SimpleNamespace(threads=4, profile=lambda *arguments: [report]))
+    assert executor.profile(network_input(CASES["conv_3x3"]())) == [StepTime("conv", 1.5, "direct")]
 
 
 def test_constants_may_go_after_compiling() -> None:
