@@ -112,7 +112,7 @@ def _headline() -> Iterator[Job]:
 def _latency() -> Iterator[Job]:
     backends = ("--backend", "cuda", "--backend", "triton")
     for batch in (1, 2, 4, 8, 16):
-        for driver in ("stage", "network"):
+        for driver in ("stage", "pair", "network"):
             name = f"{MODEL}-{driver}-{batch}"
             chosen = {"INCEPTION_FAST_CUDA_DRIVER": driver}
             yield _contest(name, MODEL, "fp16", batch, *backends, peers=("eager", "torch.compile"), **chosen)

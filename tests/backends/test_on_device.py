@@ -41,8 +41,7 @@ def _cuda(driver: str) -> Make:
 
 MAKERS: dict[str, tuple[str, Make]] = {
     "triton": ("triton", _triton),
-    "cuda-stage": ("cuda", _cuda("stage")),
-    "cuda-network": ("cuda", _cuda("network")),
+    **{f"cuda-{driver}": ("cuda", _cuda(driver)) for driver in ("stage", "pair", "network")},
 }
 
 

@@ -76,7 +76,7 @@ def test_what_the_parts_cover() -> None:
     drivers = {
         (job.environment["INCEPTION_FAST_CUDA_DRIVER"], job.name.rpartition("-")[2]) for job in jobs_of(["latency"])
     }
-    assert drivers == {(d, b) for d in ("stage", "network") for b in ("1", "2", "4", "8", "16")}
+    assert drivers == {(d, b) for d in ("stage", "pair", "network") for b in ("1", "2", "4", "8", "16")}
     assert {job.name for job in jobs_of(["checks"])} == {"tests", *(f"sanitizer-{tool}" for tool in SANITIZERS)}
 
 
