@@ -39,6 +39,10 @@ class Memory:
         """A slice as an NHWC view."""
         return self.buffers[piece.buffer][..., piece.start : piece.start + piece.channels]
 
+    def move(self, buffer: int) -> None:
+        """Gives a buffer memory outside the arena, for a step that runs before its place there is free."""
+        self.buffers[buffer] = torch.empty_like(self.buffers[buffer])
+
     def nchw(self, piece: Slice) -> torch.Tensor:
         """A slice as an NCHW view, which PyTorch's operators take."""
         return self[piece].permute(0, 3, 1, 2)

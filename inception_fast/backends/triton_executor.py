@@ -14,7 +14,7 @@ from inception_fast.backends.base import Executor, StepTime
 from inception_fast.backends.memory import Memory
 from inception_fast.backends.pieces import run_per_image
 from inception_fast.backends.stopwatch import Stopwatch
-from inception_fast.backends.triton_launches import GroupLaunch, Launch, StepLaunch, plan_launches
+from inception_fast.backends.triton_launches import GroupLaunch, Launch, PoolLaunch, StepLaunch, plan_launches
 from inception_fast.plan.plan import (
     ConvStep,
     NormalizeStep,
@@ -30,14 +30,17 @@ from inception_fast.plan.plan import (
     sources_of,
 )
 from inception_fast.triton_kernels.conv import PackedConv, launch_conv, pack_conv
+from inception_fast.triton_kernels.conv_pool import launch_conv_pool
 from inception_fast.triton_kernels.group import PackedGroup, launch_group, pack_group
 from inception_fast.triton_kernels.normalize import launch_normalize
 from inception_fast.triton_kernels.pair import is_vertical, launch_pair
 from inception_fast.triton_kernels.pointwise import launch_pointwise
 from inception_fast.triton_kernels.pool import launch_pool
+from inception_fast.triton_kernels.pool_conv import launch_pool_conv
 from inception_fast.triton_kernels.resize import launch_resize
 from inception_fast.tuning.choice import ConfigChoice
 from inception_fast.tuning.group import groups_of
+from inception_fast.tuning.pooling import BAND
 from inception_fast.tuning.problem import ConvConfig
 
 DIRECT_INPUT_CHANNELS = 4
@@ -134,6 +137,10 @@ class TritonExecutor(Executor):
                 launch_group(self._groups[steps], config, memory.arena, memory.images, self._tf32)
             case StepLaunch(index, configs):
                 self._launch_step(index, configs, memory)
+            case PoolLaunch((first, second), config, moved):
+                for buffer in moved:
+                    memory.move(buffer)
+                self._launch_pool(first, second, config, memory)
 
     def _launch_step(self, index: int, configs: tuple[ConvConfig, ...], memory: Memory) -> None:
         step = self._plan.steps[index]
@@ -157,6 +164,24 @@ class TritonExecutor(Executor):
                 launch_resize(source, targets[0], step.align_corners, relus[0])
             case NormalizeStep():
                 launch_normalize(source, targets[0], step.eps, relus[0])
+
+    def _launch_pool(self, first: int, second: int, config: ConvConfig, memory: Memory) -> None:
+        """A convolution and a max pool, either first."""
+        before, after = self._plan.steps[first], self._plan.steps[second]
+        source, targets = memory[before.source], [memory[d.slice] for d in destinations_of(after)]
+        relus = [d.relu for d in destinations_of(after)]
+        if isinstance(after, ConvStep):
+            assert isinstance(before, PoolStep)
+            (packed,) = self._convs[second]
+            launch_pool_conv(before, packed, config, source, targets, relus, self._tf32)
+            return
+        assert isinstance(before, ConvStep) and isinstance(after, PoolStep)
+        (packed,), pooled = self._convs[first], self._plan.buffers[after.source.buffer]
+        # What the interpreter pays for is programs.
+        band = len(targets[0][0]) if self._device.type == "cpu" else BAND
+        activation = relus[0] or before.destinations[0].relu
+        plane = (pooled.height, pooled.width)
+        launch_conv_pool(packed, after, config, band, plane, source, targets[0], activation, self._tf32)
 
     def _vector(self, name: str | None) -> torch.Tensor | None:
         return None if name is None else self._vectors[name]

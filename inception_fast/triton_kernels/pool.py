@@ -14,6 +14,7 @@ from inception_fast.plan.plan import PoolStep
 from inception_fast.triton_kernels.numerics import (
     device_function,
     narrow,
+    pixel_place,
     pixel_stride,
     relu,
     tile_shape,
@@ -29,6 +30,44 @@ def window_extent(first, kernel, size, padding_end, INSIDE: tl.constexpr):
     if INSIDE:
         return tl.minimum(first + kernel, size) - tl.maximum(first, 0)
     return tl.minimum(first + kernel, size + padding_end) - first
+
+
+@device_function
+def window(
+    channels,
+    image,
+    first_y,
+    first_x,
+    height,
+    width,
+    source_stride,
+    present,
+    KERNEL_Y: tl.constexpr,
+    KERNEL_X: tl.constexpr,
+    MAX: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+):
+    """The maxima or the sums over windows, ``[BLOCK_M, BLOCK_C]`` float32.
+
+    Args:
+        channels: ``[1, BLOCK_C]``: those of the first pixel.
+        image, first_y, first_x: ``[BLOCK_M]``: the image's first row, counted over the batch, and the window's corner.
+        present: what is read at all.
+    """
+    outside = float("-inf") if MAX else 0.0
+    result = tl.full((BLOCK_M, BLOCK_C), outside, tl.float32)
+    for element in range(KERNEL_Y * KERNEL_X):
+        y = first_y + element // KERNEL_X
+        x = first_x + element % KERNEL_X
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        offset = ((image + y) * width + x) * source_stride
+        value = tl.load(channels + offset[:, None], mask=present & inside[:, None], other=outside)
+        if MAX:
+            result = tl.maximum(result, widen(value).to(tl.float32), propagate_nan=tl.PropagateNan.ALL)
+        else:
+            result += widen(value).to(tl.float32)
+    return result
 
 
 @triton.jit
@@ -62,27 +101,24 @@ def pool_kernel(
     m = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     stored = (m < pixels)[:, None] & (c < CHANNELS)[None, :]
-    first_x = (m % out_width) * stride_x - padding_x
-    first_y = (m // out_width) % out_height * stride_y - padding_y
-    image = (m // (out_width * out_height)).to(tl.int64) * height
-
-    result = tl.full((BLOCK_M, BLOCK_C), float("-inf") if MAX else 0.0, tl.float32)
-    for element in range(KERNEL_Y * KERNEL_X):
-        y = first_y + element // KERNEL_X
-        x = first_x + element % KERNEL_X
-        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        offset = ((image + y) * width + x) * source_stride
-        value = widen(
-            tl.load(
-                source + offset[:, None] + c[None, :],
-                mask=stored & inside[:, None],
-                other=float("-inf") if MAX else 0.0,
-            )
-        ).to(tl.float32)
-        if MAX:
-            result = tl.maximum(result, value, propagate_nan=tl.PropagateNan.ALL)
-        else:
-            result += value
+    image, out_y, out_x = pixel_place(m, out_height, out_width)
+    first_y = out_y * stride_y - padding_y
+    first_x = out_x * stride_x - padding_x
+    result = window(
+        source + c[None, :],
+        image.to(tl.int64) * height,
+        first_y,
+        first_x,
+        height,
+        width,
+        source_stride,
+        stored,
+        KERNEL_Y,
+        KERNEL_X,
+        MAX,
+        BLOCK_M,
+        BLOCK_C,
+    )
     if not MAX:
         rows = window_extent(first_y, KERNEL_Y, height, padding_end_y, INSIDE)
         columns = window_extent(first_x, KERNEL_X, width, padding_end_x, INSIDE)

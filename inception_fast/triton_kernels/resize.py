@@ -6,7 +6,15 @@ import torch
 import triton
 import triton.language as tl
 
-from inception_fast.triton_kernels.numerics import device_function, narrow, pixel_stride, relu, tile_shape, widen
+from inception_fast.triton_kernels.numerics import (
+    device_function,
+    narrow,
+    pixel_place,
+    pixel_stride,
+    relu,
+    tile_shape,
+    widen,
+)
 
 WARPS = 4
 
@@ -41,8 +49,9 @@ def resize_kernel(
     m = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     c = (tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C))[None, :]
     mask = (m < pixels)[:, None] & (c < CHANNELS)
-    y = source_coordinate((m // out_width) % out_height, scale_y, ALIGN_CORNERS)
-    x = source_coordinate(m % out_width, scale_x, ALIGN_CORNERS)
+    image, out_y, out_x = pixel_place(m, out_height, out_width)
+    y = source_coordinate(out_y, scale_y, ALIGN_CORNERS)
+    x = source_coordinate(out_x, scale_x, ALIGN_CORNERS)
     top = tl.minimum(y.to(tl.int32), height - 1)
     left = tl.minimum(x.to(tl.int32), width - 1)
     bottom = tl.minimum(top + 1, height - 1)
@@ -50,9 +59,9 @@ def resize_kernel(
     below = (y - top.to(tl.float32))[:, None]
     beside = (x - left.to(tl.float32))[:, None]
 
-    image = (m // (out_width * out_height)).to(tl.int64) * height
-    above_row = source + ((image + top) * width * source_stride)[:, None] + c
-    below_row = source + ((image + bottom) * width * source_stride)[:, None] + c
+    first_row = image.to(tl.int64) * height
+    above_row = source + ((first_row + top) * width * source_stride)[:, None] + c
+    below_row = source + ((first_row + bottom) * width * source_stride)[:, None] + c
     first = (left * source_stride)[:, None]
     second = (right * source_stride)[:, None]
     upper = (1.0 - beside) * widen(tl.load(above_row + first, mask=mask, other=0.0)).to(tl.float32)

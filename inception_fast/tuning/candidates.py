@@ -25,16 +25,18 @@ class Limits:
     Attributes:
         processors: streaming multiprocessors.
         shared_memory: bytes that one program can have.
+        cache: bytes of L2.
         matrix_from_shared: whether products read their operands from shared memory (sm_90 and later) and leave the
             registers to the accumulators.
     """
 
     processors: int
     shared_memory: int
+    cache: int
     matrix_from_shared: bool
 
 
-H200 = Limits(processors=132, shared_memory=232448, matrix_from_shared=True)
+H200 = Limits(processors=132, shared_memory=232448, cache=50 * 2**20, matrix_from_shared=True)
 
 
 def candidates(problem: ConvProblem, limits: Limits) -> list[ConvConfig]:

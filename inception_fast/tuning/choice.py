@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
 from inception_fast._driver import nvidia_driver
+from inception_fast.plan.plan import PoolStep
 from inception_fast.tuning.candidates import Limits, candidates, interpreted
 from inception_fast.tuning.group import group_candidates, group_key, interpreted_group, is_grouped
+from inception_fast.tuning.pooling import conv_pool_config, pool_conv_config
 from inception_fast.tuning.problem import ConvConfig, ConvProblem
 from inception_fast.tuning.table import Machine, read_table, shipped_table, table_path
 
@@ -46,6 +49,18 @@ class ConfigChoice:
             return self._entries[group_key(problems)]
         return group_candidates(problems, self._limits)[0] if is_grouped(problems, self._limits) else None
 
+    def conv_pool(self, problem: ConvProblem, pool: PoolStep, pooled: tuple[int, int]) -> ConvConfig | None:
+        """For a convolution and the max pool that reads it; None where each has its own launch."""
+        (problem,) = self._as_chosen([problem])
+        if self._limits is None:
+            return interpreted(replace(problem, out_pixels=pooled[1]))
+        return conv_pool_config(problem, pool, pooled, self._limits)
+
+    def pool_conv(self, problem: ConvProblem) -> ConvConfig | None:
+        """For a max pool and the 1x1 convolution that reads it; None where each has its own launch."""
+        (problem,) = self._as_chosen([problem])
+        return interpreted(problem) if self._limits is None else pool_conv_config(problem, self._limits)
+
     def _as_chosen(self, problems: Sequence[ConvProblem]) -> list[ConvProblem]:
         return [p.with_images(INVARIANT_IMAGES) if self._batch_invariant else p for p in problems]
 
@@ -63,5 +78,7 @@ def machine_of(device: torch.device) -> Machine:
 
 def limits_of(device: torch.device) -> Limits:
     """What the rule must know of a CUDA device."""
-    properties = torch.cuda.get_device_properties(device)
-    return Limits(properties.multi_processor_count, properties.shared_memory_per_block_optin, properties.major >= 9)
+    found = torch.cuda.get_device_properties(device)
+    return Limits(
+        found.multi_processor_count, found.shared_memory_per_block_optin, found.L2_cache_size, found.major >= 9
+    )

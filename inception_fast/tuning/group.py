@@ -72,7 +72,9 @@ def group_candidates(problems: Sequence[ConvProblem], limits: Limits) -> list[Co
 def proposals_for_group(problems: Sequence[ConvProblem], limits: Limits) -> list[ConvConfig]:
     """Every configuration that fits all of them."""
     found = [c for p in problems for c in proposals(p, limits)]
-    return list(dict.fromkeys([*found, *(replace(c, k=NARROWEST_STEP) for c in found)]))
+    # Of a smaller tile with narrow steps a thread would load less than 16 bytes.
+    narrow = [replace(c, k=NARROWEST_STEP) for c in found if min(c.m, c.n) >= 64]
+    return list(dict.fromkeys([*found, *narrow]))
 
 
 def group_estimate(problems: Sequence[ConvProblem], config: ConvConfig, limits: Limits) -> float:

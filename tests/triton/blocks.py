@@ -16,3 +16,25 @@ def block() -> ir.Graph:
     joined = build.node(ir.Concat(in_place=True), *second, pooled)
     build.conv(joined, 5, (3, 3))
     return build.graph()
+
+
+def stem() -> ir.Graph:
+    """Convolution, max pool, 1x1 convolution, where the pool can go with either; then a branch that begins with one."""
+    build = Build(3, 17, 15)
+    wide = build.conv("x", 13, (3, 3), stride=(2, 2), bias=True, relu=True)
+    small = build.node(ir.MaxPool((3, 3), (2, 2), (0, 0), ceil_mode=True), wide)
+    trunk = build.conv(small, 22, bias=True, relu=True)
+    branch = build.conv(build.node(ir.MaxPool((3, 3), (1, 1), (1, 1)), trunk), 9, relu=True)
+    beside = build.conv(trunk, 7, (3, 3), bias=True)
+    build.conv(build.node(ir.Concat(in_place=True), beside, branch), 5, (3, 3))
+    return build.graph()
+
+
+def pool_before_narrowing(readers: int = 1) -> ir.Graph:
+    """What a 1x1 convolution makes of a max pool is placed where the pool's source lies."""
+    build = Build(3, 12, 12)
+    source = build.conv(build.conv("x", 40, (3, 3), relu=True), 40, relu=True)
+    narrow = build.conv(build.node(ir.MaxPool((3, 3), (1, 1), (1, 1)), source), 39, relu=True)
+    branches = [build.conv(narrow, 6, (3, 3)) for _ in range(readers)]
+    build.conv(build.node(ir.Concat(in_place=True), *branches), 5)
+    return build.graph()

@@ -11,7 +11,9 @@ from collections.abc import Callable
 import torch
 
 from inception_fast.plan.plan import Convolution, Destination, PoolStep, Slice
-from inception_fast.triton_kernels import conv, normalize, pair, pointwise, pool, resize
+from inception_fast.triton_kernels import conv, conv_pool, normalize, pair, pointwise, pool, pool_conv, resize
+from inception_fast.tuning.pooling import BAND, conv_pool_tile, pool_conv_tile
+from inception_fast.tuning.problem import ConvProblem
 from tests.triton.compiling import compile_launch, recorded, write
 from tests.triton.exact import same_padding_taps
 
@@ -22,25 +24,49 @@ def _image(side: int, channels: int, dtype: torch.dtype) -> torch.Tensor:
     return torch.empty(8, side, side, channels, dtype=dtype)
 
 
-def _half(c_in: int, c_out: int, kernel: tuple[int, int], dtype: torch.dtype) -> conv.PackedConv:
+def _packed(
+    c_in: int, c_out: int, kernel: tuple[int, int], dtype: torch.dtype, stride: tuple[int, int] = (1, 1)
+) -> conv.PackedConv:
     taps = same_padding_taps(kernel)
     constants = {"w": torch.empty(c_out, len(taps), c_in, dtype=dtype), "b": torch.empty(c_out)}
-    return conv.pack_conv(Convolution("w", "b", c_in, c_out, taps, (1, 1)), constants, torch.device("cpu"))
+    return conv.pack_conv(Convolution("w", "b", c_in, c_out, taps, stride), constants, torch.device("cpu"))
 
 
 def _pair(kernel: tuple[int, int], dtype: torch.dtype) -> None:
-    first, second = _half(160, 160, kernel, dtype), _half(160, 192, kernel[::-1], dtype)
+    first, second = _packed(160, 160, kernel, dtype), _packed(160, 192, kernel[::-1], dtype)
     tf32 = dtype == torch.float32
     pair.launch_pair(
         first, second, True, (17, 17), _image(17, 160, dtype), [_image(17, 192, dtype)], [True], None, tf32
     )
 
 
-def _pool(mode: str, side: int, out: int, kernel: int, dtype: torch.dtype) -> None:
+def _window(mode: str, kernel: int, stride: int = 1) -> PoolStep:
     place = Destination(Slice(1, 0, 192), True)
-    step = PoolStep("p", mode, Slice(0, 0, 192), place, (kernel, kernel), (1, 1), (0, 0), (0, 0))  # type: ignore[arg-type]
+    return PoolStep("p", mode, Slice(0, 0, 192), place, (kernel, kernel), (stride, stride), (0, 0), (0, 0))  # type: ignore[arg-type]
+
+
+def _pool(mode: str, side: int, out: int, kernel: int, dtype: torch.dtype) -> None:
+    step = _window(mode, kernel)
     bias = None if mode == "max" else torch.empty(192)
     pool.launch_pool(step, _image(side, 192, dtype), _image(out, 192, dtype), bias)
+
+
+def _problem(packed: conv.PackedConv, dtype: torch.dtype) -> ConvProblem:
+    precision = "tf32" if dtype == torch.float32 else "fp16"
+    return ConvProblem.of(packed.conv, 1, 1, str(dtype).removeprefix("torch."), precision)
+
+
+def _pool_conv(c_out: int, dtype: torch.dtype) -> None:
+    packed = _packed(480, c_out, (1, 1), dtype)
+    tile, tf32 = pool_conv_tile(_problem(packed, dtype)), dtype == torch.float32
+    source, target = _image(14, 480, dtype), _image(14, c_out, dtype)
+    pool_conv.launch_pool_conv(_window("max", 3), packed, tile, source, [target], [True], tf32)
+
+
+def _conv_pool(packed: conv.PackedConv, side: int, plane: int, dtype: torch.dtype) -> None:
+    tile, tf32 = conv_pool_tile(_problem(packed, dtype)), dtype == torch.float32
+    source, target = _image(side, packed.conv.in_channels, dtype), _image(plane // 2, 64, dtype)
+    conv_pool.launch_conv_pool(packed, _window("max", 3, 2), tile, BAND, (plane, plane), source, target, True, tf32)
 
 
 def launches(dtype: torch.dtype) -> list[tuple[str, object, str, Callable[[], None]]]:
@@ -52,6 +78,20 @@ def launches(dtype: torch.dtype) -> list[tuple[str, object, str, Callable[[], No
         ("max pool", pool, "pool_kernel", lambda: _pool("max", 35, 33, 3, dtype)),
         ("average pool", pool, "pool_kernel", lambda: _pool("avg", 35, 33, 3, dtype)),
         ("global average", pool, "mean_kernel", lambda: _pool("avg", 8, 1, 8, dtype)),
+        ("pool and convolution", pool_conv, "pool_conv_kernel", lambda: _pool_conv(64, dtype)),
+        ("pool and wide convolution", pool_conv, "pool_conv_kernel", lambda: _pool_conv(128, dtype)),
+        (
+            "convolution and pool",
+            conv_pool,
+            "conv_pool_kernel",
+            lambda: _conv_pool(_packed(32, 64, (3, 3), dtype), 147, 147, dtype),
+        ),
+        (
+            "first convolution and pool",
+            conv_pool,
+            "conv_pool_kernel",
+            lambda: _conv_pool(_packed(3, 64, (7, 7), dtype, (2, 2)), 224, 112, dtype),
+        ),
         (
             "pointwise",
             pointwise,

@@ -31,7 +31,7 @@ GROUPS: dict[str, list[Shape]] = {
     "ragged group": [(48, 64, (5, 5), 35, (1, 1)), (80, 96, (3, 3), 35, (2, 2))],
 }
 
-A100 = Limits(processors=108, shared_memory=166912, matrix_from_shared=False)
+A100 = Limits(processors=108, shared_memory=166912, cache=40 * 2**20, matrix_from_shared=False)
 LIMITS = {80: A100, 90: H200, 100: H200}
 
 

@@ -56,9 +56,9 @@ def test_every_configuration_of_the_rule(dtype: str) -> None:
 
 def test_other_kernels() -> None:
     found = _compile("compile_others", ARCHS)
-    assert len(found) == 3 * 3 * 8
+    assert len(found) == 3 * 3 * 12
     for line in found:
         assert line["stack"] == 0, line
         assert line["shared"] <= 48 * 1024 or line["label"].startswith("pair"), line
-        if line["label"].startswith("pair") and line["arch"] == 90:
+        if ("pair" in line["label"] or "convolution" in line["label"]) and line["arch"] == 90:
             assert line["wgmma"] > 0, line

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 import torch
 
 from inception_fast.backends.reference import ReferenceExecutor
+from inception_fast.graph import ir
 from inception_fast.plan.lower import lower
-from inception_fast.plan.plan import Plan
+from inception_fast.plan.plan import Destination, Plan, PoolStep, Slice, destinations_of
 from inception_fast.tuning import choice
 from inception_fast.tuning.candidates import H200
 from inception_fast.tuning.choice import ConfigChoice
+from inception_fast.tuning.pooling import conv_pool_config, pool_conv_config
+from inception_fast.tuning.problem import ConvConfig, ConvProblem
 from tests.backends.harness import CPU
 from tests.graph.check import relative_error
-from tests.triton.blocks import block
+from tests.triton.blocks import block, pool_before_narrowing, stem
 from tests.triton.exact import DEVICE, requires_triton
 
 pytestmark = requires_triton
@@ -73,3 +79,61 @@ def test_the_batch_decides(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert launches(1) == len(plan.steps) - 2 and launches(1024) == len(plan.steps)
     assert len({launches(images, batch_invariant=True) for images in (1, 16, 1024)}) == 1
+
+
+@pytest.fixture
+def pools_go_with_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever they can, at any batch size, on any device."""
+    for name in ("conv_pool", "pool_conv"):
+        monkeypatch.setattr(ConfigChoice, name, lambda self, *_: ConvConfig(64, 64, 16, 8, 2))
+
+
+@pytest.mark.usefixtures("pools_go_with_convolutions")
+@pytest.mark.parametrize("network", [stem, pool_before_narrowing])
+def test_max_pools_share_a_launch(network: Callable[[], ir.Graph]) -> None:
+    plan, constants = lower(network())
+    image = plan.buffers[plan.input]
+    x = torch.randn(3, image.channels, image.height, image.width)
+    (truth,) = ReferenceExecutor(plan, constants, CPU).run(x)
+    together = executor(plan, constants)
+    pools = {step.name for step in plan.steps if isinstance(step, PoolStep)}
+    assert all(len(names) == 2 for names in together.launches(3) if pools.intersection(names))
+    together.run(torch.full_like(x, float("nan"), device=DEVICE))
+    (got,) = together.run(x.to(DEVICE))
+    assert relative_error(got.cpu().double(), truth.double()) < 5e-6
+
+
+@pytest.mark.usefixtures("pools_go_with_convolutions")
+def test_a_launch_ahead_of_its_place_moves_its_result() -> None:
+    """Without that it would write over what its pool still reads; a group that needs it in place forbids it."""
+    from inception_fast.backends.triton_launches import PoolLaunch, plan_launches
+
+    def fused(network: ir.Graph) -> tuple[Plan, list[PoolLaunch]]:
+        plan, _ = lower(network)
+        launches = plan_launches(plan, "fp32", 1, ConfigChoice(CPU))
+        return plan, [launch for launch in launches if isinstance(launch, PoolLaunch)]
+
+    plan, (launch,) = fused(pool_before_narrowing())
+    pool, conv = (plan.steps[i] for i in launch.steps)
+    result = destinations_of(conv)[0].slice.buffer
+    assert plan.buffers[result].offset == plan.buffers[pool.source.buffer].offset
+    assert launch.moved == (result,)
+    assert fused(pool_before_narrowing(readers=2))[1] == []
+
+
+def test_rule_for_pools() -> None:
+    """GoogLeNet's first layers pay at a large batch; a deeper convolution, or a small batch, does not."""
+
+    def pool(stride: int) -> PoolStep:
+        piece = Slice(0, 0, 64)
+        return PoolStep("", "max", piece, Destination(piece, False), (3, 3), (stride, stride), (0, 0), (0, 0))
+
+    first = ConvProblem(128, 112 * 112, 3, 64, 49, 4, "float16", "fp16")
+    deep = ConvProblem(128, 56 * 56, 64, 192, 9, 1, "float16", "fp16")
+    assert conv_pool_config(first, pool(2), (56, 56), H200) is not None
+    assert conv_pool_config(first.with_images(1), pool(2), (56, 56), H200) is None
+    assert conv_pool_config(deep, pool(2), (28, 28), H200) is None
+    branch = ConvProblem(128, 196, 512, 64, 1, 1, "float16", "fp16")
+    assert pool_conv_config(branch, H200) is not None
+    assert pool_conv_config(branch.with_images(1), H200) is None
+    assert pool_conv_config(replace(branch, out_channels=192), H200) is None

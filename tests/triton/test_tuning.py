@@ -24,7 +24,7 @@ from tests.backends.cases import CASES
 from tests.triton.blocks import block
 from tests.triton.exact import DEVICE, needs_triton
 
-A100 = Limits(processors=108, shared_memory=166912, matrix_from_shared=False)
+A100 = Limits(processors=108, shared_memory=166912, cache=40 * 2**20, matrix_from_shared=False)
 PROBLEMS = [
     ConvProblem(1, 64, 2048, 320, 1, 1, "float16", "fp16"),
     ConvProblem(1, 1, 2048, 1000, 1, 1, "bfloat16", "bf16"),
