@@ -25,6 +25,9 @@ PYBIND11_MODULE(_native_emulator, m) {
   m.def("set_omission", &emulator::set_omission, py::arg("omission"),
         "Leaves an instruction out of the launches of this thread.");
 
+  m.def("set_reversed", &emulator::set_reversed, py::arg("reversed"),
+        "Starts the blocks of this thread's launches from the last, where they do not wait for "
+        "each other.");
   m.def(
       "set_limits",
       [](int multiprocessors, int shared_bytes, int cluster) {

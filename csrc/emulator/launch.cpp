@@ -18,6 +18,7 @@ constexpr int kMaxThreads = 1024;
 constexpr int kMaxCluster = 16;
 
 thread_local Omission omission_of_thread = Omission::kNone;
+thread_local bool reversed_of_thread = false;
 thread_local Counts counts_of_thread;
 // Shared memory and clusters as on sm_90.
 thread_local cuda::DeviceLimits limits_of_thread{4, 227 << 10, 3, true};
@@ -43,6 +44,7 @@ Counts run(const Launch& launch, const std::function<void()>& body) {
                                 std::to_string(launch.cluster));
   }
   const Omission omission = omission_of_thread;
+  const bool reversed = reversed_of_thread;
   Counts total;
   if (launch.resident) {
     Machine machine(launch, body, omission, launch.blocks);
@@ -57,7 +59,7 @@ Counts run(const Launch& launch, const std::function<void()>& body) {
       try {
         Machine machine(launch, body, omission, launch.cluster);
         for (int c = next++; c < clusters; c = next++) {
-          machine.run(c * launch.cluster, launch.cluster);
+          machine.run((reversed ? clusters - 1 - c : c) * launch.cluster, launch.cluster);
         }
         const std::lock_guard lock(mutex);
         total += machine.counts;
@@ -79,6 +81,8 @@ Counts run(const Launch& launch, const std::function<void()>& body) {
 }
 
 void set_omission(Omission omission) { omission_of_thread = omission; }
+
+void set_reversed(bool reversed) { reversed_of_thread = reversed; }
 
 void set_limits(const cuda::DeviceLimits& limits) { limits_of_thread = limits; }
 

@@ -40,6 +40,9 @@ struct Counts {
 // counters, every counter is always high enough.
 enum class Omission { kNone, kBlockBarrier, kClusterBarrier, kAsyncWait, kCounterWait };
 
+// In effect for launches of this thread: blocks that do not wait for each other start in reverse.
+void set_reversed(bool reversed);
+
 // Runs body() once for each thread of each block. Throws Fault at the first mistake.
 Counts run(const Launch& launch, const std::function<void()>& body);
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from inception_fast.backends import get_backend
-from inception_fast.backends.cuda import EMULATE
+from inception_fast.backends.cuda import EMULATE, native
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +19,19 @@ def where_kernels_run(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
     availability = get_backend("cuda").availability()
     if not availability.available:
         pytest.skip(availability.reason)
+
+
+@pytest.fixture(autouse=True)
+def usual_emulator() -> Iterator[None]:
+    """What a test has changed about the emulator does not last."""
+    yield
+    try:
+        emulator = native(emulate=True)
+    except ImportError:
+        return
+    emulator.set_omission(emulator.Omission.none)
+    emulator.set_limits()
+    emulator.set_reversed(False)
 
 
 @pytest.fixture

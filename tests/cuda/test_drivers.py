@@ -4,7 +4,6 @@ waits are what makes that so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import get_args
 
 import pytest
@@ -23,12 +22,6 @@ from tests.backends.test_families import SIZES
 from tests.cpu.single_step import run_guarded
 from tests.cuda.driving import DTYPES, Emulated, emulator
 from tests.graph.check import relative_error
-
-
-@pytest.fixture(autouse=True)
-def nothing_left_out() -> Iterator[None]:
-    yield
-    emulator().set_omission(emulator().Omission.none)
 
 
 def assert_same(graph: ir.Graph, x: torch.Tensor, precision: str) -> torch.Tensor:

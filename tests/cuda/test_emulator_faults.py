@@ -4,8 +4,6 @@ nothing where there is none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -36,12 +34,6 @@ FINDINGS = {
     "cluster_barrier_that_some_skip": "deadlock: waits for the cluster's barrier",
 }
 """What the message must say, by planted mistake."""
-
-
-@pytest.fixture(autouse=True)
-def nothing_left_out() -> Iterator[None]:
-    yield
-    emulator().set_omission(emulator().Omission.none)
 
 
 def test_every_planted_mistake_is_listed() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 
 from inception_fast.backends import get_backend
-from inception_fast.backends.cuda import CudaExecutor
+from inception_fast.backends.cuda import CudaExecutor, Driver
 from inception_fast.backends.reference import ReferenceExecutor
 from inception_fast.graph.interpreter import interpret
 from tests.backends.cases import CASES
@@ -28,25 +30,26 @@ def device() -> torch.device:
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 @pytest.mark.parametrize("name", CASES)
 def test_case(name: str, precision: str, device: torch.device) -> None:
-    """As near float64 as the reference is, the same bits from both drivers, twice, and through a CUDA graph."""
+    """As near float64 as the reference is, the same bits from all drivers, twice, and through a CUDA graph."""
     graph = CASES[name]()
     plan, constants = lowered(graph, precision)
     x = network_input(graph, precision)
     truth = interpret(graph, x.double())
     reference = ReferenceExecutor(plan, constants, torch.device("cpu")).run(x)
     floor = 5e-6 if precision == "fp32" else 2 * torch.finfo(DTYPES[precision]).eps
-    stage, network = (CudaExecutor(plan, constants, device, precision, driver) for driver in ("stage", "network"))
+    stage, *others = (CudaExecutor(plan, constants, device, precision, driver) for driver in get_args(Driver))
     graphed = get_backend("cuda").compile(plan, constants, device=device, precision=precision)
     x = x.to(device)
     first = stage.run(x)
     for got, expected, want in zip(first, reference, truth, strict=True):
         bound = 2 * relative_error(expected.double().reshape(want.shape), want) + floor
         assert relative_error(got.cpu().double().reshape(want.shape), want) <= bound
-    for again in (stage.run(x), network.run(x), network.run(x), graphed.run(x), graphed.run(x)):
-        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    for executor in (stage, *others, graphed):
+        for again in (executor.run(x), executor.run(x)):
+            assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
-@pytest.mark.parametrize("driver", ["stage", "network"])
+@pytest.mark.parametrize("driver", get_args(Driver))
 def test_streams_side_by_side(driver: str, device: torch.device) -> None:
     graph = CASES["merged_siblings"]()
     plan, constants = lowered(graph, "fp16")

@@ -5,7 +5,6 @@ clusters of every size, and tiles of every height, that some device would choose
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -41,13 +40,6 @@ ARCHITECTURES = {
     "100a": (148, 227 << 10, 8),
     "120": (170, 99 << 10, 8),
 }
-
-
-@pytest.fixture(autouse=True)
-def usual_device() -> Iterator[None]:
-    yield
-    emulator().set_limits()
-    emulator().set_omission(emulator().Omission.none)
 
 
 @dataclass(frozen=True)
@@ -178,6 +170,13 @@ def test_pairs_of_inception_v4_fit(
         assert executor.native.launches() == [["pair"]]
     for cluster, shared in executor.native.shapes():
         assert shared <= memory and cluster <= clusters
+
+
+def test_only_stages_with_pairs_have_clusters() -> None:
+    plan, constants = lowered(CASES["merged_siblings"](), "fp16")
+    emulator().set_limits(132)
+    executor = Emulated(plan, constants, "fp16", "pair")
+    assert {cluster for cluster, _ in executor.native.shapes()} == {1}
 
 
 def test_pair_that_does_not_fit_is_two_launches() -> None:

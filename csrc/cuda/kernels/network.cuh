@@ -54,21 +54,22 @@ IFAST_DEVICE void reset_counters(const NetworkArguments& arguments) {
 }
 
 template <class Format>
-IFAST_KERNEL(kThreads, Format::kBlocks)
+IFAST_KERNEL(kThreads, Format::kNetworkBlocks)
 network_kernel(IFAST_ARGUMENTS NetworkArguments arguments) {
   int index = 0;
   for (int tile = ptx::block_index(); tile < arguments.tiles; tile += ptx::grid_size()) {
     while (tile >= arguments.schedule[index + 1].first_tile) ++index;
     const Step& step = arguments.steps[index];
-    const int local = tile - arguments.schedule[index].first_tile;
-    run_tile<Format>(step, arguments.frame, arguments.constants, local,
-                     [&] { wait_for_producers(arguments, index, local); });
+    const NetworkStep& place = arguments.schedule[index];
+    const int local = tile - place.first_tile;
+    const int whole = place.first_partial == kNoPartials ? local : local / step.segments;
+    const bool complete =
+        run_tile<Format>(step, arguments.frame, arguments.constants, local, place.first_partial,
+                         [&] { wait_for_producers(arguments, index, whole); });
     // The release makes the whole block's stores visible: the barrier orders them before it.
     ptx::block_barrier();
-    if (ptx::thread_index() == 0) {
-      ptx::add_release(
-          arguments.counters + arguments.schedule[index].first_counter + local / step.group_tiles,
-          1);
+    if (complete && ptx::thread_index() == 0) {
+      ptx::add_release(arguments.counters + place.first_counter + whole / step.group_tiles, 1);
     }
   }
   reset_counters(arguments);

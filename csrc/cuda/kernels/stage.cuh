@@ -21,7 +21,7 @@ stage_kernel(IFAST_ARGUMENTS StageArguments arguments) {
   ptx::launch_dependents();
   const int index = step_of_block(arguments, ptx::block_index());
   run_tile<Format>(arguments.steps[index], arguments.frame, arguments.constants,
-                   ptx::block_index() - arguments.first_tile[index],
+                   ptx::block_index() - arguments.first_tile[index], arguments.first_partial[index],
                    [] { ptx::wait_for_earlier_launches(); });
 }
 
@@ -41,7 +41,8 @@ pair_kernel(IFAST_ARGUMENTS StageArguments arguments) {
   if (step.kind == Kind::kPair) {
     pair_tile<Format>(step, arguments.frame, arguments.constants, tile >> step.cluster_log2, wait);
   } else {
-    run_tile<Format>(step, arguments.frame, arguments.constants, tile, wait);
+    run_tile<Format>(step, arguments.frame, arguments.constants, tile,
+                     arguments.first_partial[index], wait);
   }
 }
 

@@ -1,10 +1,10 @@
 #include "cuda/launch/executor.h"
 
 #include <algorithm>
-#include <limits>
 #include <span>
-#include <stdexcept>
 #include <utility>
+
+#include "cuda/launch/placement.h"
 
 namespace ifast::cuda {
 namespace {
@@ -23,22 +23,6 @@ const Drivers& drivers_of(Precision precision, Dtype dtype) {
       return kDriversBf16;
   }
   throw EngineError("precision: does not go with a Plan of " + std::string(name_of(dtype)));
-}
-
-// Of pixels and tiles; they are ints, and rounded up to tiles.
-constexpr std::int64_t kMostIndices = std::numeric_limits<int>::max() - kTileRows;
-
-// Of one image, the larger of the output and a pair's intermediate.
-std::int64_t pixels_of(const Step& step) {
-  const std::int64_t output = std::int64_t{step.height} * step.width;
-  const std::int64_t middle = std::int64_t{step.source.height} * step.source.width;
-  return step.kind == Kind::kPair ? std::max(output, middle) : output;
-}
-
-// A group of a pair is one tile, whatever its parts, and a cluster's.
-std::int64_t blocks_of(const Step& step, int batch) {
-  const bool pair = step.kind == Kind::kPair;
-  return groups_of(step, batch) * (pair ? 1 << step.cluster_log2 : step.group_tiles);
 }
 
 template <class T>
@@ -76,16 +60,37 @@ Executor::Executor(const Plan& plan, Precision precision, Driver driver, int dev
       schedule_(driver == Driver::kNetwork ? schedule_network(program_) : NetworkSchedule{}),
       dependencies_(bytes_of(schedule_.dependencies), device) {}
 
-Executor::Placement::Placement(const std::vector<NetworkStep>& steps, int device)
+Executor::NetworkTable::NetworkTable(const std::vector<NetworkStep>& steps, int device)
     : table(bytes_of(steps), device), end(steps.back()) {}
 
-std::size_t Executor::counter_bytes(int batch) const {
+// Launches follow each other and share them; in the network driver all steps may be at work.
+int Executor::partials(int batch) const {
+  if (driver_ == Driver::kNetwork)
+    return place_tiles(program_, schedule_, batch).back().first_partial;
+  int most = 0;
+  for (const StageLaunch& launch : program_.launches) {
+    most = std::max(most, place_blocks(program_, launch, batch).partials);
+  }
+  return most;
+}
+
+// Of the groups of tiles, and of those that are finished.
+int Executor::tile_counters(int batch) const {
   if (driver_ != Driver::kNetwork) return 0;
-  return (place_tiles(program_, schedule_, batch).back().first_counter + 1) * sizeof(unsigned);
+  return place_tiles(program_, schedule_, batch).back().first_counter + 1;
+}
+
+std::size_t Executor::counter_bytes(int batch) const {
+  return static_cast<std::size_t>(tile_counters(batch) + partials(batch)) * sizeof(unsigned);
+}
+
+std::size_t Executor::activation_bytes(int batch) const {
+  const std::size_t bytes = static_cast<std::size_t>(program_.arena) * batch * element_size_;
+  return (bytes + kVectorBytes - 1) / kVectorBytes * kVectorBytes;
 }
 
 std::size_t Executor::arena_bytes(int batch) const {
-  return static_cast<std::size_t>(program_.arena) * batch * element_size_;
+  return activation_bytes(batch) + static_cast<std::size_t>(partials(batch)) * kPartialBytes;
 }
 
 std::vector<std::vector<std::string>> Executor::launches() const {
@@ -113,11 +118,14 @@ Frame Executor::frame_of(const Call& call) const {
   frame.input_strides[2] = input.width == 1 ? 0 : w;
   frame.input_strides[3] = input.channels == 1 ? 1 : c;
   frame.batch = call.batch;
+  frame.partials = static_cast<std::byte*>(call.arena) + activation_bytes(call.batch);
+  frame.arrivals = static_cast<unsigned*>(call.counters) + tile_counters(call.batch);
   return frame;
 }
 
 std::vector<Range> Executor::memory_of(const Call& call) const {
   std::vector<Range> memory{{call.arena, arena_bytes(call.batch), true},
+                            {call.counters, counter_bytes(call.batch), true},
                             {constants_.data(), constants_.size(), false}};
   for (std::size_t i = 0; i < call.outputs.size(); ++i) {
     const auto size = static_cast<std::size_t>(buffers_[program_.outputs[i]].size());
@@ -155,37 +163,28 @@ void Executor::run_stages(const Call& call) const {
     const int begin = launch.first_step;
     arguments.steps = reinterpret_cast<const Step*>(steps_.data()) + begin;
     arguments.count = launch.count;
-    std::int64_t blocks = 0;
-    bool pairs = false;
-    for (int i = 0; i < arguments.count; ++i) {
-      const Step& step = program_.steps[begin + i];
-      arguments.first_tile[i] = static_cast<int>(blocks);
-      blocks += blocks_of(step, call.batch);
-      pairs |= step.kind == Kind::kPair;
-      if (std::max(blocks, call.batch * pixels_of(step)) > kMostIndices) {
-        throw std::invalid_argument("batch: got " + std::to_string(call.batch) + ", too many for " +
-                                    program_.names[begin + i]);
-      }
-    }
-    arguments.first_tile[arguments.count] = static_cast<int>(blocks);
+    const Placement placement = place_blocks(program_, launch, call.batch);
+    std::ranges::copy(placement.first_block, arguments.first_tile);
+    std::ranges::copy(placement.first_partial, arguments.first_partial);
     const int cluster = 1 << launch.cluster_log2;
-    Grid grid{static_cast<int>(blocks + cluster - 1) / cluster * cluster, kThreads,
+    Grid grid{divide_up(placement.first_block.back(), cluster) * cluster, kThreads,
               launch.shared_bytes, cluster};
     grid.overlaps = overlap_;
-    (pairs ? drivers_.pair : drivers_.stage)(arguments, grid, call.stream, memory);
+    // Pairs come first.
+    (program_.steps[begin].kind == Kind::kPair ? drivers_.pair : drivers_.stage)(
+        arguments, grid, call.stream, memory);
   }
 }
 
-const Executor::Placement& Executor::placement_of(int batch) {
+const Executor::NetworkTable& Executor::table_of(int batch) {
   const std::lock_guard lock(mutex_);
-  const auto found = placements_.find(batch);
-  if (found != placements_.end()) return found->second;
-  return placements_.try_emplace(batch, place_tiles(program_, schedule_, batch), device_)
-      .first->second;
+  const auto found = tables_.find(batch);
+  if (found != tables_.end()) return found->second;
+  return tables_.try_emplace(batch, place_tiles(program_, schedule_, batch), device_).first->second;
 }
 
 void Executor::run_network(const Call& call) {
-  const Placement& placement = placement_of(call.batch);
+  const NetworkTable& placement = table_of(call.batch);
   NetworkArguments arguments{};
   arguments.frame = frame_of(call);
   arguments.steps = reinterpret_cast<const Step*>(steps_.data());
@@ -195,9 +194,7 @@ void Executor::run_network(const Call& call) {
   arguments.counters = static_cast<unsigned*>(call.counters);
   arguments.counter_count = placement.end.first_counter;
   arguments.tiles = placement.end.first_tile;
-  std::vector<Range> memory = memory_of(call);
-  memory.push_back({call.counters, (placement.end.first_counter + 1) * sizeof(unsigned), true});
-  drivers_.network(arguments, call.stream, memory);
+  drivers_.network(arguments, call.stream, memory_of(call));
 }
 
 }  // namespace ifast::cuda

@@ -46,7 +46,7 @@ class Executor {
   void run(const Call& call);
 
   std::size_t arena_bytes(int batch) const;
-  // Two calls that may run at the same time must not share counters. Zero for the stage driver.
+  // Two calls that may run at the same time must not share counters.
   std::size_t counter_bytes(int batch) const;
   std::size_t weight_bytes() const { return constants_.size(); }
   // The names of the steps of each launch.
@@ -62,14 +62,18 @@ class Executor {
   void run_stages(const Call& call) const;
   void run_network(const Call& call);
 
-  // The table of a batch size on the device, and its last entry.
-  struct Placement {
-    Placement(const std::vector<NetworkStep>& steps, int device);
+  int partials(int batch) const;
+  int tile_counters(int batch) const;
+  std::size_t activation_bytes(int batch) const;
+
+  // The network driver's table of a batch size on the device, and its last entry.
+  struct NetworkTable {
+    NetworkTable(const std::vector<NetworkStep>& steps, int device);
 
     DeviceBytes table;
     NetworkStep end;
   };
-  const Placement& placement_of(int batch);
+  const NetworkTable& table_of(int batch);
 
   const Program program_;
   const std::vector<Buffer> buffers_;
@@ -84,7 +88,7 @@ class Executor {
   const NetworkSchedule schedule_;
   const DeviceBytes dependencies_;
   std::mutex mutex_;
-  std::map<int, Placement> placements_;
+  std::map<int, NetworkTable> tables_;
 };
 
 }  // namespace ifast::cuda

@@ -4,6 +4,9 @@
 #include <cstring>
 #include <limits>
 #include <stdexcept>
+#include <string>
+
+#include "cuda/launch/placement.h"
 
 namespace ifast::cuda {
 namespace {
@@ -65,13 +68,6 @@ void add_dependencies(const Program& program, int reader, const View& view, Reac
   }
 }
 
-int to_int(std::int64_t value, const std::string& step) {
-  if (value > std::numeric_limits<int>::max() - kTileRows) {
-    throw std::invalid_argument("batch: too many tiles for " + step);
-  }
-  return static_cast<int>(value);
-}
-
 }  // namespace
 
 NetworkSchedule schedule_network(const Program& program) {
@@ -90,17 +86,27 @@ NetworkSchedule schedule_network(const Program& program) {
 std::vector<NetworkStep> place_tiles(const Program& program, const NetworkSchedule& schedule,
                                      int batch) {
   std::vector<NetworkStep> steps;
-  std::int64_t tiles = 0, counters = 0;
-  for (std::size_t i = 0; i <= program.steps.size(); ++i) {
-    const std::string& name = program.names[std::min(i, program.names.size() - 1)];
-    steps.push_back({to_int(tiles, name), to_int(counters, name), schedule.first_dependency[i]});
-    if (i == program.steps.size()) break;
-    const Step& step = program.steps[i];
-    const std::int64_t groups = groups_of(step, batch);
-    to_int(std::int64_t{batch} * step.height * step.width, name);
-    tiles += groups * step.group_tiles;
-    counters += groups;
+  std::int64_t tiles = 0, counters = 0, partials = 0;
+  for (const StageLaunch& launch : program.launches) {
+    const Placement placement = place_blocks(program, launch, batch);
+    for (int i = 0; i < launch.count; ++i) {
+      const int index = launch.first_step + i, partial = placement.first_partial[i];
+      steps.push_back({static_cast<int>(tiles + placement.first_block[i]),
+                       static_cast<int>(counters),
+                       partial == kNoPartials ? kNoPartials : static_cast<int>(partials + partial),
+                       schedule.first_dependency[index]});
+      counters += groups_of(program.steps[index], batch);
+    }
+    tiles += placement.first_block.back();
+    partials += placement.partials;
+    // There are at most as many counters and partials.
+    if (tiles > std::numeric_limits<int>::max()) {
+      throw std::invalid_argument("batch: got " + std::to_string(batch) + ", too many tiles for " +
+                                  program.names[launch.first_step]);
+    }
   }
+  steps.push_back({static_cast<int>(tiles), static_cast<int>(counters), static_cast<int>(partials),
+                   schedule.first_dependency.back()});
   return steps;
 }
 

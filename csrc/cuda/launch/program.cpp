@@ -1,12 +1,14 @@
 #include "cuda/launch/program.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <span>
 #include <utility>
 
 #include "cuda/launch/pack.h"
 #include "cuda/launch/pair_shape.h"
+#include "cuda/launch/segments.h"
 #include "plan/engine_file.h"
 
 namespace ifast::cuda {
@@ -26,6 +28,7 @@ class Builder {
         share_memory_(driver != Driver::kNetwork),
         keep_pairs_(driver == Driver::kPair),
         limits_(limits) {
+    program_.multiprocessors = limits.multiprocessors;
     place_buffers();
     bases_.assign(plan.buffers.size(), kArenaBase);
     bases_[plan.input()] = kInputBase;
@@ -49,6 +52,7 @@ class Builder {
       for (int i : stage) {
         if (const auto* pair = std::get_if<PairStep>(&plan_.steps[i])) pairs.push_back(pair);
       }
+      cut_sums(stage);
       NamedSteps now, then;
       StageLaunch launch;
       if (!keep_pairs_ || !keep_together(pairs, now, launch)) take_apart(pairs, end, now, then);
@@ -67,6 +71,42 @@ class Builder {
  private:
   using NamedSteps = std::vector<std::pair<std::string, Step>>;
 
+  // The segments of the stage's convolutions, as if its pairs were taken apart: they are the same
+  // in all drivers.
+  void cut_sums(const std::vector<int>& stage) {
+    Sums now, then;
+    for (int i : stage) {
+      const ifast::Step& step = plan_.steps[i];
+      if (const auto* s = std::get_if<ConvStep>(&step)) {
+        add_sum(now, view(s->destinations.front().slice), s->conv);
+      } else if (const auto* s = std::get_if<PairStep>(&step)) {
+        add_sum(now, {.height = s->middle_height, .width = s->middle_width}, s->first);
+        add_sum(then, view(s->destinations.front().slice), s->second);
+      }
+    }
+    for (Sums* sums : {&now, &then}) {
+      std::vector<Step*> steps;
+      for (auto& [conv, step] : *sums) steps.push_back(&step);
+      choose_segments(steps, limits_.multiprocessors);
+      for (const auto& [conv, step] : *sums) segment_chunks_[conv] = step.segment_chunks;
+    }
+  }
+
+  using Sums = std::vector<std::pair<const Convolution*, Step>>;
+
+  void add_sum(Sums& sums, const View& output, const Convolution& conv) const {
+    Step step = sized_as(output);
+    describe_convolution(step, conv, tile_columns(step, conv));
+    sums.emplace_back(&conv, step);
+  }
+
+  static Step sized_as(const View& view) {
+    Step step;
+    step.height = view.height;
+    step.width = view.width;
+    return step;
+  }
+
   void add_launches(NamedSteps& stage, StageLaunch launch) {
     for (std::size_t i = 0; i < stage.size(); i += kMaxSteps) {
       launch.first_step = static_cast<int>(program_.steps.size() + i);
@@ -83,6 +123,7 @@ class Builder {
   // false where there are none or one of them does not fit.
   bool keep_together(const std::vector<const PairStep*>& pairs, NamedSteps& steps,
                      StageLaunch& launch) {
+    if (pairs.empty()) return false;
     std::vector<PairShape> best;
     std::int64_t shortest = 0;
     for (int cluster = 0; cluster <= limits_.cluster_log2; ++cluster) {
@@ -200,6 +241,9 @@ class Builder {
     step.tap_count = taps;
     step.tap_vectors = depth.tap_vectors;
     step.chunks = depth.chunks;
+    const auto cut = segment_chunks_.find(&conv);
+    step.segment_chunks = cut == segment_chunks_.end() ? depth.chunks : cut->second;
+    step.segments = divide_up(step.chunks, step.segment_chunks);
   }
 
   void add_convolution(Step& step, const Convolution& conv) {
@@ -213,36 +257,32 @@ class Builder {
   }
 
   void set_convolution(Step& step, const Convolution& conv) {
-    describe_convolution(step, conv, tile_columns(step));
+    describe_convolution(step, conv, tile_columns(step, conv));
     add_convolution(step, conv);
   }
 
   // Narrow where it pads less, or where one image's wide tiles leave multiprocessors idle.
-  int tile_columns(const Step& step) const {
-    const int wide = divide_up(step.channels, kWideTile);
+  int tile_columns(const Step& step, const Convolution& conv) const {
+    const int wide = divide_up(conv.out_channels, kWideTile);
     const int rows = divide_up(step.height * step.width, kTileRows);
-    const bool pads_less = divide_up(step.channels, kNarrowTile) * kNarrowTile < wide * kWideTile;
+    const bool pads_less =
+        divide_up(conv.out_channels, kNarrowTile) * kNarrowTile < wide * kWideTile;
     return pads_less || rows * wide < limits_.multiprocessors ? kNarrowTile : kWideTile;
   }
 
   Step describe_first(const PairStep& pair) const {
-    Step step;
+    Step step = sized_as({.height = pair.middle_height, .width = pair.middle_width});
     step.source = view(pair.source);
-    step.height = pair.middle_height;
-    step.width = pair.middle_width;
     describe_convolution(step, pair.first, kNarrowTile);
     return step;
   }
 
   // But for the tile.
   Step describe_second(const PairStep& pair) const {
-    const View target = view(pair.destinations.front().slice);
-    Step step;
+    Step step = sized_as(view(pair.destinations.front().slice));
     step.source = {.height = pair.middle_height,
                    .width = pair.middle_width,
                    .channels = pair.first.out_channels};
-    step.height = target.height;
-    step.width = target.width;
     describe_convolution(step, pair.second, kNarrowTile);
     const auto [low, high] = std::ranges::minmax_element(pair.second.taps, {}, &Pair::vertical);
     step.lowest_tap = low->vertical;
@@ -325,6 +365,7 @@ class Builder {
   const DeviceLimits& limits_;
   std::vector<std::int64_t> offsets_;  // of each buffer, in the arena
   std::vector<int> bases_;             // of each buffer
+  std::map<const Convolution*, int> segment_chunks_;
   Program program_;
 };
 

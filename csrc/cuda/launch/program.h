@@ -27,6 +27,7 @@ struct Program {
   std::vector<std::byte> constants;
   std::int64_t arena = 0;    // elements per image
   std::vector<int> outputs;  // the Plan's output buffers, in the order of their bases
+  int multiprocessors = 1;
 };
 
 // Where pairs stay together, their intermediates are in shared memory; elsewhere, and where they do
@@ -39,7 +40,7 @@ enum class Driver {
 
 // Throws EngineError where the Plan's dtype is float64, it has more outputs than a launch can take,
 // or the constants are not those of the Plan. `limits` decide how large tiles are, which no result
-// depends on.
+// depends on, and into how many segments sums are cut, which is a matter of their rounding.
 Program build_program(const Plan& plan, const ConstantBytes& constants, Driver driver,
                       const DeviceLimits& limits);
 

@@ -69,6 +69,10 @@ struct Target {
 enum class Kind : int { kConv, kMaxPool, kAveragePool, kPointwise, kResize, kNormalize, kPair };
 
 inline constexpr std::int64_t kNone = -1;
+inline constexpr int kNoPartials = -1;
+
+// Sums of one segment of a narrow tile, which wait for those of the others.
+inline constexpr int kPartialBytes = kTileRows * kNarrowTile * 4;
 
 struct Step {
   Kind kind = Kind::kConv;
@@ -93,6 +97,8 @@ struct Step {
   int tap_count = 0;
   int tap_vectors = 0;      // of one tap's channels
   int chunks = 0;           // of K
+  int segments = 1;         // of K, each summed from zero; more than one only of narrow tiles
+  int segment_chunks = 0;   // of each but the last
   std::int64_t taps = 0;    // Extent[]
   std::int64_t weight = 0;  // [column tile][chunk][column][kChunkBytes], swizzled
 
@@ -118,16 +124,20 @@ struct Frame {
   std::byte* bases[kMaxBases];
   std::int64_t input_strides[4];  // image, row, column, channel, in elements
   int batch;
+  std::byte* partials;  // kPartialBytes each
+  unsigned* arrivals;   // one a partial, zero at the start and at the end
 };
 
 // One launch: steps that do not depend on each other, their tiles one after the other. A pair's
-// tile counts once for each block of its cluster; pairs come first, so that clusters stay whole.
+// tile counts once for each block of its cluster; pairs come first, so that clusters stay whole. A
+// tile whose segments leave their sums counts once for each.
 struct StageArguments {
   Frame frame;
   const Step* steps;
   const std::byte* constants;
   int count;
   int first_tile[kMaxSteps + 1];
+  int first_partial[kMaxSteps];
 };
 
 // A step of a network in one launch: where its tiles, counters and dependencies begin. One more
@@ -135,6 +145,7 @@ struct StageArguments {
 struct NetworkStep {
   int first_tile;
   int first_counter;  // one a group
+  int first_partial;
   int first_dependency;
 };
 

@@ -8,11 +8,13 @@
 namespace ifast::cuda {
 
 // Output pixels [begin, end) of all images, at most kTileRows of which are the tile's, by one tile
-// of output channels.
+// of output channels; of all of K, or of one segment.
 struct ConvPart {
   int begin;
   int end;
   int column_tile;
+  int segment = 0;
+  int partial = kNoPartials;  // where the segment's sums go
 };
 
 // An image in global memory.
@@ -74,13 +76,11 @@ template <class Source>
 class ActivationLoader {
  public:
   IFAST_DEVICE ActivationLoader(const Source& source, const Step& step, const Extent* taps,
-                                const ConvPart& part, int thread)
-      : source_(source),
-        step_(step),
-        taps_(taps),
-        vector_(thread % kChunkVectors),
-        tap_(0),
-        column_(vector_) {
+                                const ConvPart& part, int first_chunk, int thread)
+      : source_(source), step_(step), taps_(taps), column_(thread % kChunkVectors) {
+    const int vector = first_chunk * kChunkVectors + column_;
+    tap_ = vector / step.tap_vectors;
+    vector_ = vector % step.tap_vectors;
     IFAST_UNROLL
     for (int i = 0; i < kRows; ++i) {
       local_row_[i] = thread / kChunkVectors + i * kRowStep;
@@ -92,7 +92,6 @@ class ActivationLoader {
       x_[i] = at.x * step.stride.horizontal;
       image_[i] = source_.image(at.n);
     }
-    wrap();
   }
 
   // A chunk is there when the copies of this thread have landed after land().
@@ -107,7 +106,10 @@ class ActivationLoader {
       source_.copy(i, stage + swizzle(local_row_[i], column_), image_[i], y, x, vector_, inside);
     }
     vector_ += kChunkVectors;
-    wrap();
+    while (vector_ >= step_.tap_vectors && tap_ < step_.tap_count) {
+      vector_ -= step_.tap_vectors;
+      ++tap_;
+    }
   }
 
   IFAST_DEVICE void land() { source_.land(); }
@@ -117,19 +119,12 @@ class ActivationLoader {
   static constexpr int kRows = kTileRows / kRowStep;
   static constexpr int kOutside = -(1 << 30);
 
-  IFAST_DEVICE void wrap() {
-    while (vector_ >= step_.tap_vectors && tap_ < step_.tap_count) {
-      vector_ -= step_.tap_vectors;
-      ++tap_;
-    }
-  }
-
   Source source_;
   const Step& step_;
   const Extent* taps_;
-  int vector_;  // of the tap's channels
-  int tap_;
   const int column_;  // of the chunk
+  int tap_;
+  int vector_;  // of the tap's channels
   int local_row_[kRows], y_[kRows], x_[kRows];
   typename Source::Image image_[kRows];
 };

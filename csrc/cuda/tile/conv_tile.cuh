@@ -21,6 +21,43 @@ struct ConvMemory {
   static_assert(kSumBytes <= kBytes);
 };
 
+// What a thread sums: fragments of kRows by kColumns products.
+template <int kRows, int kColumns>
+struct ThreadSums {
+  float value[kRows][kColumns][4];
+
+  IFAST_DEVICE void add(const ThreadSums& other) {
+    IFAST_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      IFAST_UNROLL
+      for (int j = 0; j < kColumns; ++j) {
+        IFAST_UNROLL
+        for (int k = 0; k < 4; ++k) value[i][j][k] += other.value[i][j][k];
+      }
+    }
+  }
+
+  // In memory, fragment by fragment, a vector a thread.
+  IFAST_DEVICE void store(std::byte* to, int thread) const {
+    IFAST_UNROLL
+    for (int i = 0; i < kRows * kColumns; ++i) {
+      const float* v = value[i / kColumns][i % kColumns];
+      ptx::Vector vector;
+      for (int k = 0; k < 4; ++k) vector.word[k] = ptx::bits_from_float(v[k]);
+      ptx::store_global_vector(to + (i * kThreads + thread) * kVectorBytes, vector);
+    }
+  }
+  IFAST_DEVICE void load_and_add(const std::byte* from, int thread) {
+    IFAST_UNROLL
+    for (int i = 0; i < kRows * kColumns; ++i) {
+      const ptx::Vector vector =
+          ptx::load_global_vector(from + (i * kThreads + thread) * kVectorBytes);
+      float* v = value[i / kColumns][i % kColumns];
+      for (int k = 0; k < 4; ++k) v[k] += ptx::float_from_bits(vector.word[k]);
+    }
+  }
+};
+
 // Four warps, two by two, of 32 rows by kColumns / 2 columns each.
 template <class Format, int kColumns>
 class ConvTile {
@@ -29,49 +66,100 @@ class ConvTile {
       : step_(step),
         constants_(constants),
         part_(part),
+        first_chunk_(part.segment * step.segment_chunks),
+        end_chunk_(end_chunk(step, part)),
         thread_(ptx::thread_index()),
         shared_(ptx::shared_memory()) {}
 
   // wait() returns when what the step reads is there, and source() tells then where. write(pixel,
-  // channel, count, values) takes the results, without the activation.
+  // channel, count, values) takes the results, without the activation. Returns false where other
+  // segments are still to come, and the results with them.
   template <class Wait, class Source, class Write>
-  IFAST_DEVICE void run(const Wait& wait, const Source& source, const Write& write) {
+  IFAST_DEVICE bool run(const Frame& frame, const Wait& wait, const Source& source,
+                        const Write& write) {
     multiply(wait, source);
+    if constexpr (kSegmented) {
+      if (part_.partial != kNoPartials && !gather(frame)) return false;
+    }
     finish(write);
+    return true;
   }
 
  private:
   using Memory = ConvMemory<kColumns>;
   static constexpr int kRowTiles = 2;                    // of 16, per warp
   static constexpr int kColumnTiles = kColumns / 2 / 8;  // of 8, per warp
+  using Sums = ThreadSums<kRowTiles, kColumnTiles>;
   static constexpr int kLength = Tensor<Format>::kLength;
+  static constexpr bool kSegmented = kColumns == kNarrowTile;
+
+  IFAST_DEVICE static int end_chunk(const Step& step, const ConvPart& part) {
+    const int end = (part.segment + 1) * step.segment_chunks;
+    return part.partial == kNoPartials || end > step.chunks ? step.chunks : end;
+  }
 
   // Weights wait for nobody, so the first of them come before what does.
   template <class Wait, class Source>
   IFAST_DEVICE void multiply(const Wait& wait, const Source& source) {
-    for (int chunk = 0; chunk < kRing - 1; ++chunk) load_weights(chunk);
+    for (int i = 0; i < kRing - 1; ++i) load_weights(first_chunk_ + i);
     wait();
     ActivationLoader activations(source(), step_, constant<Extent>(constants_, step_.taps), part_,
-                                 thread_);
-    for (int chunk = 0; chunk < kRing - 1; ++chunk) {
-      if (chunk < step_.chunks) {
-        activations.load_next(stage(chunk));
+                                 first_chunk_, thread_);
+    for (int i = 0; i < kRing - 1; ++i) {
+      if (first_chunk_ + i < end_chunk_) {
+        activations.load_next(stage(first_chunk_ + i));
         activations.land();
       }
       ptx::cp_async_commit();
     }
-    for (int chunk = 0; chunk < step_.chunks; ++chunk) {
+    Sums total = {};
+    int left = step_.segment_chunks;
+    for (int chunk = first_chunk_; chunk < end_chunk_; ++chunk) {
       ptx::cp_async_wait<kRing - 2>();
       // Everyone's copies have landed, and nobody reads the stage that is filled next.
       ptx::block_barrier();
       const int next = chunk + kRing - 1;
       load_weights(next);
-      if (next < step_.chunks) activations.load_next(stage(next));
+      if (next < end_chunk_) activations.load_next(stage(next));
       ptx::cp_async_commit();
       multiply_chunk(stage(chunk));
-      if (next < step_.chunks) activations.land();
+      if (next < end_chunk_) activations.land();
+      if constexpr (kSegmented) {
+        if (--left == 0) {
+          total.add(sum_);
+          sum_ = {};
+          left = step_.segment_chunks;
+        }
+      }
     }
     ptx::cp_async_wait<0>();
+    if constexpr (kSegmented) {
+      total.add(sum_);
+      sum_ = total;
+    }
+  }
+
+  // Leaves the segment's sums in memory. To the block that is the last to do so at its tile it
+  // returns true, and all segments' sums, added in their order.
+  IFAST_DEVICE bool gather(const Frame& frame) {
+    std::byte* const own = frame.partials + std::int64_t{part_.partial} * kPartialBytes;
+    std::byte* const first = own - std::int64_t{part_.segment} * kPartialBytes;
+    unsigned* const arrivals = frame.arrivals + part_.partial - part_.segment;
+    const std::uint32_t flag = shared_ + Memory::kSumBytes;
+    sum_.store(own, thread_);
+    // Everyone's sums are written, and nobody reads the ring.
+    ptx::block_barrier();
+    if (thread_ == 0) {
+      const unsigned before = ptx::add_acquire_release(arrivals, 1);
+      const bool last = before == static_cast<unsigned>(step_.segments) - 1;
+      if (last) ptx::store_global(arrivals, 0u);
+      ptx::store_shared_vector(flag, {{last, 0, 0, 0}});
+    }
+    ptx::block_barrier();
+    if (ptx::load_shared_vector(flag).word[0] == 0) return false;
+    sum_ = {};
+    for (int s = 0; s < step_.segments; ++s) sum_.load_and_add(first + s * kPartialBytes, thread_);
+    return true;
   }
 
   IFAST_DEVICE std::uint32_t stage(int chunk) const {
@@ -79,7 +167,7 @@ class ConvTile {
   }
 
   IFAST_DEVICE void load_weights(int chunk) {
-    if (chunk >= step_.chunks) return;
+    if (chunk >= end_chunk_) return;
     constexpr int kBytes = kColumns * kChunkBytes;
     const std::byte* from = constants_ + step_.weight +
                             (std::int64_t{part_.column_tile} * step_.chunks + chunk) * kBytes;
@@ -113,7 +201,7 @@ class ConvTile {
       for (int j = 0; j < kColumnTiles; ++j) {
         const Right right(&b[j / 2][j % 2 * 2]);
         IFAST_UNROLL
-        for (int i = 0; i < kRowTiles; ++i) Format::multiply(sum_[i][j], left[i], right);
+        for (int i = 0; i < kRowTiles; ++i) Format::multiply(sum_.value[i][j], left[i], right);
       }
     }
   }
@@ -131,8 +219,9 @@ class ConvTile {
       for (int j = 0; j < kColumnTiles; ++j) {
         const std::uint32_t at =
             shared_ + (row + 16 * i) * Memory::kSumPitch + (column + 8 * j) * 4;
-        ptx::store_shared_pair(at, sum_[i][j][0], sum_[i][j][1]);
-        ptx::store_shared_pair(at + 8 * Memory::kSumPitch, sum_[i][j][2], sum_[i][j][3]);
+        ptx::store_shared_pair(at, sum_.value[i][j][0], sum_.value[i][j][1]);
+        ptx::store_shared_pair(at + 8 * Memory::kSumPitch, sum_.value[i][j][2],
+                               sum_.value[i][j][3]);
       }
     }
     ptx::block_barrier();
@@ -165,9 +254,11 @@ class ConvTile {
   const Step& step_;
   const std::byte* constants_;
   const ConvPart part_;
+  const int first_chunk_;
+  const int end_chunk_;
   const int thread_;
   const std::uint32_t shared_;
-  float sum_[kRowTiles][kColumnTiles][4] = {};
+  Sums sum_ = {};
 };
 
 // Adds the residual and writes to the targets: what ConvTile gives its results to. No lambda, which
@@ -196,15 +287,19 @@ class TargetWriter {
   const Target* targets_;
 };
 
-// One tile of a convolution between buffers.
+// One tile of a convolution between buffers, or one segment of it; the segments of a tile follow
+// each other. Returns whether the tile is complete.
 template <class Format, int kColumns, class Wait>
-IFAST_DEVICE void conv_tile(const Step& step, const Frame& frame, const std::byte* constants,
-                            int tile, const Wait& wait) {
-  const ConvPart part{tile / step.group_tiles * kTileRows, frame.batch * step.height * step.width,
-                      tile % step.group_tiles};
-  ConvTile<Format, kColumns>(step, constants, part)
+IFAST_DEVICE bool conv_tile(const Step& step, const Frame& frame, const std::byte* constants,
+                            int tile, int first_partial, const Wait& wait) {
+  const bool spread = first_partial != kNoPartials;
+  const int whole = spread ? tile / step.segments : tile;
+  const ConvPart part{whole / step.group_tiles * kTileRows, frame.batch * step.height * step.width,
+                      whole % step.group_tiles, spread ? tile % step.segments : 0,
+                      spread ? first_partial + tile : kNoPartials};
+  return ConvTile<Format, kColumns>(step, constants, part)
       .run(
-          wait, [&] { return GlobalSource<Format>(frame, step.source); },
+          frame, wait, [&] { return GlobalSource<Format>(frame, step.source); },
           TargetWriter<Format>(step, frame, constants));
 }
 

@@ -4,8 +4,9 @@
 #include "ptx/number.cuh"
 
 // The precisions: what an element is in memory, and how fragments of it are multiplied. An Operand
-// is a fragment of n registers made ready once for all the products that it enters. kBlocks are
-// those that registers leave room for on a multiprocessor; with one more, ptxas spills.
+// is a fragment of n registers made ready once for all the products that it enters. kBlocks and
+// kNetworkBlocks are those of a kernel that registers leave room for on a multiprocessor; with one
+// more, ptxas spills.
 namespace ifast::cuda {
 
 struct Fp16 {
@@ -13,6 +14,7 @@ struct Fp16 {
   static constexpr const char* kPairName = "pair_fp16";
   static constexpr const char* kNetworkName = "network_fp16";
   static constexpr int kBlocks = 4;
+  static constexpr int kNetworkBlocks = 3;
 
   using Element = std::uint16_t;
   template <int n>
@@ -30,6 +32,7 @@ struct Bf16 {
   static constexpr const char* kPairName = "pair_bf16";
   static constexpr const char* kNetworkName = "network_bf16";
   static constexpr int kBlocks = 4;
+  static constexpr int kNetworkBlocks = 3;
 
   using Element = std::uint16_t;
   template <int n>
@@ -47,6 +50,7 @@ struct Tf32 {
   static constexpr const char* kPairName = "pair_tf32";
   static constexpr const char* kNetworkName = "network_tf32";
   static constexpr int kBlocks = 4;
+  static constexpr int kNetworkBlocks = 3;
 
   using Element = float;
   template <int n>
@@ -76,6 +80,7 @@ struct Fp32 {
   static constexpr const char* kPairName = "pair_fp32";
   static constexpr const char* kNetworkName = "network_fp32";
   static constexpr int kBlocks = 2;
+  static constexpr int kNetworkBlocks = 2;
 
   using Element = float;
   template <int n>

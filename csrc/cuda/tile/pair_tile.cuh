@@ -98,7 +98,7 @@ IFAST_DEVICE void pair_tile(const Step& step, const Frame& frame, const std::byt
                         unit % middle.columns};
     ConvTile<Format, kNarrowTile>(first, constants, part)
         .run(
-            wait, [&] { return GlobalSource<Format>(frame, first.source); },
+            frame, wait, [&] { return GlobalSource<Format>(frame, first.source); },
             [&](int pixel, int channel, int count, Values<Format> values) {
               // Vectors are read whole, and what is not there must not be NaN.
               for (int i = 0; i < Values<Format>::kLength; ++i) {
@@ -128,7 +128,7 @@ IFAST_DEVICE void pair_tile(const Step& step, const Frame& frame, const std::byt
                         index % step.group_tiles};
     ConvTile<Format, kNarrowTile>(step, constants, part)
         .run(
-            wait_for_all, [&] { return MiddleSource<Format>(middle, step.source); },
+            frame, wait_for_all, [&] { return MiddleSource<Format>(middle, step.source); },
             TargetWriter<Format>(step, frame, constants));
     ptx::block_barrier();
   }

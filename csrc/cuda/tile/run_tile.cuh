@@ -5,18 +5,17 @@
 
 namespace ifast::cuda {
 
-// One tile of any step, by a whole block. wait() returns when what the step reads is there.
+// One tile of any step, or one segment of it, by a whole block. wait() returns when what the step
+// reads is there. Returns whether the tile is complete.
 template <class Format, class Wait>
-IFAST_DEVICE void run_tile(const Step& step, const Frame& frame, const std::byte* constants,
-                           int tile, const Wait& wait) {
+IFAST_DEVICE bool run_tile(const Step& step, const Frame& frame, const std::byte* constants,
+                           int tile, int first_partial, const Wait& wait) {
   if (step.kind == Kind::kConv) {
     // Both give the same bits: a sum's order is that of K.
     if (step.tile_columns == kWideTile) {
-      conv_tile<Format, kWideTile>(step, frame, constants, tile, wait);
-    } else {
-      conv_tile<Format, kNarrowTile>(step, frame, constants, tile, wait);
+      return conv_tile<Format, kWideTile>(step, frame, constants, tile, kNoPartials, wait);
     }
-    return;
+    return conv_tile<Format, kNarrowTile>(step, frame, constants, tile, first_partial, wait);
   }
   wait();
   if (step.kind == Kind::kNormalize) {
@@ -24,6 +23,7 @@ IFAST_DEVICE void run_tile(const Step& step, const Frame& frame, const std::byte
   } else {
     PixelTile<Format>(step, frame, constants).run(tile);
   }
+  return true;
 }
 
 }  // namespace ifast::cuda

@@ -1,0 +1,61 @@
+#include "cuda/launch/placement.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <stdexcept>
+#include <string>
+
+namespace ifast::cuda {
+namespace {
+
+// Of pixels and blocks; they are ints, and rounded up to tiles.
+constexpr std::int64_t kMostIndices = std::numeric_limits<int>::max() - kTileRows;
+
+// Blocks for each multiprocessor up to which segments have one each: one image's always do, and
+// there is room for all at once.
+constexpr std::int64_t kSpread = 2;
+
+// Of one image, the larger of the output and a pair's intermediate.
+std::int64_t pixels_of(const Step& step) {
+  const std::int64_t output = std::int64_t{step.height} * step.width;
+  const std::int64_t middle = std::int64_t{step.source.height} * step.source.width;
+  return step.kind == Kind::kPair ? std::max(output, middle) : output;
+}
+
+// A group of a pair is one tile, whatever its parts, and a cluster's.
+std::int64_t blocks_of(const Step& step, int batch) {
+  const bool pair = step.kind == Kind::kPair;
+  return groups_of(step, batch) * (pair ? 1 << step.cluster_log2 : step.group_tiles);
+}
+
+}  // namespace
+
+Placement place_blocks(const Program& program, const StageLaunch& launch, int batch) {
+  const std::span steps(program.steps.data() + launch.first_step,
+                        static_cast<std::size_t>(launch.count));
+  std::int64_t segments = 0;
+  for (const Step& step : steps) {
+    if (step.kind == Kind::kConv) segments += blocks_of(step, batch) * step.segments;
+  }
+  Placement placement;
+  std::int64_t blocks = 0;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const Step& step = steps[i];
+    const bool spread = step.segments > 1 && segments <= kSpread * program.multiprocessors;
+    const std::int64_t own = blocks_of(step, batch) * (spread ? step.segments : 1);
+    placement.first_block.push_back(static_cast<int>(blocks));
+    placement.first_partial.push_back(spread ? placement.partials : kNoPartials);
+    blocks += own;
+    if (std::max(blocks, batch * pixels_of(step)) > kMostIndices) {
+      throw std::invalid_argument("batch: got " + std::to_string(batch) + ", too many for " +
+                                  program.names[launch.first_step + i]);
+    }
+    if (spread) placement.partials += static_cast<int>(own);
+  }
+  placement.first_block.push_back(static_cast<int>(blocks));
+  return placement;
+}
+
+}  // namespace ifast::cuda
