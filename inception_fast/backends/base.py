@@ -95,9 +95,9 @@ class Backend(ABC):
     def availability(self) -> Availability:
         """Whether it can run on this machine, found without side effects."""
 
-    @abstractmethod
     def devices(self) -> tuple[str, ...]:
-        """Device types whose tensors it takes here: ``cpu``, ``cuda``."""
+        """Device types whose tensors it takes here: ``cpu``, ``cuda``; by default those that PyTorch has."""
+        return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
     def precisions(self, device: torch.device) -> tuple[str, ...]:
         """Precisions that it serves on a device."""

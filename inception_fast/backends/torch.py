@@ -66,9 +66,6 @@ class TorchBackend(Backend):
     def availability(self) -> Availability:
         return Availability(True)
 
-    def devices(self) -> tuple[str, ...]:
-        return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
-
     def compile(
         self,
         plan: Plan,

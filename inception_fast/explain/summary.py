@@ -17,6 +17,7 @@ from inception_fast.graph.report import PassReport
 from inception_fast.plan.cost import elements_written, item_size, operations
 from inception_fast.plan.engine_file import PRECISIONS
 from inception_fast.plan.lower import lower
+from inception_fast.plan.memory import lifetimes, lower_bound
 from inception_fast.plan.plan import ConvStep, PairStep, Plan, Slice, destinations_of
 
 PASS_COLUMNS = ("pass", "convolutions", "GMAC", "MB written", "copies", "nodes")
@@ -94,14 +95,16 @@ def facts(plan: Plan) -> list[str]:
     kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(s.kind for s in plan.steps).items())
     unit = item_size(plan.dtype) / 2**20
     written = sum(elements_written(plan, step) for step in plan.steps)
+    sizes = {i: b.size for i, b in enumerate(plan.buffers) if b.home == "arena"}
+    least = lower_bound(sizes, lifetimes(plan.steps, plan.stages))
     pieces = [d.slice for step in plan.steps for d in destinations_of(step)]
     shared = Counter(p.buffer for p in pieces if p.channels < plan.buffers[p.buffer].channels)
     weights = sum(torch.Size(c.shape).numel() * item_size(c.dtype) for c in plan.constants.values())
     return [
         f"{len(plan.steps)} steps ({kinds}) in {len(plan.stages)} stages of up to {max(map(len, plan.stages))} steps",
         f"{len(shared)} concats are buffers written in place, in {shared.total()} slices",
-        f"{written * unit:.2f} MiB of activations are written, into an arena of {plan.arena * unit:.2f} MiB; "
-        f"weights take {weights / 2**20:.2f} MiB",
+        f"{written * unit:.2f} MiB of activations are written, into an arena of {plan.arena * unit:.2f} MiB, of which "
+        f"{least * unit:.2f} MiB are in use at once; weights take {weights / 2**20:.2f} MiB",
     ]
 
 

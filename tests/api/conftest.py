@@ -7,17 +7,15 @@ import torch
 from torch import nn
 
 import inception_fast as ifast
-from inception_fast.backends import get_backend, names
+from inception_fast.backends import names
+from tests.backends.harness import here_on_the_cpu
 from tests.integrations.networks import network, photos
 
 
 @pytest.fixture(params=names())
 def backend(request: pytest.FixtureRequest) -> str:
     """A backend that takes CPU tensors on this machine."""
-    availability = ifast.backends()[request.param]
-    if not availability.available or "cpu" not in get_backend(request.param).devices():
-        pytest.skip(f"{request.param}: {availability.reason or 'takes no CPU tensors here'}")
-    return request.param
+    return here_on_the_cpu(request.param)
 
 
 @pytest.fixture

@@ -5,17 +5,13 @@ from __future__ import annotations
 import pytest
 
 from inception_fast.backends import get_backend, names
-from tests.backends.harness import CPU
+from tests.backends.harness import CPU, here_on_the_cpu
 
 
 @pytest.fixture(params=names())
 def backend(request: pytest.FixtureRequest) -> str:
     """A backend that takes CPU tensors on this machine."""
-    found = get_backend(request.param)
-    availability = found.availability()
-    if not availability.available or "cpu" not in found.devices():
-        pytest.skip(f"{request.param}: {availability.reason or 'takes no CPU tensors here'}")
-    return request.param
+    return here_on_the_cpu(request.param)
 
 
 @pytest.fixture(params=["fp32", "bf16", "fp16"])

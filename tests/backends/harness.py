@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from inception_fast.backends import Executor, get_backend
@@ -12,6 +13,15 @@ from inception_fast.plan.plan import Plan
 from tests.graph.check import relative_error
 
 CPU = torch.device("cpu")
+
+
+def here_on_the_cpu(backend: str) -> str:
+    """``backend``, if it takes CPU tensors on this machine; skips the test where not."""
+    found = get_backend(backend)
+    availability = found.availability()
+    if not availability.available or "cpu" not in found.devices():
+        pytest.skip(f"{backend}: {availability.reason or 'takes no CPU tensors here'}")
+    return backend
 
 
 def lowered(graph: ir.Graph, precision: str) -> tuple[Plan, dict[str, torch.Tensor]]:

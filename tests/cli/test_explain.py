@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -23,6 +24,14 @@ def test_every_pass_is_in_the_table_with_what_it_changed(capsys: pytest.CaptureF
     # Four parts of one concat and two of the other.
     copies = {name: cells[3] for name, cells in rows.items() if name in PASSES}
     assert copies == dict(zip(PASSES, ("6", "-", "-", "-", "0", "-"), strict=True))
+
+
+def test_the_arena_beside_what_is_in_use_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, "--size", "299"]) == 0
+    found = re.search(r"an arena of (\S+) MiB, of which (\S+) MiB are in use at once", capsys.readouterr().out)
+    assert found is not None
+    arena, in_use = map(float, found.groups())
+    assert 0.8 * arena <= in_use <= arena
 
 
 def test_steps_notes_json_and_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
