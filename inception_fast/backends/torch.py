@@ -25,21 +25,15 @@ from inception_fast.backends.torch_kernels import (
     ConvKernel,
     OneDnnConv,
     conv_class,
-    normalize_kernel,
-    pointwise_kernel,
-    pool_kernel,
-    resize_kernel,
+    plain_kernel,
 )
 from inception_fast.backends.unmerge import unmerge
 from inception_fast.plan.memory import lifetimes
 from inception_fast.plan.plan import (
     ConvStep,
-    NormalizeStep,
     PairStep,
     Plan,
     PointwiseStep,
-    PoolStep,
-    ResizeStep,
     Slice,
     Step,
     destinations_of,
@@ -211,23 +205,13 @@ class TorchExecutor(Executor):
                 first = kernel(step.first, constants, source, middle, step.first_relu)
                 second = kernel(step.second, constants, middle, size, relu)
                 return self._two_operands(step, step.residual, lambda x, r: second(first(x, None), r), fused_relu=relu)
-            case PoolStep():
-                bias = None if step.bias is None else constants[step.bias].to(self._dtype).view(-1, 1, 1)
-                return self._one_operand(step, pool_kernel(step, source, size, bias))
-            case PointwiseStep():
-                typed = {k: constants[k].to(self._dtype) for k in (step.scale, step.shift) if k is not None}
-                return self._two_operands(step, step.other, pointwise_kernel(step, typed))
-            case ResizeStep():
-                return self._one_operand(step, resize_kernel(step, size))
-            case NormalizeStep():
-                return self._one_operand(step, normalize_kernel(step))
+            case _:
+                plain = plain_kernel(step, constants, self._dtype, source, size)
+                return self._two_operands(step, getattr(step, "other", None), plain)
 
     @property
     def _dtype(self) -> torch.dtype:
         return getattr(torch, self._plan.dtype)
-
-    def _one_operand(self, step: Step, kernel: Callable[[torch.Tensor], torch.Tensor]) -> Run:
-        return self._two_operands(step, None, lambda x, _: kernel(x))
 
     def _two_operands(
         self,

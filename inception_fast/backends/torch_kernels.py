@@ -15,6 +15,7 @@ from inception_fast.backends.reference import dense_window, window_padding
 from inception_fast.plan.plan import Convolution, NormalizeStep, PointwiseStep, PoolStep, ResizeStep
 
 Pair = tuple[int, int]
+PlainStep = PoolStep | PointwiseStep | ResizeStep | NormalizeStep
 
 
 class ConvKernel(Protocol):
@@ -148,6 +149,30 @@ def conv_class(device: torch.device, dtype: torch.dtype) -> type[AtenConv] | typ
         torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported(),
     }
     return OneDnnConv if packs.get(dtype, False) else AtenConv
+
+
+def plain_kernel(
+    step: PlainStep, constants: Mapping[str, torch.Tensor], dtype: torch.dtype, source: Pair, size: Pair
+) -> Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]:
+    """A step without a convolution as a function of its operands, the second of which only a pointwise one has.
+
+    It may return its first operand. The ReLU is the caller's.
+
+    Args:
+        source, size: (height, width) of the first operand and of the result.
+    """
+    match step:
+        case PoolStep():
+            bias = None if step.bias is None else constants[step.bias].to(dtype).view(-1, 1, 1)
+            kernel = pool_kernel(step, source, size, bias)
+        case PointwiseStep():
+            typed = {k: constants[k].to(dtype) for k in (step.scale, step.shift) if k is not None}
+            return pointwise_kernel(step, typed)
+        case ResizeStep():
+            kernel = resize_kernel(step, size)
+        case NormalizeStep():
+            kernel = normalize_kernel(step)
+    return lambda x, _: kernel(x)
 
 
 def pool_kernel(step: PoolStep, source: Pair, size: Pair, bias: torch.Tensor | None) -> Callable[..., torch.Tensor]:

@@ -15,7 +15,19 @@ import torch
 from inception_fast._build_info import build_info, package_version
 from inception_fast.cli import machine
 
-PACKAGES = ("torch", "numpy", "triton", "onnx", "onnxruntime", "openvino", "jax", "jaxlib", "torchvision", "timm")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "triton",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "jax",
+    "jaxlib",
+    "nvidia-cudnn-frontend",
+    "torchvision",
+    "timm",
+)
 _GPU_FIELDS = ("name", "driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit", "temperature.gpu")
 
 

@@ -29,7 +29,7 @@ from inception_fast.cli.table import render_table
 if TYPE_CHECKING:
     from inception_fast.bench.contest import Contest, Entrant, Requirement
 
-PEER_NAMES = ("eager", "torch.compile", "onnxruntime", "openvino", "jax")
+PEER_NAMES = ("eager", "torch.compile", "onnxruntime", "openvino", "jax", "cudnn")
 MOST_DISTINCT = 8
 """Images; larger batches repeat them, so that the truth in float64 does not take longer than the contest."""
 HEADER = ("contestant", "median ms", "p10", "p90", "images/s", "ratio", "p10", "p90", "rel. L2", "allowed", "result")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from inception_fast.models.calibration import calibrate_batchnorm, initialize
 from inception_fast.models.layers import BasicConv2d
+from tests.graph.families import FAMILIES
 
 SIZE = 31
+FAMILY_PARAMETERS = [pytest.param(name, marks=() if name == "inception_v2" else pytest.mark.slow) for name in FAMILIES]
+"""One family for every run of the tests, and the others for the long ones."""
 
 
 class Block(nn.Module):

@@ -13,10 +13,10 @@ from inception_fast.graph import ir
 from inception_fast.graph.interpreter import interpret
 from inception_fast.graph.passes.fold_batchnorm import fold_batchnorm
 from tests.backends.cases import CASES
-from tests.bench.nets import Block, images, small
+from tests.bench.nets import FAMILY_PARAMETERS, Block, images, small
 from tests.graph.build import Build
 from tests.graph.check import relative_error
-from tests.graph.families import FAMILIES, family_graph
+from tests.graph.families import family_graph
 
 jax = pytest.importorskip("jax")
 import jax.numpy as jnp  # noqa: E402
@@ -52,9 +52,7 @@ def test_dilated_max_pool() -> None:
     check(build.graph())
 
 
-@pytest.mark.parametrize(
-    "name", [n if n == "inception_v2" else pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES]
-)
+@pytest.mark.parametrize("name", FAMILY_PARAMETERS)
 def test_family(name: str) -> None:
     check(fold_batchnorm(family_graph(name)), batch=1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -36,9 +37,16 @@ def in_cuda_graph(run: Callable[[], object]) -> Callable[[], object]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         outputs = run()
+    return _Recording(graph, run, outputs)
 
-    def replay() -> object:
-        graph.replay()
-        return outputs
 
-    return replay
+@dataclass(frozen=True)
+class _Recording:
+    graph: torch.cuda.CUDAGraph
+    run: Callable[[], object]
+    """Kept for its weights and input: the graph has their addresses, and no hold on them."""
+    outputs: object
+
+    def __call__(self) -> object:
+        self.graph.replay()
+        return self.outputs
