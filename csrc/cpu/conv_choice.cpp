@@ -79,7 +79,7 @@ std::unique_ptr<Op> choose_conv(ConvProblem problem, bool strided, const std::st
   if (chosen) {
     return std::make_unique<WinogradConv>(std::move(problem), std::move(*chosen), kernels, store);
   }
-  return std::make_unique<DirectConv>(std::move(problem), kernels, dtype, store);
+  return std::make_unique<DirectConv>(std::move(problem), strided, kernels, dtype, store);
 }
 
 }  // namespace ifast::cpu

@@ -13,15 +13,32 @@ namespace {
 // Enough tasks for the threads to finish together, few enough to keep each of them busy.
 constexpr int kTasksPerThread = 8;
 
+// Whether the rows of a product lie in the source as the micro-kernel wants them: whole units, no
+// two rows in the same few sets of the first-level cache.
+bool is_panel(const ConvProblem& p, std::size_t element_size, bool dot, bool strided) {
+  const View& source = p.source;
+  const bool pointwise = p.tap_count() == 1 && p.taps[0].vertical == 0 &&
+                         p.taps[0].horizontal == 0 && p.stride.vertical == 1 &&
+                         p.stride.horizontal == 1 && source.height == p.height() &&
+                         source.width == p.width();
+  const bool units =
+      dot ? source.start % 2 == 0 && p.in_channels % 2 == 0 && source.buffer_channels % 2 == 0
+          : element_size == sizeof(float);
+  return pointwise && units && !strided && source.buffer_channels * element_size % 1024 != 0;
+}
+
 }  // namespace
 
-DirectConv::DirectConv(ConvProblem problem, const Kernels& kernels, Dtype dtype, WeightStore& store)
+DirectConv::DirectConv(ConvProblem problem, bool strided, const Kernels& kernels, Dtype dtype,
+                       WeightStore& store)
     : problem_(std::move(problem)),
       kernels_(kernels),
       dot_(dtype == Dtype::kBFloat16 && kernels.gemm_dot[0][0] != nullptr),
+      in_place_(is_panel(problem_, size_of(dtype), dot_, strided)),
       tap_units_(dot_ ? (problem_.in_channels + 1) / 2 : problem_.in_channels),
       units_(tap_units_ * problem_.tap_count()),
-      row_stride_(panel_stride(units_)),
+      row_stride_(in_place_ ? problem_.source.buffer_channels / (dot_ ? 2 : 1)
+                            : panel_stride(units_)),
       tiles_(column_tiles(problem_, kernels_, store)) {
   pack_weights(store);
   problem_.weights = {};
@@ -65,7 +82,7 @@ Tiling DirectConv::tile(int batch, int threads) const {
   tiling.splits =
       std::clamp((wanted + tiling.blocks - 1) / tiling.blocks, 1, static_cast<int>(tiles_.size()));
   tiling.tasks = tiling.blocks * tiling.splits;
-  tiling.scratch = ((pixels + tiling.blocks - 1) / tiling.blocks) * row_bytes;
+  if (!in_place_) tiling.scratch = ((pixels + tiling.blocks - 1) / tiling.blocks) * row_bytes;
   tiling.cost = batch * problem_.multiply_adds() / (dot_ ? 2 : 1);
   return tiling;
 }
@@ -75,7 +92,10 @@ void DirectConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch
   const int pixels = frame.batch * problem_.height() * problem_.width();
   const Range range = part_of(pixels, block, tiling.blocks);
   float* panel = reinterpret_cast<float*>(scratch.memory);
-  if (scratch.owner != this || scratch.block != block) {
+  if (in_place_) {
+    panel = reinterpret_cast<float*>(frame.image(problem_.source, 0)) +
+            static_cast<std::ptrdiff_t>(range.begin) * row_stride_;
+  } else if (scratch.owner != this || scratch.block != block) {
     gather(frame, range, panel);
     scratch.owner = this;
     scratch.block = block;

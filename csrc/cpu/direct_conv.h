@@ -9,11 +9,13 @@ namespace ifast::cpu {
 
 // Convolution as an implicit GEMM. A task gathers the taps of a block of output pixels into a panel
 // [pixels][taps x channels] in its scratch, padding as zeros, and multiplies it with packed
-// weights. The products of one output are always summed in the order of taps, then channels.
+// weights. A 1x1 whose source already is such a panel reads it in place. The products of one output
+// are always summed in the order of taps, then channels.
 class DirectConv : public Op {
  public:
-  // dtype: of the activations.
-  DirectConv(ConvProblem problem, const Kernels& kernels, Dtype dtype, WeightStore& store);
+  // strided: the source is the caller's input. dtype: of the activations.
+  DirectConv(ConvProblem problem, bool strided, const Kernels& kernels, Dtype dtype,
+             WeightStore& store);
 
   Tiling tile(int batch, int threads) const override;
   void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
@@ -27,9 +29,10 @@ class DirectConv : public Op {
   const Kernels kernels_;
   // Native bfloat16: panels and weights hold pairs of channels.
   const bool dot_;
-  const int tap_units_;  // of 4 bytes, of one tap of a panel's row
-  const int units_;      // of a whole row
-  const int row_stride_;
+  const bool in_place_;
+  const int tap_units_;   // of 4 bytes, of one tap of a panel's row
+  const int units_;       // of a whole row
+  const int row_stride_;  // of the panel, in units
   std::vector<ColumnTile> tiles_;
   const float* weights_ = nullptr;  // [tile][units][width]
 };

@@ -17,6 +17,36 @@ struct PairUnit {
   }
 };
 
+// Maximum of bfloat16 as integers: with all bits of negative numbers but the sign turned over, they
+// have the order of the numbers, and NaN is beyond either infinity.
+void max_pool_bf16(const PoolCall& call) {
+  const __m512i magnitude = _mm512_set1_epi16(0x7fff);
+  const auto key = [&](__m512i bits) {
+    return _mm512_xor_si512(bits, _mm512_and_si512(_mm512_srai_epi16(bits, 15), magnitude));
+  };
+  const auto* source = static_cast<const std::uint16_t*>(call.source);
+  constexpr int kLanes = 32;
+  for (int c = 0; c < call.channels; c += kLanes) {
+    const int n = call.channels - c < kLanes ? call.channels - c : kLanes;
+    const __mmask32 some = n == kLanes ? ~__mmask32{0} : (__mmask32{1} << n) - 1;
+    __m512i most = key(_mm512_maskz_loadu_epi16(some, source + c)), least = most;
+    for (int y = 0; y < call.rows; ++y) {
+      const std::uint16_t* pixel = source + y * call.row_stride + c;
+      for (int x = 0; x < call.columns; ++x, pixel += call.column_stride) {
+        const __m512i k = key(_mm512_maskz_loadu_epi16(some, pixel));
+        most = _mm512_max_epi16(most, k);
+        least = _mm512_min_epi16(least, k);
+      }
+    }
+    // A NaN without the sign is the most already.
+    const __m512i lowest = key(_mm512_set1_epi16(static_cast<short>(0xff80)));
+    const __mmask32 negative_nan = _mm512_cmplt_epi16_mask(least, lowest);
+    most = _mm512_mask_mov_epi16(most, negative_nan, magnitude);
+    if (call.relu) most = _mm512_max_epi16(most, _mm512_setzero_si512());
+    _mm512_mask_storeu_epi16(static_cast<std::uint16_t*>(call.out) + c, some, key(most));
+  }
+}
+
 }  // namespace
 
 void add_dot_kernels_avx512bf16(Kernels& kernels) {
@@ -25,6 +55,7 @@ void add_dot_kernels_avx512bf16(Kernels& kernels) {
   // Rounding to bfloat16 is one instruction here.
   fill_gemm<FloatUnit, BFloat16>(kernels.gemm);
   fill_winograd<BFloat16>(kernels.winograd);
+  kernels.max_pool = max_pool_bf16;
   unroll<kWinogradSizeCount>([&](auto i) {
     constexpr WinogradSize s = kWinogradSizes[i.value];
     kernels.winograd[i.value].input_dot =

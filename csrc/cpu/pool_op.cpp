@@ -57,12 +57,14 @@ void PoolOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) c
   call.channels = std::min(source_.channels, part.end * kernels_.lanes) - channel;
   call.bias = bias_.empty() ? nullptr : bias_.data() + channel;
   call.relu = target_.relu;
+  const auto rows_at = [this](int y) {
+    return window(y, step_.kernel.vertical, step_.stride.vertical, step_.padding.vertical,
+                  step_.padding_end.vertical, source_.height, step_.divisor);
+  };
+  int n = pixels.begin / (out.width * out.height);
+  int y = pixels.begin / out.width % out.height, x = pixels.begin % out.width;
+  Window rows = rows_at(y);
   for (int p = pixels.begin; p < pixels.end; ++p) {
-    const int n = p / (out.width * out.height);
-    const int y = p / out.width % out.height, x = p % out.width;
-    const Window rows =
-        window(y, step_.kernel.vertical, step_.stride.vertical, step_.padding.vertical,
-               step_.padding_end.vertical, source_.height, step_.divisor);
     const Window columns =
         window(x, step_.kernel.horizontal, step_.stride.horizontal, step_.padding.horizontal,
                step_.padding_end.horizontal, source_.width, step_.divisor);
@@ -72,6 +74,14 @@ void PoolOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) c
     call.scale = 1.0f / static_cast<float>(rows.counted * columns.counted);
     call.out = frame.at(out, n, y, x) + channel * frame.element_size;
     (average ? kernels_.average_pool : kernels_.max_pool)(call);
+    if (++x == out.width) {
+      x = 0;
+      if (++y == out.height) {
+        y = 0;
+        ++n;
+      }
+      rows = rows_at(y);
+    }
   }
 }
 

@@ -106,6 +106,16 @@ void normalize(const NormalizeCall& call) {
   });
 }
 
+inline float element(const float* p) { return *p; }
+inline float element(const BFloat16* p) {
+  return __builtin_bit_cast(float, std::uint32_t{p->bits} << 16);
+}
+inline float element(const Half* p) {
+  float x;
+  store(&x, load(p, Mask(1)), Mask(1));
+  return x;
+}
+
 template <class T>
 void widen_row(const void* from, std::ptrdiff_t stride, float* out, int n) {
   const T* source = static_cast<const T*>(from);
@@ -113,8 +123,7 @@ void widen_row(const void* from, std::ptrdiff_t stride, float* out, int n) {
     each_vector(n, [&](int c, auto load, auto store) { store(out + c, load(source + c)); });
     return;
   }
-  const Mask one(1);
-  for (int i = 0; i < n; ++i) store(out + i, load(source + i * stride, one), one);
+  for (int i = 0; i < n; ++i) out[i] = element(source + i * stride);
 }
 
 // Enough independent sums to hide the latency of an addition; they differ, or the compiler would
