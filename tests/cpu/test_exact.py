@@ -32,8 +32,9 @@ def test_float32(isa: str, part: int) -> None:
         check(rng, isa, torch.float32)
 
 
+@pytest.mark.parametrize("shapes", [SHAPES // 5, pytest.param(SHAPES, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-def test_half_precision_is_rounded_once(isa: str, dtype: torch.dtype) -> None:
-    rng = random.Random(0)
-    for _ in range(200):
+def test_half_precision_is_rounded_once(isa: str, dtype: torch.dtype, shapes: int) -> None:
+    rng = random.Random(shapes)
+    for _ in range(shapes):
         check(rng, isa, dtype)
