@@ -1,7 +1,8 @@
 // Compiled once for devices and once for the emulator; IFAST_MAKE_RUNNER is the name of its entry.
 #include <list>
+#include <memory>
 #include <mutex>
-#include <optional>
+#include <vector>
 
 #include "cuda/launch/executor.h"
 #include "library/runner.h"
@@ -14,7 +15,8 @@ struct Workspace {
   Workspace(const cuda::Executor& executor, const Plan& plan, int batch, int device)
       : batch(batch),
         input(bytes_of(plan, plan.buffers[plan.input()], batch), device),
-        arena(executor.arena_bytes(batch), device) {
+        arena(executor.arena_bytes(batch), device),
+        counters(std::vector<std::byte>(executor.counter_bytes(batch)), device) {
     for (const Buffer& buffer : plan.buffers) {
       if (buffer.home == Home::kOutput) outputs.emplace_back(bytes_of(plan, buffer, batch), device);
     }
@@ -25,7 +27,7 @@ struct Workspace {
   }
 
   const int batch;
-  cuda::DeviceBytes input, arena;
+  cuda::DeviceBytes input, arena, counters;
   std::list<cuda::DeviceBytes> outputs;
 };
 
@@ -39,11 +41,13 @@ class DeviceRunner final : public Runner {
 
   void run(const void* input, int batch, std::span<void* const> outputs) override {
     const std::lock_guard lock(mutex_);
-    if (!workspace_ || workspace_->batch != batch) {
-      workspace_.reset();
-      workspace_.emplace(executor_, plan_, batch, device_);
+    // A call that fails leaves counters that are not zero, and so loses its workspace.
+    std::unique_ptr<Workspace> workspace = std::move(workspace_);
+    if (!workspace || workspace->batch != batch) {
+      workspace.reset();
+      workspace = std::make_unique<Workspace>(executor_, plan_, batch, device_);
     }
-    Workspace& w = *workspace_;
+    Workspace& w = *workspace;
     w.input.upload(input);
     cuda::Call call;
     call.input = w.input.data();
@@ -51,10 +55,12 @@ class DeviceRunner final : public Runner {
     call.input_strides = {dense.image, dense.plane, dense.row, 1};
     call.batch = batch;
     call.arena = w.arena.data();
+    call.counters = w.counters.data();
     for (cuda::DeviceBytes& output : w.outputs) call.outputs.push_back(output.data());
     executor_.run(call);
     std::size_t i = 0;
     for (const cuda::DeviceBytes& output : w.outputs) output.download(outputs[i++]);
+    workspace_ = std::move(workspace);
   }
 
  private:
@@ -62,7 +68,7 @@ class DeviceRunner final : public Runner {
   const int device_;
   cuda::Executor executor_;
   std::mutex mutex_;
-  std::optional<Workspace> workspace_;
+  std::unique_ptr<Workspace> workspace_;
 };
 
 }  // namespace
