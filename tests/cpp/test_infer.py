@@ -18,8 +18,10 @@ from inception_fast.backends.cpu import CpuExecutor
 from inception_fast.backends.reference import ReferenceBackend
 from inception_fast.errors import EngineFileError
 from inception_fast.plan.engine_file import EngineFile, engine_bytes, read_engine_bytes, write_engine
+from inception_fast.plan.lower import lower
 from inception_fast.plan.plan import Plan
 from tests.cpp.building import ROOT, build, build_sanitized, run
+from tests.graph.build import Build
 from tests.graph.check import relative_error
 from tests.plan.mutations import MUTATORS, mutations
 from tests.plan.tiny_engine import tiny_engine
@@ -59,13 +61,21 @@ def call(infer: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([infer, *map(str, arguments)], capture_output=True, text=True, errors="replace", timeout=120)
 
 
-def infer_arrays(infer: Path, engine: Path, x: torch.Tensor, *options: object) -> list[np.ndarray]:
+def infer_arrays(infer: Path, engine: Path, x: torch.Tensor, *options: object, count: int = 3) -> list[np.ndarray]:
     folder = engine.parent
     np.save(folder / "x.npy", x.numpy())
-    names = [folder / f"y{i}.npy" for i in range(3)]
+    names = [folder / f"y{i}.npy" for i in range(count)]
     result = call(infer, engine, folder / "x.npy", *names, *options)
     assert result.returncode == 0, result.stderr[-4000:]
     return [np.load(name) for name in names]
+
+
+def long_sums_engine() -> EngineFile:
+    """Few output pixels and long sums, which the CUDA kernels cut among idle multiprocessors."""
+    build = Build(3, 6, 6)
+    wide = build.conv("x", 96, (3, 3), relu=True)
+    plan, constants = lower(build.graph(build.conv(wide, 8, (3, 3), bias=True)), "float32")
+    return EngineFile(plan, constants, tiny_engine().metadata)
 
 
 def python_arrays(executor: CpuExecutor, engine: EngineFile, x: torch.Tensor) -> list[np.ndarray]:
@@ -211,13 +221,15 @@ def test_installed_library_with_every_kernel(tmp_path: Path, monkeypatch: pytest
         "-DINCEPTION_FAST_SOURCE=",
         f"-DCMAKE_PREFIX_PATH={tmp_path}/installed",
     )
-    engine, x = tiny_engine(), torch.randn(BATCH, 3, 6, 6)
-    write_engine(tmp_path / "m.ifast", engine)
     monkeypatch.setenv(EMULATE, "1")
-    executors = {
-        "cpu": CpuExecutor(engine.plan, engine.constants),
-        "emulator": CudaBackend().compile(engine.plan, engine.constants, device=x.device),
-    }
-    for name, executor in executors.items():
-        ours = infer_arrays(example / "infer", tmp_path / "m.ifast", x, "--backend", name, "--batch", 2)
-        assert_same_bits(ours, python_arrays(executor, engine, x))
+    for engine in (tiny_engine(), long_sums_engine()):
+        x = torch.randn(BATCH, 3, 6, 6)
+        write_engine(tmp_path / "m.ifast", engine)
+        executors = {
+            "cpu": CpuExecutor(engine.plan, engine.constants),
+            "emulator": CudaBackend().compile(engine.plan, engine.constants, device=x.device),
+        }
+        for name, executor in executors.items():
+            options = ("--backend", name, "--batch", 2)
+            ours = infer_arrays(example / "infer", tmp_path / "m.ifast", x, *options, count=len(engine.plan.outputs))
+            assert_same_bits(ours, python_arrays(executor, engine, x))
