@@ -6,6 +6,8 @@ hostile file does to memory shows.
 
 from __future__ import annotations
 
+import os
+import random
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +33,10 @@ SANITIZERS = "-fsanitize=address,undefined -fno-sanitize=null,alignment,object-s
 BATCH = 5
 MUTANTS = 200
 """Of each kind."""
+OBJECTION = 99
+"""Exit status of a program that a sanitizer stops."""
+HEADERS = 60
+"""Damaged .npy headers."""
 RUNNABLE = 1 << 20
 """Elements; mutated Plans that need more are left out."""
 
@@ -58,7 +64,12 @@ def images(tmp_path: Path) -> Path:
 
 
 def call(infer: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([infer, *map(str, arguments)], capture_output=True, text=True, errors="replace", timeout=120)
+    """Fails where a sanitizer objects, whatever status the caller expects."""
+    environment = os.environ | dict.fromkeys(("ASAN_OPTIONS", "UBSAN_OPTIONS"), f"exitcode={OBJECTION}")
+    command = [infer, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120, env=environment)
+    assert 0 <= result.returncode < OBJECTION, result.stderr[-4000:]
+    return result
 
 
 def infer_arrays(infer: Path, engine: Path, x: torch.Tensor, *options: object, count: int = 3) -> list[np.ndarray]:
@@ -184,6 +195,17 @@ def test_images_that_do_not_fit(infer: Path, engine: Path, tmp_path: Path) -> No
     for old, new in ((b"(2, 3", b"(2, -"), (b"(2, 3", b"((((("), (b"(2,", b"(9" * 30), (b"\x01\0v", b"\x04\0v")):
         refusal("x.npy", sound.replace(old, new))
     assert "too large" in refusal("x.npy", sound.replace(b"(2, 3, 6, 6)", b"(4294967296, 4294967296)"))
+
+
+def test_hostile_images(infer: Path, engine: Path, images: Path, tmp_path: Path) -> None:
+    sound, random_, refused = images.read_bytes(), random.Random(0), 0
+    for _ in range(HEADERS):
+        data = bytearray(sound)
+        for at in random_.choices(range(128), k=random_.choice((1, 2, 5))):
+            data[at] = random_.choice((0, 255, data[at] ^ 1 << random_.randrange(8), *b"0123456789'(),{} "))
+        (tmp_path / "x.npy").write_bytes(data[: random_.choice((len(data), len(data), random_.randrange(len(data))))])
+        refused += call(infer, engine, tmp_path / "x.npy").returncode
+    assert HEADERS // 2 < refused < HEADERS
 
 
 def test_hostile_engines(programs: Path, tmp_path: Path) -> None:
