@@ -43,8 +43,7 @@ def build_sanitized(folder: Path, flags: str, *, target: str) -> Path:
     compiled = subprocess.run([*compiler, *flags.split(), probe, "-o", folder / "probe"], capture_output=True)
     if compiled.returncode != 0 or subprocess.run([folder / "probe"], capture_output=True).returncode != 0:
         pytest.skip(f"{compiler[0]} has no {flags} here")
-    # Unoptimised: it takes the least time to compile.
-    options = ["-DCMAKE_BUILD_TYPE=Debug", f"-DCMAKE_CXX_FLAGS_DEBUG=-O0 -g1 -fno-sanitize-recover=all {flags}"]
+    options = ["-DCMAKE_BUILD_TYPE=Debug", f"-DCMAKE_CXX_FLAGS_DEBUG=-g1 -fno-sanitize-recover=all {flags}"]
     return build(Path(__file__).parent, folder / "build", *WITHOUT_AVX, *options, target=target)
 
 

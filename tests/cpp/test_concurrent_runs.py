@@ -17,7 +17,7 @@ from tests.backends.harness import lowered
 from tests.cpp.building import build_sanitized
 
 NETWORKS = ["merged_siblings", "factorized_pairs", "pools_in_concat", "conv_7x7_stem", "conv_3x3_wide", "resize"]
-SANITIZERS = ["-fsanitize=thread", pytest.param("-fsanitize=address,undefined", marks=pytest.mark.slow)]
+SANITIZERS = ["-O1 -fsanitize=thread", pytest.param("-O1 -fsanitize=address,undefined", marks=pytest.mark.slow)]
 
 
 def write_engines(folder: Path) -> list[Path]:
