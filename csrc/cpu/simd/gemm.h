@@ -21,26 +21,27 @@ template <class T, int Rows, int Vectors>
 inline __attribute__((always_inline)) void store_block(const GemmCall& call,
                                                        Vec (&acc)[Rows][Vectors]) {
   constexpr int kWidth = Vectors * Vec::kLanes;
-  const Mask last(call.columns - (Vectors - 1) * Vec::kLanes);
-  const bool whole = call.columns == kWidth;
-  unroll<Rows>([&](auto m) {
-    T* out = static_cast<T*>(call.out) + m.value * call.out_stride;
-    unroll<Vectors>([&](auto n) {
-      constexpr int kAt = n.value * Vec::kLanes;
-      const bool partial = n.value == Vectors - 1 && !whole;
-      Vec x = acc[m.value][n.value];
-      if (call.residual) {
-        const T* residual =
-            static_cast<const T*>(call.residual) + m.value * call.residual_stride + kAt;
-        x = x + (partial ? load(residual, last) : load(residual));
-      }
-      if (call.relu) x = relu(x);
-      if (partial) {
-        store(out + kAt, x, last);
-      } else {
-        store(out + kAt, x);
-      }
+  // Copies, which the stores cannot change.
+  T* const out = static_cast<T*>(call.out);
+  const T* const residual = static_cast<const T*>(call.residual);
+  const std::ptrdiff_t stride = call.out_stride, residual_stride = call.residual_stride;
+  const bool rectify = call.relu;
+  const auto each = [&](auto f) __attribute__((always_inline)) {
+    unroll<Rows>([&](auto m) {
+      unroll<Vectors>([&](auto n) { f(m.value, n.value, acc[m.value][n.value]); });
     });
+  };
+  if (call.columns == kWidth && !residual) {
+    if (rectify) each([](int, int, Vec& x) { x = relu(x); });
+    each([&](int m, int n, Vec x) { store(out + m * stride + n * Vec::kLanes, x); });
+    return;
+  }
+  const Mask last(call.columns - (Vectors - 1) * Vec::kLanes), all(Vec::kLanes);
+  each([&](int m, int n, Vec x) {
+    const Mask some = n == Vectors - 1 ? last : all;
+    const int at = n * Vec::kLanes;
+    if (residual) x = x + load(residual + m * residual_stride + at, some);
+    store(out + m * stride + at, rectify ? relu(x) : x, some);
   });
 }
 
