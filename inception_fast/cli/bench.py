@@ -1,4 +1,4 @@
-"""Time our backends beside eager, torch.compile, ONNX Runtime, OpenVINO and JAX, each at its best settings.
+"""Time our backends beside eager, torch.compile, ONNX Runtime, OpenVINO, JAX and cuDNN, each at its best settings.
 
 Every result is checked against the model in float64 on the CPU. The exit status is 0 only where all results are right,
 everything that was named took part, and every --require holds.

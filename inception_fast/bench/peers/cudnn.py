@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator
 from functools import partial
+from math import ceil
 from typing import Any
 
 import torch
@@ -32,8 +33,8 @@ from inception_fast.plan.lower import lower
 VECTOR_BYTES = 16
 """The images' channels are filled up with zeros to a multiple of what a thread loads at once."""
 LARGEST_WORKSPACE = 1 << 30
-REPEATS = 10
-"""Calls of a plan in a row when plans are compared, in a CUDA graph: short kernels would measure their launches."""
+TRIAL_SECONDS, MOST_REPEATS = 5e-4, 10
+"""How long a plan is tried, in a CUDA graph of at most so many calls: a short kernel alone would measure its launch."""
 
 
 def prepare(task: Task) -> list[Contestant]:
@@ -159,11 +160,14 @@ def usable_plans(cudnn: Any, graph: Any, exact: bool) -> Iterator[tuple[int, int
 
 def seconds(run: Run) -> float:
     """Of one call on the device, the best of three."""
+    timer = CudaTimer()
+    run()
+    repeats = min(MOST_REPEATS, ceil(TRIAL_SECONDS / timer(run, 1)))
 
     def repeated() -> None:
-        for _ in range(REPEATS):
+        for _ in range(repeats):
             run()
 
-    replay, timer = in_cuda_graph(repeated), CudaTimer()
+    replay = in_cuda_graph(repeated)
     replay()
-    return min(timer(replay, 1) for _ in range(3)) / REPEATS
+    return min(timer(replay, 1) for _ in range(3)) / repeats
