@@ -52,7 +52,7 @@ class Value:
 
 
 class TorchGraph:
-    """The part of ``cudnn.pygraph`` that describes a problem, on PyTorch."""
+    """The part of ``cudnn.pygraph`` that the peer uses, on PyTorch; it has one plan."""
 
     def __init__(self, **options: object) -> None:
         self.last = Value()
@@ -85,14 +85,36 @@ class TorchGraph:
         assert tuple(result.shape) == self.last.dim
         self.last.at(pack).copy_(result)
 
+    def validate(self) -> None: ...
+    def build_operation_graph(self) -> None: ...
+    def create_execution_plans(self, modes: list[str]) -> None: ...
+    def build_plan_at_index(self, index: int) -> None: ...
+
+    def get_execution_plan_count(self) -> int:
+        return 1
+
+    def get_workspace_size_plan_at_index(self, index: int) -> int:
+        return 0
+
+    def execute_plan_at_index(self, pack: Tensors, workspace: torch.Tensor, index: int, handle: object) -> None:
+        assert (index, handle, workspace.dtype) == (0, "handle", torch.uint8)
+        self.execute(pack)
+
     def _add(self, compute: Callable[[dict[int, torch.Tensor]], torch.Tensor]) -> Value:
         self.last = Value(compute)
         return self.last
 
 
 ON_TORCH = SimpleNamespace(
-    pygraph=TorchGraph, data_type=SimpleNamespace(FLOAT="float", HALF="half", BFLOAT16="bfloat16")
+    pygraph=TorchGraph,
+    data_type=SimpleNamespace(FLOAT="float", HALF="half", BFLOAT16="bfloat16"),
+    heur_mode=SimpleNamespace(A="A", B="B"),
+    cudnnGraphNotSupportedError=NotImplementedError,
+    create_handle=lambda: "handle",
+    set_stream=lambda handle, stream: None,
+    backend_version=lambda: 1,
 )
+"""The module ``cudnn``."""
 
 
 def from_memory(problem: Problem, tensors: Tensors) -> Run:

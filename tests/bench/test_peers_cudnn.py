@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+from contextlib import nullcontext
 from functools import partial
 from importlib.machinery import ModuleSpec
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from inception_fast.backends.memory import Memory
+from inception_fast.bench.accuracy import compare, flatten, true_outputs
 from inception_fast.bench.peers import PEERS, PeerUnavailableError, Task, cudnn_steps
 from inception_fast.bench.peers import cudnn as peer
 from inception_fast.bench.peers.cudnn_problem import Problem, Tensors
@@ -18,7 +22,7 @@ from inception_fast.graph import ir
 from inception_fast.graph.interpreter import interpret
 from inception_fast.plan.lower import lower
 from tests.backends.cases import CASES
-from tests.bench.cudnn_on_torch import from_memory, in_copies
+from tests.bench.cudnn_on_torch import ON_TORCH, from_memory, in_copies
 from tests.bench.nets import FAMILY_PARAMETERS, images, small
 from tests.graph.build import Build
 from tests.graph.check import relative_error
@@ -92,3 +96,20 @@ def test_it_takes_no_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: ModuleSpec(name, None))
     with pytest.raises(PeerUnavailableError, match="no kernels for cpu"):
         PEERS["cudnn"](Task(small(), images(1), "fp16", torch.device("cpu"), threads=1))
+
+
+@torch.no_grad()
+def test_the_whole_way_to_a_contestant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the device: the library's module and CUDA's streams are stood in for, and nothing is recorded."""
+    monkeypatch.setitem(sys.modules, "cudnn", ON_TORCH)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: ModuleSpec(name, None))
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
+    monkeypatch.setattr(peer, "in_cuda_graph", lambda run: run)
+    monkeypatch.setattr(peer, "seconds", lambda run: 1.0)
+    monkeypatch.setattr(Task, "input", lambda task, layout: task.images.contiguous(memory_format=layout))
+    task = Task(small(), images(3), "tf32", torch.device("cuda"), threads=1)
+    (contestant,) = PEERS["cudnn"](task)
+    assert compare(flatten(contestant.run()), true_outputs(task.model, task.images)).relative_l2 < 2e-6
+    # Two branches of the block begin at channels 18 and 26, which are no multiples of 16 bytes.
+    assert "11 of 13 convolutions in place" in contestant.note

@@ -70,7 +70,7 @@ def library(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(peer, "describe", lambda *_, **__: graph)
         monkeypatch.setattr(peer, "seconds", seconds)
         monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
-        return peer.Library(FAKE, torch.float16, torch.device("cpu"), exact)
+        return peer.Library(FAKE, torch.float16, exact)
 
     return make
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from inception_fast.bench.peers.base import DTYPES, Contestant, PeerUnavailableError, Task, first_line
-from inception_fast.bench.peers.cudnn_problem import Problem, Tensors, describe
+from inception_fast.bench.peers.cudnn_problem import Problem, Tensors, Uid, describe
 from inception_fast.bench.peers.cudnn_steps import Run, Steps
 from inception_fast.bench.peers.eager import in_cuda_graph
 from inception_fast.bench.timing import CudaTimer
@@ -48,7 +48,7 @@ def prepare(task: Task) -> list[Contestant]:
     graph = fused(capture(task.model, task.images[:1]).graph)
     plan, constants = lower(graph, PRECISIONS[task.precision])
     with torch.cuda.device(task.device):
-        library = Library(cudnn, DTYPES[task.precision], task.device, exact=task.precision == "fp32")
+        library = Library(cudnn, DTYPES[task.precision], exact=task.precision == "fp32")
         steps = Steps(plan, constants, widened(task.input(torch.channels_last)), library.make)
         run = in_cuda_graph(steps)
     version = f"cuDNN {cudnn.backend_version()}"
@@ -92,10 +92,10 @@ class Library:
         exact: products of float32 are not rounded to TF32.
     """
 
-    def __init__(self, cudnn: Any, dtype: torch.dtype, device: torch.device, exact: bool) -> None:
-        self._cudnn, self._dtype, self._device, self._exact = cudnn, dtype, device, exact
+    def __init__(self, cudnn: Any, dtype: torch.dtype, exact: bool) -> None:
+        self._cudnn, self._dtype, self._exact = cudnn, dtype, exact
         self._handle = cudnn.create_handle()
-        self._workspace = torch.empty(1, dtype=torch.uint8, device=device)
+        self._workspace: torch.Tensor | None = None
         self._chosen: dict[Problem, Callable[[Tensors], None]] = {}
 
     def make(self, problem: Problem, tensors: Tensors) -> Run:
@@ -113,8 +113,8 @@ class Library:
         times: dict[int, float] = {}
         reason = "no plan"
         for index, workspace in usable_plans(self._cudnn, graph, self._exact):
-            if workspace > self._workspace.numel():
-                self._workspace = torch.empty(workspace, dtype=torch.uint8, device=self._device)
+            if self._workspace is None or self._workspace.numel() < workspace:
+                self._workspace = tensors[Uid.OUTPUT].new_empty(max(1, workspace), dtype=torch.uint8)
             try:
                 times[index] = seconds(partial(self._execute, graph, index, tensors))
             except refusals(self._cudnn) as error:
