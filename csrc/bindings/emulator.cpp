@@ -21,7 +21,8 @@ PYBIND11_MODULE(_native_emulator, m) {
       .value("block_barrier", emulator::Omission::kBlockBarrier)
       .value("cluster_barrier", emulator::Omission::kClusterBarrier)
       .value("async_wait", emulator::Omission::kAsyncWait)
-      .value("counter_wait", emulator::Omission::kCounterWait);
+      .value("counter_wait", emulator::Omission::kCounterWait)
+      .value("launch_wait", emulator::Omission::kLaunchWait);
   m.def("set_omission", &emulator::set_omission, py::arg("omission"),
         "Leaves an instruction out of the launches of this thread.");
 

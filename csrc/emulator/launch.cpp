@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "emulator/global_memory.h"
 #include "emulator/machine.h"
 
 namespace ifast::emulator {
@@ -46,8 +47,9 @@ Counts run(const Launch& launch, const std::function<void()>& body) {
   const Omission omission = omission_of_thread;
   const bool reversed = reversed_of_thread;
   Counts total;
+  GlobalMemory global(launch.memory, launch.blocks);
   if (launch.resident) {
-    Machine machine(launch, body, omission, launch.blocks);
+    Machine machine(launch, global, body, omission, launch.blocks);
     machine.run(0, launch.blocks);
     total = machine.counts;
   } else {
@@ -57,7 +59,7 @@ Counts run(const Launch& launch, const std::function<void()>& body) {
     std::mutex mutex;
     const auto work = [&] {
       try {
-        Machine machine(launch, body, omission, launch.cluster);
+        Machine machine(launch, global, body, omission, launch.cluster);
         for (int c = next++; c < clusters; c = next++) {
           machine.run((reversed ? clusters - 1 - c : c) * launch.cluster, launch.cluster);
         }

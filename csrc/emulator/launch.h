@@ -22,6 +22,8 @@ struct Launch {
   int cluster = 1;  // consecutive blocks that run side by side and see each other's shared memory
   // All blocks take turns, so that they may wait for each other; otherwise they run in any order.
   bool resident = false;
+  // Earlier launches may not have finished: what they touch must be waited for.
+  bool overlaps = false;
 };
 
 // What a launch did, summed over its threads.
@@ -38,7 +40,14 @@ struct Counts {
 
 // Something that the emulator leaves out, to show that its absence is found. Without the wait for
 // counters, every counter is always high enough.
-enum class Omission { kNone, kBlockBarrier, kClusterBarrier, kAsyncWait, kCounterWait };
+enum class Omission {
+  kNone,
+  kBlockBarrier,
+  kClusterBarrier,
+  kAsyncWait,
+  kCounterWait,
+  kLaunchWait,
+};
 
 // In effect for launches of this thread: blocks that do not wait for each other start in reverse.
 void set_reversed(bool reversed);

@@ -13,9 +13,10 @@ constexpr int kIdlePasses = 64;
 
 thread_local Lane* current = nullptr;
 
-Machine::Machine(const Launch& launch, const std::function<void()>& body, Omission omission,
-                 int blocks)
+Machine::Machine(const Launch& launch, GlobalMemory& global, const std::function<void()>& body,
+                 Omission omission, int blocks)
     : launch_(launch),
+      global_(global),
       body_(body),
       omission_(omission),
       blocks_(blocks),
@@ -57,6 +58,7 @@ void Machine::run(int first, int count) {
     block.live = launch_.threads;
     block.at_barrier = 0;
     block.barrier_time = 0;
+    block.clock = {static_cast<std::uint32_t>(block.index), 1, {}};
     block.last_visit = -1;
     block.shared.reset(launch_.shared_bytes, launch_.threads);
     for (Warp& warp : block.warps) {
@@ -65,6 +67,7 @@ void Machine::run(int first, int count) {
     for (Lane& lane : block.lanes) {
       lane.waits_for = nullptr;
       lane.arrivals = lane.waits = 0;
+      lane.follows_earlier_launches = !launch_.overlaps;
       lane.copies.clear();
       lane.groups.clear();
       lane.issued = lane.landed = 0;
@@ -261,21 +264,43 @@ Access Machine::access() const {
           lane.waits};
 }
 
+Block& Machine::current_block() const { return *current->block; }
+
+const Range& Machine::check_range(const void* address, std::size_t bytes, bool write) {
+  const Range* range = global_.find(address, bytes);
+  if (range == nullptr) {
+    fault(std::string(write ? "write" : "read") + " of " + std::to_string(bytes) +
+          " bytes of global memory outside every buffer");
+  }
+  if (write && !range->writable) fault("write to global memory that is read-only");
+  if (!range->settled && !current->follows_earlier_launches) {
+    fault("access to global memory before it has waited for earlier launches");
+  }
+  return *range;
+}
+
 void* Machine::check_global(const void* address, std::size_t bytes, bool write) {
-  const auto at = reinterpret_cast<std::uintptr_t>(address);
-  if (at % std::min<std::size_t>(bytes, 16) != 0) {
+  if (reinterpret_cast<std::uintptr_t>(address) % std::min<std::size_t>(bytes, 16) != 0) {
     fault("global access of " + std::to_string(bytes) + " bytes that is not aligned");
   }
-  for (const Range& range : launch_.memory) {
-    const auto begin = reinterpret_cast<std::uintptr_t>(range.begin);
-    if (at >= begin && at - begin < range.bytes) {
-      if (bytes > range.bytes - (at - begin)) break;
-      if (write && !range.writable) fault("write to global memory that is read-only");
-      return const_cast<void*>(address);
-    }
-  }
-  fault(std::string(write ? "write" : "read") + " of " + std::to_string(bytes) +
-        " bytes of global memory outside every buffer");
+  return check_bytes(address, bytes, write);
+}
+
+void* Machine::check_bytes(const void* address, std::size_t bytes, bool write) {
+  const Range& range = check_range(address, bytes, write);
+  const BlockClock& clock = current->block->clock;
+  expect(write ? global_.write(clock, range, address, bytes)
+               : global_.read(clock, range, address, bytes));
+  return const_cast<void*>(address);
+}
+
+unsigned* Machine::check_counter(const unsigned* address) {
+  check_range(address, sizeof(unsigned), true);
+  return const_cast<unsigned*>(address);
+}
+
+void Machine::wait_for_earlier_launches() {
+  if (omission_ != Omission::kLaunchWait) current->follows_earlier_launches = true;
 }
 
 void Machine::land_copies(std::size_t pending_groups) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "emulator/fiber.h"
+#include "emulator/global_memory.h"
 #include "emulator/launch.h"
 #include "emulator/shared_memory.h"
 
@@ -40,6 +41,7 @@ struct Lane {
   // At the cluster's barrier: how often it arrived, and how often it has waited for everyone to.
   std::uint16_t arrivals = 0;
   std::uint16_t waits = 0;
+  bool follows_earlier_launches = false;
   const char* waits_for = nullptr;
   const void* operands = nullptr;  // of the warp-wide instruction that it waits for
   // Copies in order of issue, and how many of them each group that was committed ends at.
@@ -67,6 +69,7 @@ struct Block {
   int live = 0;
   int at_barrier = 0;
   std::uint32_t barrier_time = 0;
+  BlockClock clock;
   int last_visit = -1;  // arrivals of the last thread of another block that looked at its memory
   SharedMemory shared;
   std::vector<Warp> warps;
@@ -85,7 +88,8 @@ struct Cluster {
 // Runs blocks on one thread of the host.
 class Machine {
  public:
-  Machine(const Launch& launch, const std::function<void()>& body, Omission omission, int blocks);
+  Machine(const Launch& launch, GlobalMemory& global, const std::function<void()>& body,
+          Omission omission, int blocks);
   ~Machine();
 
   // Runs these blocks, at most as many as the constructor was told, side by side.
@@ -101,6 +105,13 @@ class Machine {
     if (!wrong.empty()) fault(wrong);
   }
   void* check_global(const void* address, std::size_t bytes, bool write);
+  // The same for any number of bytes at any address.
+  void* check_bytes(const void* address, std::size_t bytes, bool write);
+  // A counter between blocks: in order by itself.
+  unsigned* check_counter(const unsigned* address);
+  void release(const unsigned* counter) { global_.release(current_block().clock, counter); }
+  void acquire(const unsigned* counter) { global_.acquire(current_block().clock, counter); }
+  void wait_for_earlier_launches();
   Access access() const;
   void block_barrier();
   void cluster_arrive();
@@ -123,7 +134,11 @@ class Machine {
   [[noreturn]] void report_deadlock(int count);
   std::string where(const Lane& lane) const;
 
+  Block& current_block() const;
+  const Range& check_range(const void* address, std::size_t bytes, bool write);
+
   const Launch& launch_;
+  GlobalMemory& global_;
   const std::function<void()>& body_;
   const Omission omission_;
   std::vector<Block> blocks_;

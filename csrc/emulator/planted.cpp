@@ -61,6 +61,7 @@ void shared_write_past_the_end(Memory&, bool mistake) {
 }
 
 void global_write_past_the_end(Memory& memory, bool mistake) {
+  if (ptx::block_index() != 0) return;
   const int thread = ptx::thread_index() + (mistake ? 1 : 0);
   ptx::store_global_vector(memory.vectors.data() + thread, {});
 }
@@ -202,10 +203,50 @@ void cluster_barrier_that_some_skip(Memory&, bool mistake) {
   if (!mistake || ptx::cluster_rank() == 0) cluster_barrier();
 }
 
+// One block writes and counts; the other waits, and reads before or after.
+void missing_acquire(Memory& memory, bool mistake) {
+  if (ptx::block_index() == 0) {
+    ptx::store_global_vector(memory.vectors.data() + ptx::thread_index(), {});
+    ptx::block_barrier();
+    if (ptx::thread_index() == 0) ptx::add_release(&memory.counter, 1);
+    return;
+  }
+  if (!mistake) {
+    while (ptx::load_acquire(&memory.counter) == 0) ptx::pause();
+  }
+  ptx::block_barrier();
+  ptx::load_global_vector(memory.vectors.data() + ptx::thread_index());
+}
+
+void written_after_release(Memory& memory, bool mistake) {
+  if (ptx::block_index() == 0) {
+    if (mistake && ptx::thread_index() == 0) ptx::add_release(&memory.counter, 1);
+    ptx::store_global_vector(memory.vectors.data() + ptx::thread_index(), {});
+    ptx::block_barrier();
+    if (!mistake && ptx::thread_index() == 0) ptx::add_release(&memory.counter, 1);
+    return;
+  }
+  while (ptx::load_acquire(&memory.counter) == 0) ptx::pause();
+  ptx::load_global_vector(memory.vectors.data() + ptx::thread_index());
+}
+
+void two_blocks_write_one_place(Memory& memory, bool mistake) {
+  const int half = mistake ? 0 : ptx::block_index() * kThreads / 2;
+  if (ptx::thread_index() < kThreads / 2) {
+    ptx::store_global_vector(memory.vectors.data() + half + ptx::thread_index(), {});
+  }
+}
+
+void read_before_earlier_launches(Memory& memory, bool mistake) {
+  if (!mistake) ptx::wait_for_earlier_launches();
+  ptx::load_global_vector(memory.vectors.data() + ptx::thread_index());
+}
+
 struct Planted {
   const char* name;
   void (*kernel)(Memory&, bool);
   int cluster = 1;
+  bool overlaps = false;
 };
 
 constexpr Planted kPlanted[] = {
@@ -229,6 +270,10 @@ constexpr Planted kPlanted[] = {
     {"cluster_read_past_the_end", cluster_read_past_the_end, 2},
     {"block_that_leaves_its_cluster", block_that_leaves_its_cluster, 2},
     {"cluster_barrier_that_some_skip", cluster_barrier_that_some_skip, 2},
+    {"missing_acquire", missing_acquire},
+    {"written_after_release", written_after_release},
+    {"two_blocks_write_one_place", two_blocks_write_one_place},
+    {"read_before_earlier_launches", read_before_earlier_launches, 1, true},
 };
 
 }  // namespace
@@ -252,6 +297,7 @@ void run_planted(const std::string& name, bool mistake) {
     launch.shared_bytes = kSharedBytes;
     launch.memory = ranges;
     launch.cluster = planted.cluster;
+    launch.overlaps = planted.overlaps;
     launch.resident = true;
     run(launch, [&] { planted.kernel(memory, mistake); });
     return;

@@ -8,6 +8,7 @@ import torch
 import inception_fast as ifast
 from inception_fast.backends.cuda import DRIVER
 from inception_fast.errors import InputError
+from tests.cuda.packages_check import check_package
 
 
 class Factorized(torch.nn.Sequential):
@@ -29,6 +30,12 @@ def test_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
             other = ifast.optimize(model, x, backend="cuda")
             assert other.report().driver == driver
             assert torch.equal(other(x), fast(x))
+
+
+@pytest.mark.slow
+def test_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs on a device for every package, here for the smallest network."""
+    check_package("facenet-embedding", (91, 101), torch.device("cpu"), monkeypatch)
 
 
 def test_driver_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,10 @@ FINDINGS = {
     "unwritten_cluster_memory": "nobody wrote",
     "cluster_read_past_the_end": "past the 1024 that were declared",
     "block_that_leaves_its_cluster": "others of the cluster may still read its shared memory",
+    "missing_acquire": "block 1, thread .*which block 0 wrote in the same launch with no release and acquire between",
+    "written_after_release": "which block 0 wrote in the same launch with no release and acquire between",
+    "two_blocks_write_one_place": "write of 16 bytes of global memory, which block 0 wrote in the same launch",
+    "read_before_earlier_launches": "before it has waited for earlier launches",
     "cluster_barrier_that_some_skip": "deadlock: waits for the cluster's barrier",
 }
 """What the message must say, by planted mistake."""
@@ -49,7 +53,7 @@ def test_planted_mistake(name: str) -> None:
     emulator().run_planted(name, False)
 
 
-@pytest.mark.parametrize("omission", ["block_barrier", "async_wait"])
+@pytest.mark.parametrize("omission", ["block_barrier", "async_wait", "launch_wait"])
 @pytest.mark.parametrize("name", ["conv_3x3_wide", "conv_3x3_strided", "conv_1x1", "residual"])
 def test_conv_tile_without_an_instruction(name: str, omission: str) -> None:
     """Every barrier and every wait of the real kernel matters, and its absence shows."""

@@ -14,9 +14,18 @@ from inception_fast.graph.interpreter import interpret
 from tests.backends.cases import CASES
 from tests.backends.harness import lowered, network_input
 from tests.cuda.driving import DTYPES
+from tests.cuda.packages_check import check_package
 from tests.graph.check import relative_error
 
 pytestmark = pytest.mark.gpu
+PACKAGES = (
+    "torchvision-inception_v3-transform",
+    "torchvision-googlenet",
+    "timm-inception_v4",
+    "timm-inception_resnet_v2",
+    "facenet-embedding",
+    "pytorch-fid",
+)
 
 
 @pytest.fixture
@@ -47,6 +56,11 @@ def test_case(name: str, precision: str, device: torch.device) -> None:
     for executor in (stage, *others, graphed):
         for again in (executor.run(x), executor.run(x)):
             assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_packages(name: str, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_package(name, None, device, monkeypatch)
 
 
 @pytest.mark.parametrize("driver", get_args(Driver))

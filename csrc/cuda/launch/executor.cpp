@@ -126,7 +126,7 @@ Frame Executor::frame_of(const Call& call) const {
 std::vector<Range> Executor::memory_of(const Call& call) const {
   std::vector<Range> memory{{call.arena, arena_bytes(call.batch), true},
                             {call.counters, counter_bytes(call.batch), true},
-                            {constants_.data(), constants_.size(), false}};
+                            {constants_.data(), constants_.size(), false, true}};
   for (std::size_t i = 0; i < call.outputs.size(); ++i) {
     const auto size = static_cast<std::size_t>(buffers_[program_.outputs[i]].size());
     memory.push_back({call.outputs[i], size * call.batch * element_size_, true});

@@ -15,10 +15,7 @@ void cp_async(std::uint32_t shared, const void* global, int valid) {
     machine.fault("cp.async from an address that is not aligned");
   }
   // The valid bytes alone are read, and they need not be a power of two.
-  if (valid > 0) {
-    machine.check_global(global, 1, false);
-    machine.check_global(static_cast<const std::byte*>(global) + valid - 1, 1, false);
-  }
+  if (valid > 0) machine.check_bytes(global, static_cast<std::size_t>(valid), false);
   machine.expect(lane.block->shared.begin_copy(machine.access(), shared, kBytes));
   lane.copies.push_back({shared, global, kBytes, static_cast<std::uint32_t>(valid)});
   ++lane.issued;

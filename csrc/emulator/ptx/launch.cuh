@@ -18,6 +18,7 @@ void launch(const char* name, void (*kernel)(Arguments), const Arguments& argume
   config.memory = memory;
   config.cluster = grid.cluster;
   config.resident = grid.resident;
+  config.overlaps = grid.overlaps;
   emulator::run(config, [&] { kernel(arguments); });
 }
 

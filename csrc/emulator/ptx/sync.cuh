@@ -35,26 +35,31 @@ inline float shuffle_xor(float value, int mask) {
   return result;
 }
 
-// Launches of the emulator never overlap.
+// Launches of the emulator never overlap, but a thread that should wait must.
 inline void launch_dependents() {}
-inline void wait_for_earlier_launches() {}
+inline void wait_for_earlier_launches() { emulator::current->machine->wait_for_earlier_launches(); }
 
 inline unsigned load_acquire(const unsigned* address) {
-  if (emulator::current->machine->omission() == emulator::Omission::kCounterWait) return ~0u;
-  auto* checked = static_cast<unsigned*>(
-      emulator::current->machine->check_global(address, sizeof(unsigned), false));
-  return std::atomic_ref<unsigned>(*checked).load(std::memory_order_acquire);
-}
-
-inline unsigned add_acquire_release(unsigned* address, unsigned value) {
   emulator::Machine& machine = *emulator::current->machine;
-  machine.note_progress();
-  auto* checked = static_cast<unsigned*>(machine.check_global(address, sizeof(unsigned), true));
-  return std::atomic_ref<unsigned>(*checked).fetch_add(value, std::memory_order_acq_rel);
+  if (machine.omission() == emulator::Omission::kCounterWait) return ~0u;
+  unsigned* counter = machine.check_counter(address);
+  const unsigned value = std::atomic_ref<unsigned>(*counter).load(std::memory_order_acquire);
+  machine.acquire(counter);
+  return value;
 }
 
 inline unsigned add_release(unsigned* address, unsigned value) {
-  return add_acquire_release(address, value);
+  emulator::Machine& machine = *emulator::current->machine;
+  machine.note_progress();
+  unsigned* counter = machine.check_counter(address);
+  machine.release(counter);
+  return std::atomic_ref<unsigned>(*counter).fetch_add(value, std::memory_order_acq_rel);
+}
+
+inline unsigned add_acquire_release(unsigned* address, unsigned value) {
+  const unsigned before = add_release(address, value);
+  emulator::current->machine->acquire(address);
+  return before;
 }
 
 inline void pause() { emulator::current->machine->pause(); }
