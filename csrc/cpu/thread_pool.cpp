@@ -31,6 +31,8 @@ void wait_for_change(const std::atomic<int>& value, int old, Clock::duration spi
       if (value.load(std::memory_order_acquire) != old) return;
       pause();
     }
+    // Whoever is waited for may be on this very processor.
+    sched_yield();
   } while (Clock::now() < end);
   value.wait(old, std::memory_order_acquire);
 }
