@@ -2,7 +2,8 @@
 
 Contestants take turns: every round runs each of them once, in an order that changes from round to round, so that
 drifting clocks and busy neighbours hit all of them alike. A turn begins with one call that is not timed, so that nobody
-pays for the cold caches and the still spinning threads that the one before left behind.
+pays for the cold caches and the still spinning threads that the one before left behind; where a call is too short for
+that, with a pause.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ def interleave(
     seconds: float | None = None,
     timer: Timer | None = None,
     shortest_sample: float = 0.0,
+    pause: float = 0.0,
     clock: Callable[[], float] = time.perf_counter,
+    sleep: Callable[[float], object] = time.sleep,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> dict[str, list[float]]:
     """Times contestants in turns.
@@ -87,7 +90,9 @@ def interleave(
         timer: how to take the time; the host's clock by default.
         shortest_sample: seconds; a contestant that is faster is called several times a sample, so that the clock's
             resolution does not matter.
+        pause: seconds of silence at the beginning of a turn, for the threads of the one before to stop spinning.
         clock: for the budget.
+        sleep: for the pause.
         track: wraps the rounds, to draw a progress bar.
 
     Returns:
@@ -96,11 +101,15 @@ def interleave(
     timer = timer or HostTimer()
     begin = clock()
     names = list(runs)
-    calls = {name: _calls_per_sample(runs[name], timer, shortest_sample) for name in names}
+    calls = {}
+    for name, run in runs.items():
+        sleep(pause)
+        calls[name] = _calls_per_sample(run, timer, shortest_sample)
     samples: dict[str, list[float]] = {name: [] for name in names}
     for index in track(range(rounds)):
         for place in turn_order(len(names), index):
             name = names[place]
+            sleep(pause)
             runs[name]()
             samples[name].append(timer(runs[name], calls[name]))
         if seconds is not None and index + 1 >= FEWEST_ROUNDS and clock() - begin > seconds:

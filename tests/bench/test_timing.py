@@ -21,12 +21,16 @@ class World:
     def clock(self) -> float:
         return self.now
 
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
     def spend(self, name: str, seconds: float) -> None:
         self.calls.append(name)
         self.now += seconds
 
     def interleave(self, **options: object) -> dict[str, list[float]]:
-        return interleave(self.runs, timer=HostTimer(self.clock), clock=self.clock, **options)  # type: ignore[arg-type]
+        clocks = {"timer": HostTimer(self.clock), "clock": self.clock, "sleep": self.sleep}
+        return interleave(self.runs, **clocks, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
@@ -69,6 +73,19 @@ def test_the_call_that_is_not_timed_takes_the_blow() -> None:
     world.runs = {"cold": lambda: world.spend("cold", 1.0 if world.calls[-1:] != ["cold"] else 0.1)}
     world.runs["other"] = lambda: world.spend("other", 0.5)
     assert world.interleave(rounds=5)["cold"] == pytest.approx([0.1] * 5)
+
+
+def test_a_pause_outlasts_the_threads_that_still_spin() -> None:
+    """For five milliseconds after a spinner's turn, everybody else takes ten times as long."""
+    world, spinning = World(), [0.0]
+
+    def spin() -> None:
+        world.spend("spinner", 0.001)
+        spinning[0] = world.now + 0.005
+
+    world.runs = {"spinner": spin, "other": lambda: world.spend("other", 0.002 if world.now < spinning[0] else 0.0002)}
+    assert max(world.interleave(rounds=4)["other"]) == pytest.approx(0.002)
+    assert world.interleave(rounds=4, pause=0.005)["other"] == pytest.approx([0.0002] * 4)
 
 
 def test_a_fast_contestant_is_called_often_enough_for_the_clock() -> None:
