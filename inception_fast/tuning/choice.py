@@ -11,7 +11,7 @@ from inception_fast._driver import nvidia_driver
 from inception_fast.plan.plan import PoolStep
 from inception_fast.tuning.candidates import Limits, candidates, interpreted
 from inception_fast.tuning.group import group_candidates, group_key, interpreted_group, is_grouped
-from inception_fast.tuning.pooling import conv_pool_config, pool_conv_config
+from inception_fast.tuning.pooling import conv_pool_config, conv_pool_pays, pool_conv_config
 from inception_fast.tuning.problem import ConvConfig, ConvProblem
 from inception_fast.tuning.table import Machine, read_table, shipped_table, table_path
 
@@ -53,7 +53,7 @@ class ConfigChoice:
         """For a convolution and the max pool that reads it; None where each has its own launch."""
         (problem,) = self._as_chosen([problem])
         if self._limits is None:
-            return interpreted(replace(problem, out_pixels=pooled[1]))
+            return interpreted(replace(problem, out_pixels=pooled[1])) if conv_pool_pays(problem, pool) else None
         return conv_pool_config(problem, pool, pooled, self._limits)
 
     def pool_conv(self, problem: ConvProblem) -> ConvConfig | None:

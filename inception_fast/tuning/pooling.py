@@ -70,6 +70,16 @@ def pool_conv_tile(problem: ConvProblem) -> ConvConfig:
     return ConvConfig(64, columns, 64 // problem.itemsize, warps=4, stages=2)
 
 
+def conv_pool_pays(problem: ConvProblem, pool: PoolStep) -> bool:
+    """Whether the trip of a convolution through memory costs more than computing parts of it again for its pool."""
+    rows = BAND * pool.stride[0] + pool.kernel[0] - pool.stride[0]
+    again = pool.kernel[1] / pool.stride[1] * rows / (BAND * pool.stride[0]) - 1
+    loads = again * problem.depth * problem.itemsize / CACHE_SPEED
+    # Such tiles reach half of the matrix rate at best.
+    products = again * 2 * problem.depth * problem.out_channels / (FLOPS_PER_BYTE[problem.precision] / 2)
+    return 2 * problem.out_channels * problem.itemsize > max(loads, products)
+
+
 def conv_pool_config(
     problem: ConvProblem, pool: PoolStep, pooled: tuple[int, int], limits: Limits
 ) -> ConvConfig | None:
@@ -82,15 +92,8 @@ def conv_pool_config(
     config = conv_pool_tile(problem)
     lanes = problem.images * pooled[1]
     tiles = -(-lanes // config.m) * -(-problem.out_channels // config.n) * -(-pooled[0] // BAND)
-    rows = BAND * pool.stride[0] + pool.kernel[0] - pool.stride[0]
-    again = pool.kernel[1] / pool.stride[1] * rows / (BAND * pool.stride[0]) - 1
-    loads = again * problem.depth * problem.itemsize / CACHE_SPEED
-    # Such tiles reach half of the matrix rate at best.
-    products = again * 2 * problem.depth * problem.out_channels / (FLOPS_PER_BYTE[problem.precision] / 2)
-    trip = 2 * problem.out_channels * problem.itemsize
     through_memory = problem.pixels * problem.out_channels * problem.itemsize > limits.cache
-    pays = through_memory and trip > max(loads, products) and tiles >= limits.processors
-    return config if pays else None
+    return config if through_memory and tiles >= limits.processors and conv_pool_pays(problem, pool) else None
 
 
 def pool_conv_config(problem: ConvProblem, limits: Limits) -> ConvConfig | None:

@@ -6,33 +6,16 @@ Arguments: the architectures (80, 90, 100), then the dtypes.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import torch
 
 from inception_fast.plan.plan import Buffer, Convolution, ConvStep, Destination, Slice
 from inception_fast.triton_kernels import conv, group
-from inception_fast.tuning.candidates import H200, Limits, proposals
-from inception_fast.tuning.group import proposals_for_group
-from inception_fast.tuning.problem import ConvConfig, ConvProblem
+from inception_fast.tuning.problem import ConvConfig
 from tests.triton.compiling import Compiled, compile_launch, recorded, write
 from tests.triton.exact import same_padding_taps
-
-Shape = tuple[int, int, tuple[int, int], int, tuple[int, int]]
-"""Input channels, output channels, kernel, side of the output, stride."""
-
-CONVOLUTIONS: dict[str, Shape] = {
-    "wide": (192, 320, (1, 7), 17, (1, 1)),
-    "ragged": (80, 192, (3, 3), 71, (1, 1)),
-    "first": (3, 32, (3, 3), 149, (2, 2)),
-}
-GROUPS: dict[str, list[Shape]] = {
-    "wide group": [(384, 384, (1, 3), 8, (1, 1)), (384, 384, (3, 1), 8, (1, 1)), (448, 384, (3, 3), 8, (1, 1))],
-    "ragged group": [(48, 64, (5, 5), 35, (1, 1)), (80, 96, (3, 3), 35, (2, 2))],
-}
-
-A100 = Limits(processors=108, shared_memory=166912, cache=40 * 2**20, matrix_from_shared=False)
-LIMITS = {80: A100, 90: H200, 100: H200}
+from tests.triton.surveyed import CONVOLUTIONS, GROUPS, Shape, surveyed_configs
 
 
 def _convolution(index: int, shape: Shape) -> Convolution:
@@ -72,26 +55,15 @@ def group_launch(shapes: list[Shape], config: ConvConfig, dtype: torch.dtype) ->
     return launches[0]
 
 
-def _problem(shape: Shape, dtype: torch.dtype) -> ConvProblem:
-    c_in, c_out, kernel, side, stride = shape
-    name, precision = str(dtype).removeprefix("torch."), "tf32" if dtype == torch.float32 else "fp16"
-    return ConvProblem(8, side * side, c_in, c_out, kernel[0] * kernel[1], stride[0] * stride[1], name, precision)
-
-
-def _deepest(configs: Iterable[ConvConfig]) -> list[ConvConfig]:
-    """The deepest pipeline stands for the shallower ones."""
-    return list({(c.m, c.n, c.k): c for c in configs}.values())
-
-
 def survey(arch: int, dtype: torch.dtype, every: int = 1) -> Iterator[tuple[str, ConvConfig, Compiled]]:
     """Every configuration, or every n-th, of each kind."""
-    for kind, shape in CONVOLUTIONS.items():
-        for config in _deepest(proposals(_problem(shape, dtype), LIMITS[arch]))[::every]:
-            yield kind, config, compile_launch(conv.conv_kernel, *launch(shape, config, dtype), arch)
-    for kind, shapes in GROUPS.items():
-        together = proposals_for_group([_problem(shape, dtype) for shape in shapes], LIMITS[arch])
-        for config in _deepest(together)[:: 2 * every - 1]:
-            yield kind, config, compile_launch(group.group_kernel, *group_launch(shapes, config, dtype), arch)
+    name, precision = str(dtype).removeprefix("torch."), "tf32" if dtype == torch.float32 else "fp16"
+    for kind, config in list(surveyed_configs(arch, name, precision))[::every]:
+        if kind in CONVOLUTIONS:
+            kernel, arguments = conv.conv_kernel, launch(CONVOLUTIONS[kind], config, dtype)
+        else:
+            kernel, arguments = group.group_kernel, group_launch(GROUPS[kind], config, dtype)
+        yield kind, config, compile_launch(kernel, *arguments, arch)
 
 
 def main() -> None:

@@ -72,10 +72,19 @@ CONVOLUTIONS = {
 }
 
 
-@pytest.mark.parametrize("band", [2, 16])
-@pytest.mark.parametrize("conv", CONVOLUTIONS)
-@pytest.mark.parametrize("name", ["3x3, stride 2, ceil", "3x3, stride 2, padded", "2x2, stride 2", "3x2, uneven"])
-def test_convolution_first(name: str, conv: str, band: int) -> None:
+@pytest.mark.parametrize(
+    ("conv", "name", "band"),
+    [
+        ("3x3", "3x3, stride 2, padded", 1),
+        ("3x3", "3x3, stride 2, ceil", 2),
+        ("3x3", "3x2, uneven", 3),
+        ("7x7, 3 channels", "3x3, stride 2, padded", 2),
+        ("7x7, 3 channels", "3x3, stride 2, ceil", 16),
+        ("1x1, whole steps", "2x2, stride 2", 2),
+        ("1x1, whole steps", "3x3, stride 2", 16),
+    ],
+)
+def test_convolution_first(conv: str, name: str, band: int) -> None:
     from inception_fast.triton_kernels.conv_pool import launch_conv_pool
 
     c_in, c_out, kernel, stride = CONVOLUTIONS[conv]

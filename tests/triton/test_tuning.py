@@ -23,6 +23,7 @@ from inception_fast.tuning.table import Machine, Table, read_table, shipped_tabl
 from tests.backends.cases import CASES
 from tests.triton.blocks import block
 from tests.triton.exact import DEVICE, needs_triton
+from tests.triton.surveyed import surveyed_configs
 
 A100 = Limits(processors=108, shared_memory=166912, cache=40 * 2**20, matrix_from_shared=False)
 PROBLEMS = [
@@ -135,6 +136,30 @@ def test_shipped_table_is_the_rules_and_says_so() -> None:
     assert shipped is not None and not shipped.measured
     problem = ConvProblem(128, 289, 768, 640, 1, 1, "bfloat16", "bf16")
     assert shipped.entries[problem.key] == candidates(problem, H200)[0]
+
+
+def test_what_is_shipped_is_what_is_compiled() -> None:
+    """Every configuration in the table is one of those that :mod:`tests.triton.compile_rule` surveys for sm_90."""
+    shipped = shipped_table("NVIDIA H200")
+    assert shipped is not None
+    surveyed: dict[bool, dict[tuple[int, ...], int]] = {False: {}, True: {}}
+    for kind, config in surveyed_configs(90, "float16", "fp16"):
+        surveyed["group" in kind][config.m, config.n, config.k, config.warps] = config.stages
+    for key, config in shipped.entries.items():
+        if config is not None:
+            assert config.stages <= surveyed[" + " in key][config.m, config.n, config.k, config.warps], key
+
+
+def test_the_table_has_every_family() -> None:
+    """A stem, a block and a head of each, as batches of 1 to 128; single convolutions and groups."""
+    shipped = shipped_table("NVIDIA H200")
+    assert shipped is not None and not shipped.measured
+    heads = {"googlenet": 1024, "inception_v3": 2048, "inception_v4": 1536, "inception_resnet_v1": 512}
+    for images in (1, 4, 8, 32, 128):
+        for depth in heads.values():
+            assert ConvProblem(images, 1, depth, 1000, 1, 1, "float16", "fp16").key in shipped.entries
+        groups = [key for key in shipped.entries if " + " in key and key.startswith(f"{images}x")]
+        assert len(groups) > 40
 
 
 @needs_triton
