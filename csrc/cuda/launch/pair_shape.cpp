@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 namespace ifast::cuda {
 namespace {
@@ -27,10 +28,10 @@ std::int64_t most_middle_pixels(const Step& first, const Step& second, int pixel
   return most * first.width;
 }
 
-}  // namespace
-
-std::optional<PairShape> pair_shape(const Step& first, const Step& second, int cluster_log2,
+// The quickest for clusters of 2^cluster_log2 blocks.
+std::optional<PairShape> pair_shape(const PairOfSteps& pair, int cluster_log2,
                                     std::size_t element_size, const DeviceLimits& limits) {
+  const auto& [first, second] = pair;
   const int blocks = 1 << cluster_log2;
   const std::int64_t image = std::int64_t{second.height} * second.width;
   const std::int64_t middle_image = std::int64_t{first.height} * first.width;
@@ -52,6 +53,28 @@ std::optional<PairShape> pair_shape(const Step& first, const Step& second, int c
     if (!best || duration < best->duration) {
       best = {rows * kTileRows, static_cast<int>(shared), duration};
     }
+  }
+  return best;
+}
+
+}  // namespace
+
+std::optional<PairShapes> choose_pair_shapes(const std::vector<PairOfSteps>& pairs,
+                                             std::size_t element_size, const DeviceLimits& limits) {
+  std::optional<PairShapes> best;
+  std::int64_t shortest = 0;
+  for (int cluster = 0; cluster <= limits.cluster_log2; ++cluster) {
+    PairShapes candidate{cluster, {}};
+    std::int64_t duration = 0;
+    for (const PairOfSteps& pair : pairs) {
+      const auto shape = pair_shape(pair, cluster, element_size, limits);
+      if (!shape) break;
+      candidate.shapes.push_back(*shape);
+      duration += shape->duration;
+    }
+    if (candidate.shapes.size() < pairs.size() || (best && duration >= shortest)) continue;
+    best = std::move(candidate);
+    shortest = duration;
   }
   return best;
 }

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <vector>
 
 #include "cuda/launch/runtime.h"
 #include "cuda/launch/steps.h"
@@ -15,9 +16,20 @@ struct PairShape {
   std::int64_t duration;  // of one image: chunks of K that the busiest multiprocessor goes through
 };
 
-// The quickest of those that fit on the device, for clusters of 2^cluster_log2 blocks, or none.
 // `second` is a step of Kind::kPair but for the tile, `first` its first convolution.
-std::optional<PairShape> pair_shape(const Step& first, const Step& second, int cluster_log2,
-                                    std::size_t element_size, const DeviceLimits& limits);
+struct PairOfSteps {
+  Step first;
+  Step second;
+};
+
+// Of the pairs of one launch, which has clusters of one size.
+struct PairShapes {
+  int cluster_log2;
+  std::vector<PairShape> shapes;
+};
+
+// The quickest that fit on the device, or none where one pair does not fit.
+std::optional<PairShapes> choose_pair_shapes(const std::vector<PairOfSteps>& pairs,
+                                             std::size_t element_size, const DeviceLimits& limits);
 
 }  // namespace ifast::cuda

@@ -119,33 +119,23 @@ class Builder {
     }
   }
 
-  // All pairs of a stage, in clusters of one size: the quickest by pair_shape's count. Returns
-  // false where there are none or one of them does not fit.
+  // All pairs of a stage. Returns false where there are none or one of them does not fit.
   bool keep_together(const std::vector<const PairStep*>& pairs, NamedSteps& steps,
                      StageLaunch& launch) {
     if (pairs.empty()) return false;
-    std::vector<PairShape> best;
-    std::int64_t shortest = 0;
-    for (int cluster = 0; cluster <= limits_.cluster_log2; ++cluster) {
-      std::vector<PairShape> shapes;
-      std::int64_t duration = 0;
-      for (const PairStep* pair : pairs) {
-        const auto shape = pair_shape(describe_first(*pair), describe_second(*pair), cluster,
-                                      size_of(plan_.dtype), limits_);
-        if (!shape) break;
-        shapes.push_back(*shape);
-        duration += shape->duration;
-      }
-      if (shapes.size() < pairs.size() || !(best.empty() || duration < shortest)) continue;
-      best = shapes;
-      shortest = duration;
-      launch.cluster_log2 = cluster;
+    std::vector<PairOfSteps> described;
+    for (const PairStep* pair : pairs) {
+      described.push_back({describe_first(*pair), describe_second(*pair)});
     }
-    for (std::size_t i = 0; i < best.size(); ++i) {
-      launch.shared_bytes = std::max(launch.shared_bytes, best[i].shared_bytes);
-      steps.emplace_back(pairs[i]->name, pair_of(*pairs[i], best[i], launch.cluster_log2));
+    const auto chosen = choose_pair_shapes(described, size_of(plan_.dtype), limits_);
+    if (!chosen) return false;
+    launch.cluster_log2 = chosen->cluster_log2;
+    for (std::size_t i = 0; i < pairs.size(); ++i) {
+      const PairShape& shape = chosen->shapes[i];
+      launch.shared_bytes = std::max(launch.shared_bytes, shape.shared_bytes);
+      steps.emplace_back(pairs[i]->name, pair_of(*pairs[i], described[i], shape, *chosen));
     }
-    return !best.empty();
+    return true;
   }
 
   void take_apart(const std::vector<const PairStep*>& pairs, std::int64_t& end, NamedSteps& now,
@@ -291,12 +281,13 @@ class Builder {
     return step;
   }
 
-  Step pair_of(const PairStep& pair, const PairShape& shape, int cluster_log2) {
-    Step first = describe_first(pair), step = describe_second(pair);
+  Step pair_of(const PairStep& pair, const PairOfSteps& described, const PairShape& shape,
+               const PairShapes& all) {
+    Step first = described.first, step = described.second;
     add_convolution(first, pair.first);
     step.first = add_constant(std::as_bytes(std::span(&first, 1)));
     step.middle_relu = pair.first_relu;
-    step.cluster_log2 = cluster_log2;
+    step.cluster_log2 = all.cluster_log2;
     step.group_pixels = shape.group_pixels;
     if (pair.residual) step.other = view(*pair.residual);
     set_targets(step, pair.destinations);
