@@ -37,6 +37,28 @@ void wait_for_change(const std::atomic<int>& value, int old, Clock::duration spi
   value.wait(old, std::memory_order_acquire);
 }
 
+int this_processor() {
+#ifdef __linux__
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+// Has the calling thread go on elsewhere, where its affinity allows. Two threads of a region on one
+// processor take turns for as long as the system takes to notice, which is milliseconds.
+void leave([[maybe_unused]] int processor) {
+#ifdef __linux__
+  cpu_set_t all;
+  if (sched_getaffinity(0, sizeof(all), &all) != 0) return;
+  cpu_set_t others = all;
+  CPU_CLR(processor, &others);
+  // Refused where nothing is left.
+  if (sched_setaffinity(0, sizeof(others), &others) != 0) return;
+  sched_setaffinity(0, sizeof(all), &all);
+#endif
+}
+
 // Never destroyed: a worker may outlive the end of main.
 std::atomic<ThreadPool*> current_pool{nullptr};
 
@@ -98,6 +120,7 @@ void ThreadPool::run_region(int threads, Body body, void* argument) {
   threads_ = threads;
   body_ = body;
   argument_ = argument;
+  processor_ = this_processor();
   // Every worker answers, so that none can still be reading this region's fields in the next one.
   running_.store(workers_, std::memory_order_relaxed);
   generation_.fetch_add(1);
@@ -113,7 +136,10 @@ void ThreadPool::work(int index, int seen) {
   while (true) {
     wait_for_change(generation_, seen, kIdleSpin);
     seen = generation_.load(std::memory_order_acquire);
-    if (index < threads_) body_(argument_, index);
+    if (index < threads_) {
+      if (processor_ >= 0 && this_processor() == processor_) leave(processor_);
+      body_(argument_, index);
+    }
     if (running_.fetch_sub(1) == 1) running_.notify_all();
   }
 }

@@ -36,6 +36,7 @@ class ThreadPool {
   int threads_ = 0;
   Body body_ = nullptr;
   void* argument_ = nullptr;
+  int processor_ = -1;  // that the caller was on
   alignas(64) std::atomic<int> generation_{0};
   alignas(64) std::atomic<int> running_{0};
 };
