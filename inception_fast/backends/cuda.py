@@ -132,7 +132,6 @@ class CudaExecutor(Executor):
         addresses = {name: (tensor.data_ptr(), tensor.nbytes) for name, tensor in contiguous.items()}
         module = native(emulate=device.type == "cpu")
         self._native = module.CudaExecutor(plan_to_json(plan), addresses, precision, driver, device.index or 0)
-        self._counters: dict[tuple[int, int], torch.Tensor] = {}
 
     @property
     def weight_bytes(self) -> int:
@@ -148,21 +147,8 @@ class CudaExecutor(Executor):
         shapes = {i: (b.height, b.width, b.channels) for i, b in enumerate(self._plan.buffers) if b.home == "output"}
         buffers = {i: x.new_empty((batch, *shape)) for i, shape in shapes.items()}
         arena = x.new_empty(self._native.arena_bytes(batch) // x.element_size())
-        counters = self._zeros(batch, x)
+        counters = torch.zeros(self._native.counter_bytes(batch) // 4, dtype=torch.int32, device=x.device)
         outputs = [b.data_ptr() for b in buffers.values()]
         stream = torch.cuda.current_stream(self._device).cuda_stream if x.is_cuda else 0
         self._native.run(x.data_ptr(), x.stride(), batch, arena.data_ptr(), counters.data_ptr(), outputs, stream)
         return [buffers[o.buffer].permute(0, 3, 1, 2) for o in self._plan.outputs]
-
-    def _zeros(self, batch: int, x: torch.Tensor) -> torch.Tensor:
-        """The counters of a call, which it leaves at zero: calls on one stream follow each other and share them."""
-        size = self._native.counter_bytes(batch) // 4
-        if not x.is_cuda:
-            return torch.zeros(size, dtype=torch.int32)
-        # A recording keeps its own: it may run beside another that was recorded on the same stream.
-        if torch.cuda.is_current_stream_capturing():
-            return torch.zeros(size, dtype=torch.int32, device=x.device)
-        key = (batch, torch.cuda.current_stream(self._device).cuda_stream)
-        if key not in self._counters:
-            self._counters[key] = torch.zeros(size, dtype=torch.int32, device=x.device)
-        return self._counters[key]

@@ -39,7 +39,8 @@ class CudaGraphs(Executor):
     def run(self, x: torch.Tensor) -> list[torch.Tensor]:
         with torch.cuda.device(self._device), torch.no_grad():
             if torch.cuda.is_current_stream_capturing():
-                return self._executor.run(x)
+                # Strides that no pass has had before may need another kernel, which cannot be loaded while recording.
+                return self._executor.run(_fixed(x))
             key = (len(x), torch.cuda.current_stream().cuda_stream)
             with self._lock:
                 recording = self._recordings.get(key)
@@ -58,7 +59,7 @@ class CudaGraphs(Executor):
         return self._executor.profile(x)
 
     def _record(self, x: torch.Tensor) -> _Recording:
-        fixed = torch.empty_like(x, memory_format=torch.channels_last).copy_(x)
+        fixed = _fixed(x)
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -70,3 +71,8 @@ class CudaGraphs(Executor):
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             outputs = self._executor.run(fixed)
         return _Recording(graph, fixed, outputs)
+
+
+def _fixed(x: torch.Tensor) -> torch.Tensor:
+    """A copy in the one layout that the executor gets."""
+    return torch.empty_like(x, memory_format=torch.channels_last).copy_(x)

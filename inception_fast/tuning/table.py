@@ -19,6 +19,9 @@ from pathlib import Path
 from inception_fast.errors import InputError
 from inception_fast.tuning.problem import ConvConfig
 
+MOST_K = 128
+"""Rows of packed weights are filled up with zeros to a multiple of it; a longer step would read the next row."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -99,11 +102,20 @@ def _parse(text: str) -> Table:
         if numbers is None:
             entries[key] = None
             continue
-        if len(numbers) != 5 or not all(type(n) is int and 0 < n <= 1024 for n in numbers):
+        if not _is_config(numbers):
             raise ValueError(f"{key!r} has the configuration {numbers}")
         entries[key] = ConvConfig(*numbers)
     machine = Machine(str(content["gpu"]), str(content["driver"]), str(content["triton"]))
     return Table(machine, bool(content["measured"]), entries)
+
+
+def _is_config(numbers: object) -> bool:
+    """Whether the kernels can be compiled for it, and read no weights but their own."""
+    if not (isinstance(numbers, list) and len(numbers) == 5 and all(type(n) is int and n > 0 for n in numbers)):
+        return False
+    m, n, k, warps, stages = numbers
+    powers = all(number & (number - 1) == 0 for number in (m, n, k, warps))
+    return powers and min(m, n, k) >= 16 and max(m, n) <= 1024 and k <= MOST_K and warps <= 16 and stages <= 8
 
 
 def _slug(text: str) -> str:

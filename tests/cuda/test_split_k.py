@@ -81,6 +81,18 @@ def test_bits_depend_on_neither_driver_batch_nor_order() -> None:
                 assert torch.equal(got[0], want[index]), (index, backwards)
 
 
+def test_a_stage_of_pairs_has_no_segments() -> None:
+    """A cluster computes a pair by itself: nobody's sums wait for it, and no block is there in vain."""
+    build = Build(200, 7, 5)
+    middle = build.conv("x", 170, (1, 7), bias=True, relu=True)
+    build.conv(middle, 200, (7, 1), bias=True, relu=True)
+    second, first = build.nodes.pop(), build.nodes.pop()
+    build.node(ir.ConvPair(first.op, second.op), "x")  # type: ignore[arg-type]
+    plan, constants = lowered(build.graph(), "fp16")
+    assert Emulated(plan, constants, "fp16", "stage").native.counter_bytes(1) > 0, "K is long enough for segments"
+    assert Emulated(plan, constants, "fp16", "pair").native.counter_bytes(1) == 0
+
+
 def test_segments_change_the_rounding() -> None:
     """Else the tests above would prove nothing: on one multiprocessor a sum is a single segment."""
     graph = deep_network()

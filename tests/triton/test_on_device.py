@@ -83,3 +83,18 @@ def test_threads_on_their_own_streams(device: torch.device) -> None:
     for t in threads:
         t.join()
     assert not failures
+
+
+def test_recorded_by_the_caller(device: torch.device) -> None:
+    """A caller's own CUDA graph, with an input in another layout than the executor's own recordings have."""
+    executor = _executor("conv_3x3_wide", "fp16", device)
+    x = network_input(CASES["conv_3x3_wide"](), "fp16").to(device).contiguous()
+    want = executor.run(x)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.device(device), torch.cuda.graph(graph):
+        got = executor.run(x)
+    for result in got:
+        result.fill_(float("nan"))
+    graph.replay()
+    torch.cuda.synchronize(device)
+    assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))

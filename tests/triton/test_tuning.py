@@ -77,7 +77,10 @@ def test_table_round_trip(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", '{"gpu": "x"}', '{"gpu":"","driver":"","triton":"","measured":true,"entries":{"a":[1,2]}}',
-     '{"gpu":"","driver":"","triton":"","measured":true,"entries":{"a":[64,64,64,4,-1]}}'],
+     *(f'{{"gpu":"","driver":"","triton":"","measured":true,"entries":{{"a":{config}}}}}'
+       for config in (
+           [64, 64, 64, 4, -1], [64, 64, 256, 4, 3], [64, 64, 8, 4, 3], [48, 64, 64, 4, 3], [64, 64, 64, 3, 3]
+       ))],
 )  # fmt: skip
 def test_broken_table_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "table.json"

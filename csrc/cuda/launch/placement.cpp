@@ -43,7 +43,8 @@ Placement place_blocks(const Program& program, const StageLaunch& launch, int ba
   std::int64_t blocks = 0;
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const Step& step = steps[i];
-    const bool spread = step.segments > 1 && segments <= kSpread * program.multiprocessors;
+    const bool spread = step.kind == Kind::kConv && step.segments > 1 &&
+                        segments <= kSpread * program.multiprocessors;
     const std::int64_t own = blocks_of(step, batch) * (spread ? step.segments : 1);
     placement.first_block.push_back(static_cast<int>(blocks));
     placement.first_partial.push_back(spread ? placement.partials : kNoPartials);

@@ -107,8 +107,10 @@ class Builder {
     return step;
   }
 
-  void add_launches(NamedSteps& stage, StageLaunch launch) {
+  // Pairs come first; a launch that begins behind them has none, and no use for their clusters.
+  void add_launches(NamedSteps& stage, const StageLaunch& with_pairs) {
     for (std::size_t i = 0; i < stage.size(); i += kMaxSteps) {
+      StageLaunch launch = stage[i].second.kind == Kind::kPair ? with_pairs : StageLaunch{};
       launch.first_step = static_cast<int>(program_.steps.size() + i);
       launch.count = static_cast<int>(std::min<std::size_t>(kMaxSteps, stage.size() - i));
       program_.launches.push_back(launch);

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "cuda/launch/errors.h"
 #include "cuda/launch/runtime.h"
 
@@ -6,6 +8,9 @@ namespace {
 
 // Eight blocks, which every device with clusters has room for.
 constexpr int kPortableClusterLog2 = 3;
+
+// The first CUDA whose graphs record that launches overlap.
+constexpr int kOverlapInGraphs = 12030;
 
 // Built for the same architectures as every kernel.
 __global__ void probe() {}
@@ -39,9 +44,12 @@ DeviceBytes::DeviceBytes(std::span<const std::byte> contents, int device)
   upload(contents.data());
 }
 
+// A copy from pageable memory returns once the contents are staged. Streams that do not wait for
+// the default one would read too early.
 void DeviceBytes::upload(const void* from) {
   const DeviceScope scope(device_);
   check(cudaMemcpy(data_, from, size_, cudaMemcpyHostToDevice), "cudaMemcpy");
+  check(cudaStreamSynchronize(cudaStreamLegacy), "cudaStreamSynchronize");
 }
 
 void DeviceBytes::download(void* to) const {
@@ -63,9 +71,13 @@ DeviceLimits limits_of(int device) {
   cudaFuncAttributes code{};
   check(cudaFuncGetAttributes(&code, probe), "cudaFuncGetAttributes", "probe");
   const bool clusters = code.ptxVersion >= 90;
+  int driver = 0, runtime = 0;
+  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+  check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
   return {attribute(cudaDevAttrMultiProcessorCount, device),
           attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
-          clusters ? kPortableClusterLog2 : 0, clusters};
+          clusters ? kPortableClusterLog2 : 0,
+          clusters && std::min(driver, runtime) >= kOverlapInGraphs};
 }
 
 }  // namespace ifast::cuda

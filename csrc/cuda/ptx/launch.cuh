@@ -14,16 +14,24 @@ namespace ifast::cuda {
 // More dynamic shared memory must be asked for.
 inline constexpr int kPlainSharedBytes = 48 << 10;
 
+// The limit belongs to the kernel, not to a launch: where every launch sets the same one, threads
+// that launch side by side cannot take from each other what they need.
+template <class Arguments>
+void allow_all_shared_memory(const char* name, void (*kernel)(Arguments)) {
+  int device = 0, most = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+        "cudaDeviceGetAttribute");
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most),
+        "cudaFuncSetAttribute", name);
+}
+
 // Enqueues one kernel that takes one struct. Blocks that wait for each other are all resident at
 // once, or the launch fails.
 template <class Arguments>
 void launch(const char* name, void (*kernel)(Arguments), const Arguments& arguments,
             const Grid& grid, std::uintptr_t stream, std::span<const Range>) {
-  if (grid.shared_bytes > kPlainSharedBytes) {
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               grid.shared_bytes),
-          "cudaFuncSetAttribute", name);
-  }
+  if (grid.shared_bytes > kPlainSharedBytes) allow_all_shared_memory(name, kernel);
   std::array<cudaLaunchAttribute, 3> attributes{};
   unsigned count = 0;
   if (grid.resident) {
