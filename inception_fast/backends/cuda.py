@@ -22,7 +22,7 @@ import torch
 
 from inception_fast._build_info import build_info
 from inception_fast.backends.base import Availability, Backend, Executor, Lowering
-from inception_fast.backends.cuda_graph import CudaGraphs
+from inception_fast.backends.cuda_graph import CudaGraphs, with_index
 from inception_fast.errors import InputError
 from inception_fast.plan.plan import Plan
 from inception_fast.plan.serialize import plan_to_json
@@ -98,8 +98,7 @@ class CudaBackend(Backend):
         driver = chosen_driver()
         if device.type == "cpu":
             return CudaExecutor(plan, constants, device, precision, driver)
-        index = torch.cuda.current_device() if device.index is None else device.index
-        device = torch.device("cuda", index)
+        device = with_index(device)
         return CudaGraphs(CudaExecutor(plan, constants, device, precision, driver), device)
 
 

@@ -14,6 +14,11 @@ MAX_GRAPHS = 16
 """Graphs kept per executor; each holds the memory of a forward pass."""
 
 
+def with_index(device: torch.device) -> torch.device:
+    """A CUDA device by its number: ``cuda`` alone would mean another one in a thread that made another one current."""
+    return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+
+
 @dataclass
 class _Recording:
     graph: torch.cuda.CUDAGraph

@@ -14,10 +14,8 @@ from collections.abc import Mapping
 import torch
 
 from inception_fast.backends.base import Availability, Backend, Executor, Lowering
-from inception_fast.backends.cuda_graph import CudaGraphs
-from inception_fast.plan.plan import (
-    Plan,
-)
+from inception_fast.backends.cuda_graph import CudaGraphs, with_index
+from inception_fast.plan.plan import Plan
 
 
 def interpreting() -> bool:
@@ -56,8 +54,10 @@ class TritonBackend(Backend):
         # Kernels are decorated when they are imported, which must not happen where Triton cannot run.
         from inception_fast.backends.triton_executor import TritonExecutor
 
-        passes = TritonExecutor(plan, constants, device, precision, batch_invariant)
-        return passes if device.type == "cpu" else CudaGraphs(passes, device)
+        if device.type == "cpu":
+            return TritonExecutor(plan, constants, device, precision, batch_invariant)
+        device = with_index(device)
+        return CudaGraphs(TritonExecutor(plan, constants, device, precision, batch_invariant), device)
 
 
 def _imported_for_interpreter() -> bool:

@@ -17,6 +17,7 @@ import triton.language as tl
 from inception_fast.plan.plan import PoolStep
 from inception_fast.triton_kernels.conv import PackedConv, input_precision, product
 from inception_fast.triton_kernels.epilogue import epilogue_arguments, finish
+from inception_fast.triton_kernels.numerics import lane_place
 from inception_fast.triton_kernels.taps import leaves_image
 from inception_fast.tuning.problem import ConvConfig
 
@@ -75,9 +76,7 @@ def conv_pool_kernel(
     first_n = tl.program_id(1) * BLOCK_N
     first_y = tl.program_id(2) * BAND
     n = tl.minimum(first_n + tl.arange(0, BLOCK_N), C_OUT - 1)
-    # Lanes past the end repeat the last one and are not stored.
-    real = tl.minimum(lane, lanes - 1)
-    image, out_x = (real // out_width).to(tl.int64)[:, None], (real % out_width)[:, None]
+    image, out_x = lane_place(lane, lanes, out_width)
     pixel = image * (out_height * out_width) + out_x
 
     window = tl.full((BLOCK_M, BLOCK_N), float("-inf"), tl.float32)

@@ -26,7 +26,7 @@ import triton.language as tl
 from inception_fast.plan.plan import Buffer, Convolution, ConvStep
 from inception_fast.triton_kernels.conv import PackedConv, input_precision, pack_conv, product
 from inception_fast.triton_kernels.epilogue import finish
-from inception_fast.triton_kernels.numerics import device_function, pixel_place
+from inception_fast.triton_kernels.numerics import device_function, loop_end, pixel_place
 from inception_fast.triton_kernels.taps import leaves_image
 from inception_fast.tuning.problem import ConvConfig
 
@@ -176,7 +176,7 @@ def group_kernel(
         dilation_y,
         dilation_x,
         in_units(in_channels, UNIT),
-        in_units(depth, UNIT),
+        loop_end(in_units(depth, UNIT)),
         GRID=True,
         ONE_TAP=ONE_TAP,
         BORDER=BORDER,

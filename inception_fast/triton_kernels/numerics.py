@@ -52,9 +52,27 @@ def relu(value):
 
 
 @device_function
+def loop_end(value):
+    """``value``, read from memory, as the end of a loop: the interpreter of Triton 3.6 cannot count up to it itself."""
+    if INTERPRETED:
+        return value.handle.data.item()
+    return value
+
+
+@device_function
 def pixel_place(pixel, height, width):
     """Image, row and column of pixels that are counted over a batch."""
     return pixel // (width * height), pixel // width % height, pixel % width
+
+
+@device_function
+def lane_place(lane, lanes, length):
+    """Image and position of lanes that run along one axis and over a batch, ``[lanes, 1]`` each; the image int64.
+
+    Lanes past the end have the place of the last one, so that what they load exists.
+    """
+    real = tl.minimum(lane, lanes - 1)
+    return (real // length).to(tl.int64)[:, None], (real % length)[:, None]
 
 
 def pixel_stride(view: torch.Tensor) -> int:

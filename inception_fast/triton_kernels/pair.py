@@ -26,7 +26,7 @@ import triton.language as tl
 from inception_fast.plan.plan import Convolution
 from inception_fast.triton_kernels.conv import PackedConv, input_precision
 from inception_fast.triton_kernels.epilogue import epilogue_arguments, finish
-from inception_fast.triton_kernels.numerics import is_interpreted, narrow, relu, widen
+from inception_fast.triton_kernels.numerics import is_interpreted, lane_place, narrow, relu, widen
 
 LONGEST = 7
 """Taps of the second convolution: as many accumulators as a program can hold."""
@@ -89,10 +89,7 @@ def pair_kernel(
     c_lane = tl.arange(0, BLOCK_C)
     k_lane = tl.arange(0, BLOCK_K)
 
-    # Lanes past the end repeat the last one and are not stored.
-    real = tl.minimum(lane, lanes - 1)
-    image = (real // out_v).to(tl.int64)[:, None]
-    v = (real % out_v)[:, None]
+    image, v = lane_place(lane, lanes, out_v)
     middle_inside = (v + second_origin_v >= 0) & (v + second_origin_v < middle_v)
     source_v0 = v + second_origin_v + first_origin_v
     pixel = image * (out_u * out_v) + v * out_pixel_v

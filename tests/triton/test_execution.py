@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 import torch
 
+from inception_fast.backends.cuda_graph import with_index
 from inception_fast.backends.reference import ReferenceExecutor
 from inception_fast.graph import ir
 from inception_fast.plan.lower import lower
@@ -52,6 +54,40 @@ def test_one_launch_each_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None
     apart = executor(plan, constants)
     assert all(len(names) == 1 for names in apart.launches(2))
     assert relative_error(apart.run(x)[0].cpu().double(), together.cpu().double()) < 1e-6
+
+
+def test_every_launch_is_on_the_executors_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton launches on the current device, whatever device its tensors are on; the kernels run where DEVICE is."""
+    from inception_fast.backends import triton_executor
+
+    plan, constants = lower(stem())
+    run, entered, current = executor(plan, constants), [], []
+
+    @contextmanager
+    def guard(device: torch.device) -> Iterator[None]:
+        entered.append(device)
+        current.append(device)
+        yield
+        current.pop()
+
+    def launch(*arguments: object) -> None:
+        assert current == [torch.device("cuda", 3)]
+        launches.append(arguments)
+
+    launches: list[object] = []
+    monkeypatch.setattr(run, "_device", torch.device("cuda", 3))
+    monkeypatch.setattr(torch.cuda, "device", guard)
+    for name in vars(triton_executor):
+        if name.startswith("launch_"):
+            monkeypatch.setattr(triton_executor, name, launch)
+    run.run(torch.randn(1, 3, 17, 15, device=DEVICE))
+    assert entered == [torch.device("cuda", 3)] and len(launches) == len(run.launches(1))
+
+
+def test_a_device_without_a_number_is_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 2)
+    assert with_index(torch.device("cuda")) == torch.device("cuda", 2)
+    assert with_index(torch.device("cuda", 1)) == torch.device("cuda", 1)
 
 
 def test_profile_has_an_entry_for_each_launch() -> None:

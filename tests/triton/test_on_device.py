@@ -13,15 +13,20 @@ from inception_fast.graph.interpreter import interpret
 from tests.backends.cases import CASES
 from tests.backends.harness import CPU, assert_close, lowered, network_input
 from tests.graph.check import relative_error
+from tests.triton.blocks import block, pool_before_narrowing, stem
 
 pytestmark = pytest.mark.gpu
+
+
+NETWORKS = CASES | {"block": block, "stem": stem, "pool_before_narrowing": pool_before_narrowing}
+"""Steps one by one, and such as share launches."""
 
 
 def _executor(name: str, precision: str, device: torch.device, **options: bool) -> Executor:
     availability = get_backend("triton").availability()
     if not availability.available or "cuda" not in get_backend("triton").devices():
         pytest.skip(availability.reason or "TRITON_INTERPRET is set")
-    plan, constants = lowered(CASES[name](), precision)
+    plan, constants = lowered(NETWORKS[name](), precision)
     return get_backend("triton").compile(plan, constants, device=device, precision=precision, **options)
 
 
@@ -32,9 +37,9 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_step(name: str, precision: str, device: torch.device) -> None:
-    graph = CASES[name]()
+    graph = NETWORKS[name]()
     plan, constants = lowered(graph, precision)
     x = network_input(graph, precision)
     truth = interpret(graph, x.double())
@@ -50,19 +55,20 @@ def test_step(name: str, precision: str, device: torch.device) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("name", ["conv_3x3_wide", "merged_siblings", "factorized_pairs", "embedding_head"])
+@pytest.mark.parametrize("name", ["conv_3x3_wide", "merged_siblings", "factorized_pairs", "embedding_head", "block"])
 def test_batch_invariance(name: str, precision: str, device: torch.device) -> None:
     executor = _executor(name, precision, device, batch_invariant=True)
-    x = network_input(CASES[name](), precision, batch=7).to(device)
+    x = network_input(NETWORKS[name](), precision, batch=7).to(device)
     alone = [torch.cat(parts) for parts in zip(*(executor.run(image) for image in x.split(1)), strict=True)]
     for batch, order in ((x, slice(None)), (x[2:], slice(2, None)), (x[:5], slice(5))):
         for a, b in zip(executor.run(batch), alone, strict=True):
             assert torch.equal(a, b[order])
 
 
-def test_threads_on_their_own_streams(device: torch.device) -> None:
-    graph = CASES["merged_siblings"]()
-    executor = _executor("merged_siblings", "fp32", device)
+@pytest.mark.parametrize("name", ["merged_siblings", "block"])
+def test_threads_on_their_own_streams(name: str, device: torch.device) -> None:
+    graph = NETWORKS[name]()
+    executor = _executor(name, "fp32", device)
     inputs = [network_input(graph, batch=1 + i % 3).to(device) for i in range(6)]
     expected = [executor.run(x) for x in inputs]
     torch.cuda.synchronize(device)
