@@ -69,7 +69,8 @@ def test_family(name: str) -> None:
 
 @pytest.mark.slow
 def test_inception_v3_at_full_size() -> None:
-    """At most twice the error of PyTorch eager in half precision."""
+    """At most twice the error of PyTorch eager in half precision; tiles and segments as on an H100 or H200."""
+    emulator().set_limits(132)
     graph, model, x = prepared("inception_v3", 299, 1)
     got = assert_same(graph, x.half(), "fp16").flatten(1)
     with torch.no_grad():
