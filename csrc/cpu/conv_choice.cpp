@@ -16,11 +16,11 @@ namespace {
 // result, so it depends on nothing but the problem and the kernels: neither on the number of
 // threads nor on the batch. The constants are those of a server core with two 512-bit multiply-adds
 // a cycle.
-constexpr double kMultiplyAddsPerCycle = 2;  // vectors
-constexpr double kBytesPerCycle = 8;         // of weights, from memory
-constexpr double kCyclesPerGather = 1.5;     // a vector
-constexpr double kCyclesPerInput = 2.5;      // a vector and position, for each axis
-constexpr double kCyclesPerOutput = 2.0;     // a vector and position, for each axis
+constexpr double kMultiplyAddsPerCycle = 2;        // vectors
+constexpr double kBytesPerCycle = 3.5;             // of weights, from memory, of each of two cores
+constexpr double kCyclesPerGather = 1.5;           // a vector
+constexpr double kCyclesPerInput[] = {2.7, 3.4};   // a vector and position, of one axis or two
+constexpr double kCyclesPerOutput[] = {2.8, 3.3};  // a vector and position, of one axis or two
 
 // Too few for vectors of channels.
 constexpr int kFewChannels = 4;
@@ -47,9 +47,10 @@ double winograd_cost(const ConvProblem& p, const WinogradLayout& layout, const K
   const double groups = static_cast<double>(layout.groups.size());
   const double k = groups * p.in_channels / (layout.dot ? 2 : 1);
   const double n = vectors(p.out_channels, kernels);
-  const double moves = tiles * positions * size.dimensions;
-  const double transforms =
-      moves * (groups * vectors(p.in_channels, kernels) * kCyclesPerInput + n * kCyclesPerOutput);
+  const int axes = size.dimensions - 1;
+  const double transforms = tiles * positions *
+                            (groups * vectors(p.in_channels, kernels) * kCyclesPerInput[axes] +
+                             n * kCyclesPerOutput[axes]);
   return with_weights(tiles * positions * k * n / kMultiplyAddsPerCycle + transforms,
                       positions * k * p.out_channels);
 }
