@@ -41,6 +41,10 @@ foreach(set avx2 avx512 avx512bf16 avx512vnni)
   endif()
 endforeach()
 
+# The result of a quantised Plan is defined operation by operation; a compiler that fuses two of them would change it.
+file(GLOB int8_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/cpu/int8_*.cpp)
+set_property(SOURCE ${int8_sources} APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)
+
 foreach(room plan cpu emulator)
   ifast_room(${room})
 endforeach()

@@ -45,7 +45,7 @@ class FastModel(nn.Module):
         self.training = False
         self._engine, self._structure, self._requested = engine, structure, backend
         self._input_dtype: torch.dtype = getattr(torch, engine.metadata.input_dtype)
-        self._plan_dtype: torch.dtype = getattr(torch, engine.plan.dtype)
+        self._io_dtype: torch.dtype = getattr(torch, engine.plan.io_dtype)
         self._executors: dict[torch.device, tuple[Backend, Executor]] = {}
         self._lock = threading.Lock()
         self._backend, _ = self.executor_for(device)
@@ -97,7 +97,7 @@ class FastModel(nn.Module):
 
         Args:
             x: ``[N, C, H, W]`` with C, H and W of the example that it was made with; any N >= 1, any strides; in
-                the example's dtype or the Plan's; on a device that the backend serves.
+                the example's dtype or the Plan's (float32 for int8); on a device that the backend serves.
 
         Returns:
             What the model returned, in the dtype of ``x``. Feature maps are in channels_last memory format.
@@ -129,7 +129,7 @@ class FastModel(nn.Module):
 
     def _execute(self, x: torch.Tensor) -> list[torch.Tensor]:
         _, executor = self.executor_for(x.device)
-        results = executor.run(x if x.dtype == self._plan_dtype else x.to(self._plan_dtype))
+        results = executor.run(x if x.dtype == self._io_dtype else x.to(self._io_dtype))
         flat = (t.flatten(1) if o.flat else t for t, o in zip(results, self.plan.outputs, strict=True))
         return [t if t.dtype == x.dtype else t.to(x.dtype) for t in flat]
 
@@ -171,8 +171,8 @@ class FastModel(nn.Module):
         if tuple(x.shape[1:]) != shape:
             what = "channels differ" if x.shape[1] != shape[0] else "image size differs"
             raise InputError("x", f"shape {list(x.shape)}", f"{expected}; the {what}")
-        if x.dtype not in (self._input_dtype, self._plan_dtype):
-            allowed = " or ".join(dict.fromkeys(map(str, (self._input_dtype, self._plan_dtype))))
+        if x.dtype not in (self._input_dtype, self._io_dtype):
+            allowed = " or ".join(dict.fromkeys(map(str, (self._input_dtype, self._io_dtype))))
             raise InputTypeError("x", x.dtype, allowed)
         if x.requires_grad and torch.is_grad_enabled():
             raise InputError("x", "requires_grad=True with grad enabled", "inference: torch.no_grad() or x.detach()")

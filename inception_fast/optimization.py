@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -11,12 +12,16 @@ from inception_fast.backends import select_backend
 from inception_fast.errors import InputError, InputTypeError
 from inception_fast.fast_model import FastModel
 from inception_fast.graph.capture import Captured, capture
+from inception_fast.graph.ir import Graph
+from inception_fast.graph.metrics import measure
 from inception_fast.graph.passes import optimize_graph
+from inception_fast.graph.report import PassReport
 from inception_fast.plan.engine_file import PRECISIONS, EngineFile, Metadata
 from inception_fast.plan.lower import lower
+from inception_fast.plan.plan import QUANTIZED, Plan
 from inception_fast.report import passes_to_text
 
-PUBLIC_PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
+PUBLIC_PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
 
 
 def optimize(
@@ -32,9 +37,10 @@ def optimize(
     Args:
         model: any network of the Inception family, or part of one, in eval mode. It is not changed.
         example_inputs: one tensor ``[N, C, H, W]``, or a sequence that holds one. Its channels and image size are
-            what the result takes; its batch size does not matter; its device is where the result gets ready first.
+            what the result takes; its device is where the result gets ready first. What it holds matters for ``int8``
+            only: there it is the calibration, ten or more images like those to come.
         precision: ``fp32``, ``tf32`` (float32 with matrix products rounded to TF32 on GPUs that have it), ``fp16``
-            or ``bf16``. Sums and biases are float32 in all of them.
+            or ``bf16``: sums and biases are float32 in all of them. Or ``int8``: weights and activations of 8 bits.
         backend: ``auto`` (the best that can run here), or one of :func:`inception_fast.backends`.
         batch_invariant: the bits of an image's result depend neither on its batch nor on its place there.
 
@@ -55,8 +61,13 @@ def build(
 ) -> FastModel:
     """The FastModel of a captured network, for inputs like ``example``."""
     chosen = select_backend(backend, example.device, precision)
-    graph, reports = optimize_graph(captured.graph, chosen.lowering)
-    plan, constants = lower(graph, PRECISIONS[precision])
+    quantized = PRECISIONS[precision] == QUANTIZED
+    lowering = replace(chosen.lowering, pair=False) if quantized else chosen.lowering
+    graph, reports = optimize_graph(captured.graph, lowering)
+    plan, constants = lower(graph, "float32" if quantized else PRECISIONS[precision])
+    if quantized:
+        plan, constants, report = calibrated(graph, plan, constants, example)
+        reports = (*reports, report)
     metadata = Metadata(
         precision=precision,
         batch_invariant=batch_invariant,
@@ -68,10 +79,38 @@ def build(
     return FastModel(EngineFile(plan, constants, metadata), captured.structure, backend, example.device)
 
 
-def check_precision(precision: str) -> None:
-    """Refuses a name that is no precision."""
-    if precision not in PUBLIC_PRECISIONS:
-        raise InputError("precision", repr(precision), f"one of {', '.join(map(repr, PUBLIC_PRECISIONS))}")
+def calibrated(
+    graph: Graph, plan: Plan, constants: Mapping[str, torch.Tensor], images: torch.Tensor
+) -> tuple[Plan, dict[str, torch.Tensor], PassReport]:
+    """The quantised form of a Plan, and what to say about it.
+
+    Raises:
+        InputError: the images cannot be representative: not finite, or each of a single colour.
+    """
+    from inception_fast.quantization import calibrate, quantize
+
+    if not images.isfinite().all():
+        raise InputError("example_inputs", "values that are not finite", "images to calibrate int8 on")
+    if torch.equal(images, images[:1, :, :1, :1].expand_as(images)):
+        raise InputError("example_inputs", "images of a single colour", "representative images to calibrate int8 on")
+    calibration = calibrate(plan, constants, images)
+    notes = (
+        f"int8 weights, a scale for each output channel, in {sum(s.kind == 'conv' for s in plan.steps)} convolutions",
+        f"uint8 activations, a scale for each of {len(calibration.ranges)} buffers, from {calibration.images} images",
+    )
+    size = measure(graph)
+    return *quantize(plan, constants, calibration), PassReport("quantize", size, size, notes)
+
+
+def check_precision(precision: str, *, calibrating: bool = True) -> None:
+    """Refuses a name that is no precision.
+
+    Args:
+        calibrating: whether there are images that ``int8`` could be calibrated on.
+    """
+    names = [name for name in PUBLIC_PRECISIONS if calibrating or PRECISIONS[name] != QUANTIZED]
+    if precision not in names:
+        raise InputError("precision", repr(precision), f"one of {', '.join(map(repr, names))}")
 
 
 def single_example(example_inputs: torch.Tensor | Sequence[torch.Tensor]) -> torch.Tensor:

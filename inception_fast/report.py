@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 
 from inception_fast.graph.passes import PassReport
+from inception_fast.plan.cost import item_size
 from inception_fast.plan.engine_file import EngineFile
 
 
@@ -34,13 +35,12 @@ class Report:
     @staticmethod
     def of(engine: EngineFile, backend: str, driver: str = "") -> Report:
         plan = engine.plan
-        width = {"float64": 8, "float32": 4}.get(plan.dtype, 2)
         return Report(
             backend,
             engine.metadata.precision,
             dict(Counter(s.kind for s in plan.steps)),
             len(plan.stages),
-            plan.arena * width,
+            plan.arena * item_size(plan.dtype),
             json.loads(engine.metadata.report or "[]"),
             driver,
         )

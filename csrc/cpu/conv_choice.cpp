@@ -59,6 +59,9 @@ double winograd_cost(const ConvProblem& p, const WinogradLayout& layout, const K
 
 std::unique_ptr<Op> choose_conv(ConvProblem problem, bool strided, const std::string& algorithm,
                                 const Kernels& kernels, Dtype dtype, WeightStore& store) {
+  if (problem.quantized()) {
+    return std::make_unique<DirectConv>(std::move(problem), strided, kernels, dtype, store);
+  }
   const bool dot = dtype == Dtype::kBFloat16 && kernels.gemm_dot[0][0] != nullptr;
   double best = direct_cost(problem, kernels, dot);
   std::optional<WinogradLayout> chosen;

@@ -1,8 +1,42 @@
 #include "cpu/conv_problem.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace ifast::cpu {
+namespace {
+
+// The pixels are read as elements, so that a sum starts with what their zero adds to it, taken off.
+// Without signs: a bias from a hostile file may overflow.
+std::uint32_t first_sum(const ConvProblem& problem, int channel) {
+  std::uint32_t weights = 0;
+  for (int tap = 0; tap < problem.tap_count(); ++tap) {
+    for (int in = 0; in < problem.in_channels; ++in) {
+      weights += static_cast<std::uint32_t>(static_cast<int>(problem.weight(channel, tap, in)));
+    }
+  }
+  const std::uint32_t bias =
+      problem.sum_bias.empty() ? 0 : static_cast<std::uint32_t>(problem.sum_bias[channel]);
+  return bias - weights * static_cast<std::uint32_t>(problem.source.zero);
+}
+
+void add_quantized_constants(const ConvProblem& problem, ColumnTile& tile, int lanes,
+                             WeightStore& store) {
+  auto* bias = store.take<float>(tile.width(lanes));
+  auto* scale = store.take<float>(tile.width(lanes));
+  std::fill_n(bias, tile.width(lanes), 0.0f);
+  std::fill_n(scale, tile.width(lanes), 0.0f);
+  for (int j = 0; j < tile.columns; ++j) {
+    const int channel = tile.channel + j;
+    bias[j] = std::bit_cast<float>(first_sum(problem, channel));
+    const float unit = problem.weight_scale[channel] * problem.source.scale;
+    scale[j] = unit / problem.targets[tile.target].view.scale;
+  }
+  tile.bias = bias;
+  tile.scale = scale;
+}
+
+}  // namespace
 
 std::vector<ColumnTile> column_tiles(const ConvProblem& problem, const Kernels& kernels,
                                      WeightStore& store) {
@@ -20,7 +54,9 @@ std::vector<ColumnTile> column_tiles(const ConvProblem& problem, const Kernels& 
       tile.columns = std::min(widest, channels - first);
       tile.vectors = (tile.columns + kernels.lanes - 1) / kernels.lanes;
       tile.offset = offset;
-      if (!problem.bias.empty()) {
+      if (problem.quantized()) {
+        add_quantized_constants(problem, tile, kernels.lanes, store);
+      } else if (!problem.bias.empty()) {
         float* bias = store.take<float>(tile.width(kernels.lanes));
         std::fill_n(bias, tile.width(kernels.lanes), 0.0f);
         std::copy_n(problem.bias.data() + tile.channel, tile.columns, bias);

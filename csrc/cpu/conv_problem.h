@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <vector>
 
@@ -20,10 +21,14 @@ struct ConvProblem {
   int out_channels = 0;
   std::vector<float> weights;  // [out_channels][taps][in_channels]
   std::vector<float> bias;     // [out_channels], or empty
+  // In a quantised Plan the weights are whole numbers, and these [out_channels] besides:
+  std::vector<float> weight_scale;
+  std::vector<std::int32_t> sum_bias;  // or empty
 
   int height() const { return targets.front().view.height; }
   int width() const { return targets.front().view.width; }
   int tap_count() const { return static_cast<int>(taps.size()); }
+  bool quantized() const { return !weight_scale.empty(); }
   double multiply_adds() const {
     return 1.0 * height() * width() * out_channels * tap_count() * in_channels;
   }
@@ -39,8 +44,9 @@ struct ColumnTile {
   int channel = 0;  // of the convolution
   int columns = 0;
   int vectors = 0;
-  std::size_t offset = 0;       // sum of the widths of the tiles before, in channels
-  const float* bias = nullptr;  // padded to the width
+  std::size_t offset = 0;        // sum of the widths of the tiles before, in channels
+  const float* bias = nullptr;   // padded to the width; in a quantised Plan the bits of int32
+  const float* scale = nullptr;  // the same in a quantised Plan, of a sum in units of the target
   int width(int lanes) const { return vectors * lanes; }
 };
 

@@ -36,6 +36,7 @@ std::vector<std::byte> narrow_all(std::span<const float> values) {
 std::vector<float> to_floats(std::span<const std::byte> bytes, Dtype dtype) {
   if (dtype == Dtype::kFloat16) return widen_all<Half>(bytes);
   if (dtype == Dtype::kBFloat16) return widen_all<BFloat16>(bytes);
+  if (dtype == Dtype::kInt8) return widen_all<std::int8_t>(bytes);
   return widen_all<float>(bytes);
 }
 
@@ -45,11 +46,36 @@ std::vector<std::byte> from_floats(std::span<const float> values, Dtype dtype) {
   return narrow_all<float>(values);
 }
 
+std::vector<std::int32_t> to_integers(std::span<const std::byte> bytes) {
+  std::vector<std::int32_t> values(bytes.size() / sizeof(std::int32_t));
+  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(std::int32_t));
+  return values;
+}
+
 float bfloat16_pair(float first, float second) {
   BFloat16 lower, upper;
   narrow(first, lower);
   narrow(second, upper);
   return std::bit_cast<float>(lower.bits | std::uint32_t{upper.bits} << 16);
+}
+
+float integer_quad(const float (&values)[4]) {
+  std::uint32_t bits = 0;
+  for (int i = 0; i < 4; ++i) {
+    bits |= std::uint32_t{static_cast<std::uint8_t>(static_cast<std::int8_t>(values[i]))} << 8 * i;
+  }
+  return std::bit_cast<float>(bits);
+}
+
+float integer_pair(float first, float second) {
+  const auto lower = static_cast<std::uint16_t>(static_cast<std::int16_t>(first));
+  const auto upper = static_cast<std::uint16_t>(static_cast<std::int16_t>(second));
+  return std::bit_cast<float>(lower | std::uint32_t{upper} << 16);
+}
+
+float zero_unit(int element, int channels) {
+  const auto bits = static_cast<std::uint32_t>(element);
+  return std::bit_cast<float>(channels == 4 ? bits * 0x01010101u : bits * 0x00010001u);
 }
 
 void gather_pairs(const void* source, std::ptrdiff_t stride, float* out, int n) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -8,7 +9,7 @@
 
 namespace ifast::cpu {
 
-// Elements of a constant as float32. dtype: float32, float16 or bfloat16.
+// Elements of a constant as float32. dtype: float32, float16, bfloat16 or int8.
 std::vector<float> to_floats(std::span<const std::byte> bytes, Dtype dtype);
 
 // Rounded to nearest even, as the bytes of a tensor. dtype: float32, float16 or bfloat16.
@@ -20,5 +21,14 @@ float bfloat16_pair(float first, float second);
 // n bfloat16, `stride` elements apart, into consecutive halves of `out`; an odd n is padded with
 // zero.
 void gather_pairs(const void* source, std::ptrdiff_t stride, float* out, int n);
+
+// Small whole numbers as four int8, or two int16, the first in the lowest bits of a float's.
+float integer_quad(const float (&values)[4]);
+float integer_pair(float first, float second);
+
+// A unit of `channels` (4 or 2) elements of the same value.
+float zero_unit(int element, int channels);
+
+std::vector<std::int32_t> to_integers(std::span<const std::byte> bytes);
 
 }  // namespace ifast::cpu

@@ -15,16 +15,16 @@ constexpr int kTasksPerThread = 8;
 
 // Whether the rows of a product lie in the source as the micro-kernel wants them: whole units, no
 // two rows in the same few sets of the first-level cache.
-bool is_panel(const ConvProblem& p, std::size_t element_size, bool dot, bool strided) {
+bool is_panel(const ConvProblem& p, int unit_channels, bool strided) {
   const View& source = p.source;
   const bool pointwise = p.tap_count() == 1 && p.taps[0].vertical == 0 &&
                          p.taps[0].horizontal == 0 && p.stride.vertical == 1 &&
                          p.stride.horizontal == 1 && source.height == p.height() &&
                          source.width == p.width();
-  const bool units =
-      dot ? source.start % 2 == 0 && p.in_channels % 2 == 0 && source.buffer_channels % 2 == 0
-          : element_size == sizeof(float);
-  return pointwise && units && !strided && source.buffer_channels * element_size % 1024 != 0;
+  const bool units = unit_channels * source.element_size == sizeof(float) &&
+                     source.start % unit_channels == 0 && p.in_channels % unit_channels == 0 &&
+                     source.buffer_channels % unit_channels == 0;
+  return pointwise && units && !strided && source.buffer_channels * source.element_size % 1024 != 0;
 }
 
 }  // namespace
@@ -34,10 +34,11 @@ DirectConv::DirectConv(ConvProblem problem, bool strided, const Kernels& kernels
     : problem_(std::move(problem)),
       kernels_(kernels),
       dot_(dtype == Dtype::kBFloat16 && kernels.gemm_dot[0][0] != nullptr),
-      in_place_(is_panel(problem_, size_of(dtype), dot_, strided)),
-      tap_units_(dot_ ? (problem_.in_channels + 1) / 2 : problem_.in_channels),
+      unit_channels_(dot_ ? 2 : kernels.unit_channels),
+      in_place_(is_panel(problem_, unit_channels_, strided)),
+      tap_units_((problem_.in_channels + unit_channels_ - 1) / unit_channels_),
       units_(tap_units_ * problem_.tap_count()),
-      row_stride_(in_place_ ? problem_.source.buffer_channels / (dot_ ? 2 : 1)
+      row_stride_(in_place_ ? problem_.source.buffer_channels / unit_channels_
                             : panel_stride(units_)),
       tiles_(column_tiles(problem_, kernels_, store)) {
   pack_weights(store);
@@ -48,21 +49,26 @@ void DirectConv::pack_weights(WeightStore& store) {
   const int lanes = kernels_.lanes;
   float* packed = store.take<float>(padded_channels(tiles_, lanes) * units_);
   weights_ = packed;
-  const int per_unit = dot_ ? 2 : 1;
   for (const ColumnTile& tile : tiles_) {
     for (int unit = 0; unit < units_; ++unit) {
       for (int j = 0; j < tile.width(lanes); ++j, ++packed) {
-        float values[2] = {};
-        for (int i = 0; i < per_unit; ++i) {
-          const int channel = unit % tap_units_ * per_unit + i;
+        float values[4] = {};
+        for (int i = 0; i < unit_channels_; ++i) {
+          const int channel = unit % tap_units_ * unit_channels_ + i;
           if (j < tile.columns && channel < problem_.in_channels) {
             values[i] = problem_.weight(tile.channel + j, unit / tap_units_, channel);
           }
         }
-        *packed = dot_ ? bfloat16_pair(values[0], values[1]) : values[0];
+        *packed = pack_unit(values);
       }
     }
   }
+}
+
+float DirectConv::pack_unit(const float (&values)[4]) const {
+  if (dot_) return bfloat16_pair(values[0], values[1]);
+  if (!problem_.quantized()) return values[0];
+  return unit_channels_ == 4 ? integer_quad(values) : integer_pair(values[0], values[1]);
 }
 
 Tiling DirectConv::tile(int batch, int threads) const {
@@ -83,7 +89,7 @@ Tiling DirectConv::tile(int batch, int threads) const {
       std::clamp((wanted + tiling.blocks - 1) / tiling.blocks, 1, static_cast<int>(tiles_.size()));
   tiling.tasks = tiling.blocks * tiling.splits;
   if (!in_place_) tiling.scratch = ((pixels + tiling.blocks - 1) / tiling.blocks) * row_bytes;
-  tiling.cost = batch * problem_.multiply_adds() / (dot_ ? 2 : 1);
+  tiling.cost = batch * problem_.multiply_adds() / unit_channels_;
   return tiling;
 }
 
@@ -106,11 +112,14 @@ void DirectConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch
   for (int j = columns.begin; j < columns.end; ++j) {
     const ColumnTile& tile = tiles_[j];
     const Target& target = problem_.targets[tile.target];
+    const std::size_t element_size = target.view.element_size;
+    const Requantization requantization = this->requantization(tile);
     GemmCall call;
     call.row_stride = row_stride_;
     call.segment_length = units_;
     call.b = weights_ + tile.offset * units_;
     call.bias = tile.bias;
+    call.requantization = &requantization;
     call.columns = tile.columns;
     call.relu = target.relu;
     call.claim = true;
@@ -119,16 +128,18 @@ void DirectConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch
       call.residual_stride = frame.strides[problem_.residual->buffer].column;
     }
     const WeightsAhead ahead(call.b, units_, tile.width(kernels_.lanes));
-    const auto& table = dot_ ? kernels_.gemm_dot : kernels_.gemm;
+    const bool raw = problem_.quantized() && element_size == sizeof(float);
+    const auto& table = dot_ ? kernels_.gemm_dot : raw ? kernels_.gemm_raw : kernels_.gemm;
     for (int i = 0; i < row_blocks; ++i) {
       const Range rows = part_of(range.size(), i, row_blocks);
       const std::ptrdiff_t pixel = range.begin + rows.begin;
       call.a = panel + static_cast<std::ptrdiff_t>(rows.begin) * row_stride_;
       call.out =
-          frame.image(target.view, 0) + (pixel * call.out_stride + tile.first) * frame.element_size;
+          frame.image(target.view, 0) + (pixel * call.out_stride + tile.first) * element_size;
       if (problem_.residual) {
-        call.residual = frame.image(*problem_.residual, 0) +
-                        (pixel * call.residual_stride + tile.channel) * frame.element_size;
+        call.residual =
+            frame.image(*problem_.residual, 0) +
+            (pixel * call.residual_stride + tile.channel) * problem_.residual->element_size;
       }
       call.prefetch = ahead.of_call(i);
       table[rows.size() - 1][tile.vectors - 1](call);
@@ -136,10 +147,21 @@ void DirectConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch
   }
 }
 
+Requantization DirectConv::requantization(const ColumnTile& tile) const {
+  const View& target = problem_.targets[tile.target].view;
+  Requantization r{tile.scale, 0.0f, 0, target.zero};
+  if (problem_.residual) {
+    r.residual_scale = problem_.residual->scale / target.scale;
+    r.residual_zero = problem_.residual->zero;
+  }
+  return r;
+}
+
 void DirectConv::gather(const Frame& frame, Range pixels, float* panel) const {
   const int width = problem_.width(), height = problem_.height();
   const View& source = problem_.source;
   const std::ptrdiff_t channel_stride = frame.strides[source.buffer].channel;
+  const float padding = problem_.quantized() ? zero_unit(source.zero, unit_channels_) : 0.0f;
   for (int p = pixels.begin; p < pixels.end; ++p, panel += row_stride_) {
     const int n = p / (width * height);
     const int y = p / width % height * problem_.stride.vertical;
@@ -148,7 +170,9 @@ void DirectConv::gather(const Frame& frame, Range pixels, float* panel) const {
     for (const Pair& tap : problem_.taps) {
       const int row = y + tap.vertical, column = x + tap.horizontal;
       if (row < 0 || row >= source.height || column < 0 || column >= source.width) {
-        std::fill_n(out, tap_units_, 0.0f);
+        std::fill_n(out, tap_units_, padding);
+      } else if (problem_.quantized()) {
+        kernels_.gather(frame.at(source, n, row, column), out, problem_.in_channels);
       } else if (dot_) {
         gather_pairs(frame.at(source, n, row, column), channel_stride, out, problem_.in_channels);
       } else {
@@ -160,6 +184,7 @@ void DirectConv::gather(const Frame& frame, Range pixels, float* panel) const {
 }
 
 std::string DirectConv::describe() const {
+  if (problem_.quantized()) return "direct, int8";
   return dot_ ? "direct, bfloat16 dot products" : "direct";
 }
 

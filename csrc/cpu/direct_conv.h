@@ -23,12 +23,15 @@ class DirectConv : public Op {
 
  private:
   void pack_weights(WeightStore& store);
+  float pack_unit(const float (&values)[4]) const;
   void gather(const Frame& frame, Range pixels, float* panel) const;
+  Requantization requantization(const ColumnTile& tile) const;
 
   ConvProblem problem_;
   const Kernels kernels_;
   // Native bfloat16: panels and weights hold pairs of channels.
   const bool dot_;
+  const int unit_channels_;  // in 4 bytes of a panel and of the weights
   const bool in_place_;
   const int tap_units_;   // of 4 bytes, of one tap of a panel's row
   const int units_;       // of a whole row

@@ -13,4 +13,9 @@ struct Half {
   std::uint16_t bits;
 };
 
+// Of a quantised buffer.
+struct Element {
+  std::uint8_t value;
+};
+
 }  // namespace ifast::cpu

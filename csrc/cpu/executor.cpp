@@ -111,7 +111,8 @@ class Executor::Context {
         frame_.buffers[i] = arena_.data() + b.offset * frame_.batch * frame_.element_size;
       }
     }
-    const auto element = static_cast<std::ptrdiff_t>(frame_.element_size);
+    // Of the caller's memory.
+    const auto element = static_cast<std::ptrdiff_t>(size_of(outside_of(program_.dtype)));
     // Nothing writes to the input buffer.
     auto* input = static_cast<std::byte*>(const_cast<void*>(call.input));
     frame_.buffers[program_.input] = input + images.begin * call.strides.image * element;

@@ -18,7 +18,7 @@ struct Options {
 
 // One forward pass.
 struct Call {
-  const void* input = nullptr;  // of the Plan's dtype
+  const void* input = nullptr;  // of the Plan's dtype; float32 where that is uint8, as the outputs
   Strides strides;              // of the input
   int batch = 1;
   // NHWC memory for `batch` images for each of the Plan's output buffers, in order.

@@ -39,4 +39,12 @@ bool has_bf16_dot() {
 #endif
 }
 
+bool has_int8_dot() {
+#ifdef IFAST_HAVE_AVX512VNNI
+  return available_isas().back() == Isa::kAvx512 && __builtin_cpu_supports("avx512vnni");
+#else
+  return false;
+#endif
+}
+
 }  // namespace ifast::cpu

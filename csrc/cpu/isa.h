@@ -15,4 +15,7 @@ std::vector<Isa> available_isas();
 // Whether vdpbf16ps was built and runs here.
 bool has_bf16_dot();
 
+// Whether vpdpbusd was built and runs here, on whole vectors.
+bool has_int8_dot();
+
 }  // namespace ifast::cpu

@@ -12,6 +12,15 @@ namespace ifast::cpu {
 inline constexpr int kMaxGemmRows = 14;
 inline constexpr int kMaxGemmVectors = 2;
 
+// How the int32 sums of a quantised convolution become its result: sum * scale +
+// (residual - residual_zero) * residual_scale, rounded and moved by zero where it is an element.
+struct Requantization {
+  const float* scale = nullptr;  // [vectors * lanes], in units of the result
+  float residual_scale = 0;      // in units of the result
+  int residual_zero = 0;
+  int zero = 0;
+};
+
 // out[m][n] = act(bias[n] + sum over k of a[m][k] * b[k][n] + residual[m][n]), summed in order of
 // k. A row of A is `segments` runs of `segment_length` units of 4 bytes (a float32, or two
 // bfloat16); run s of row m starts at a + m * row_stride + offsets[s].
@@ -22,7 +31,8 @@ struct GemmCall {
   int segments = 1;
   int segment_length = 0;
   const void* b = nullptr;      // [units][vectors * lanes]
-  const float* bias = nullptr;  // [vectors * lanes]
+  const float* bias = nullptr;  // [vectors * lanes]; in a quantised Plan the bits of int32
+  const Requantization* requantization = nullptr;  // in a quantised Plan
   const void* residual = nullptr;
   std::ptrdiff_t residual_stride = 0;
   void* out = nullptr;
@@ -95,7 +105,8 @@ struct WinogradKernels {
   void (*output)(const WinogradOutput&) = nullptr;
 };
 
-// One output pixel: maximum, or sum * scale + bias, over a window inside the image.
+// One output pixel: maximum, or sum * scale + bias, over a window inside the image. In a quantised
+// Plan scale and bias are in units of the result, of the maximum too.
 struct PoolCall {
   const void* source = nullptr;
   std::ptrdiff_t row_stride = 0;
@@ -105,6 +116,8 @@ struct PoolCall {
   int channels = 0;
   float scale = 1.0f;
   const float* bias = nullptr;
+  int source_zero = 0;
+  int zero = 0;  // of the result
   bool relu = false;
   void* out = nullptr;
 };
@@ -154,6 +167,16 @@ struct Kernels {
   WinogradKernels winograd[kWinogradSizeCount] = {};
   Pool max_pool = nullptr;
   Pool average_pool = nullptr;
+  // Of quantised Plans, whose A are units of elements: `gemm` and the pools store elements,
+  // `gemm_raw` and these float32 for an output.
+  Pool max_pool_raw = nullptr;
+  Pool average_pool_raw = nullptr;
+  int unit_channels = 1;                                              // in 4 bytes
+  void (*gather)(const void* source, float* units, int n) = nullptr;  // n channels into units
+  // n numbers, `stride` apart, to elements that stand for scale * (element - zero); and back.
+  void (*quantize)(const float* source, std::ptrdiff_t stride, void* out, int n, float scale,
+                   int zero, bool relu) = nullptr;
+  void (*dequantize)(const void* source, float* out, int n, float scale, int zero) = nullptr;
   void (*pointwise)(const PointwiseCall&) = nullptr;
   void (*blend)(const BlendCall&) = nullptr;
   void (*normalize)(const NormalizeCall&) = nullptr;
@@ -163,8 +186,8 @@ struct Kernels {
   int (*multiply_add_loop)(int steps) = nullptr;
 };
 
-// dtype: float32, float16 or bfloat16. The bfloat16 dot product is in the table where the processor
-// has it and isa is AVX-512.
+// dtype: float32, float16, bfloat16 or uint8. The bfloat16 dot product is in the table where the
+// processor has it and isa is AVX-512.
 Kernels kernels_for(Isa isa, Dtype dtype);
 
 }  // namespace ifast::cpu

@@ -8,7 +8,7 @@ namespace ifast::cpu {
 namespace {
 
 // A unit is a pair of bfloat16; vdpbf16ps adds both products to the float32 sum.
-struct PairUnit {
+struct PairUnit : FloatSums {
   static Vec load_weights(const char* b) { return load(reinterpret_cast<const float*>(b)); }
   static Vec load_pixel(const float* a) { return broadcast(*a); }
   static Vec multiply_add(Vec pixel, Vec weights, Vec sum) {

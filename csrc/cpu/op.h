@@ -24,6 +24,10 @@ struct View {
   int channels = 0;         // of the slice
   int start = 0;            // the slice's first channel
   int buffer_channels = 0;  // from one pixel to the next
+  std::size_t element_size = 4;
+  // Where the buffer is quantised, an element stands for scale * (element - zero).
+  float scale = 1.0f;
+  int zero = 0;
 };
 
 struct Target {
@@ -34,18 +38,19 @@ struct Target {
 // Where everything lies in one call.
 struct Frame {
   int batch = 0;
-  std::size_t element_size = 4;
+  std::size_t element_size = 4;  // of the Plan's dtype
   std::vector<std::byte*> buffers;
   std::vector<Strides> strides;  // of each buffer
 
   // The slice's first channel of pixel (0, 0).
   std::byte* image(const View& view, int n) const {
     const Strides& s = strides[view.buffer];
-    return buffers[view.buffer] + (n * s.image + view.start * s.channel) * element_size;
+    return buffers[view.buffer] + (n * s.image + view.start * s.channel) * view.element_size;
   }
   std::byte* at(const View& view, int n, std::ptrdiff_t y, std::ptrdiff_t x) const {
     const Strides& s = strides[view.buffer];
-    return image(view, n) + (y * s.row + x * s.column) * static_cast<std::ptrdiff_t>(element_size);
+    return image(view, n) +
+           (y * s.row + x * s.column) * static_cast<std::ptrdiff_t>(view.element_size);
   }
 };
 

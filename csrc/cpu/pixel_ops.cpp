@@ -4,32 +4,10 @@
 #include <cstring>
 #include <utility>
 
+#include "cpu/pixels.h"
+
 namespace ifast::cpu {
 namespace {
-
-// Reading and writing an element cost about as much as the multiply-adds that a GEMM does
-// meanwhile.
-constexpr double kCostPerElement = 16;
-
-Tiling tile_pixels(const View& out, int batch, int threads) {
-  Tiling tiling;
-  tiling.blocks = std::min(batch * out.height * out.width, 8 * threads);
-  tiling.tasks = tiling.blocks;
-  tiling.cost = kCostPerElement * batch * out.height * out.width * out.channels;
-  return tiling;
-}
-
-Range pixels_of(const View& out, const Frame& frame, const Tiling& tiling, int task) {
-  return part_of(frame.batch * out.height * out.width, task, tiling.blocks);
-}
-
-struct Pixel {
-  int n, y, x;
-};
-
-Pixel pixel_at(const View& view, int p) {
-  return {p / (view.width * view.height), p / view.width % view.height, p % view.width};
-}
 
 const float* data_or_null(const std::vector<float>& v) { return v.empty() ? nullptr : v.data(); }
 

@@ -28,7 +28,10 @@ constexpr double kCostPerLoad = 8;
 
 PoolOp::PoolOp(const PoolStep& step, View source, Target target, std::vector<float> bias,
                const Kernels& kernels)
-    : step_(step), source_(source), target_(target), bias_(std::move(bias)), kernels_(kernels) {}
+    : step_(step), source_(source), target_(target), bias_(std::move(bias)), kernels_(kernels) {
+  scale_ = source_.scale / target_.view.scale;
+  for (float& b : bias_) b /= target_.view.scale;
+}
 
 Tiling PoolOp::tile(int batch, int threads) const {
   const int pixels = batch * target_.view.height * target_.view.width;
@@ -56,7 +59,12 @@ void PoolOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) c
   call.column_stride = frame.strides[source_.buffer].column;
   call.channels = std::min(source_.channels, part.end * kernels_.lanes) - channel;
   call.bias = bias_.empty() ? nullptr : bias_.data() + channel;
+  call.source_zero = source_.zero;
+  call.zero = out.zero;
   call.relu = target_.relu;
+  const bool raw = source_.element_size != out.element_size;
+  const Pool pool = average ? (raw ? kernels_.average_pool_raw : kernels_.average_pool)
+                            : (raw ? kernels_.max_pool_raw : kernels_.max_pool);
   const auto rows_at = [this](int y) {
     return window(y, step_.kernel.vertical, step_.stride.vertical, step_.padding.vertical,
                   step_.padding_end.vertical, source_.height, step_.divisor);
@@ -68,12 +76,13 @@ void PoolOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) c
     const Window columns =
         window(x, step_.kernel.horizontal, step_.stride.horizontal, step_.padding.horizontal,
                step_.padding_end.horizontal, source_.width, step_.divisor);
-    call.source = frame.at(source_, n, rows.begin, columns.begin) + channel * frame.element_size;
+    call.source = frame.at(source_, n, rows.begin, columns.begin) + channel * source_.element_size;
     call.rows = rows.end - rows.begin;
     call.columns = columns.end - columns.begin;
-    call.scale = 1.0f / static_cast<float>(rows.counted * columns.counted);
-    call.out = frame.at(out, n, y, x) + channel * frame.element_size;
-    (average ? kernels_.average_pool : kernels_.max_pool)(call);
+    const float share = 1.0f / static_cast<float>(rows.counted * columns.counted);
+    call.scale = average ? scale_ * share : scale_;
+    call.out = frame.at(out, n, y, x) + channel * out.element_size;
+    pool(call);
     if (++x == out.width) {
       x = 0;
       if (++y == out.height) {

@@ -24,6 +24,7 @@ class PoolOp : public Op {
   View source_;
   Target target_;
   std::vector<float> bias_;
+  float scale_ = 1.0f;  // of a quantised result: the source's in units of the target's
   Kernels kernels_;
 };
 

@@ -6,6 +6,7 @@
 
 #include "cpu/conv_choice.h"
 #include "cpu/convert.h"
+#include "cpu/element_ops.h"
 #include "cpu/pixel_ops.h"
 #include "cpu/pool_op.h"
 #include "plan/engine_file.h"
@@ -19,7 +20,9 @@ class Builder {
       : plan_(plan),
         constants_(constants),
         algorithm_(algorithm),
-        kernels_(kernels_for(isa, plan.dtype)) {
+        quantized_(plan.dtype == Dtype::kUInt8),
+        kernels_(kernels_for(isa, plan.dtype)),
+        number_kernels_(quantized_ ? kernels_for(isa, Dtype::kFloat32) : kernels_) {
     program_.dtype = plan.dtype;
     program_.buffers = plan.buffers;
     program_.arena = base_ = plan.arena;
@@ -33,19 +36,24 @@ class Builder {
     if (!reads_input_in_place()) copy_input();
     for (const std::vector<int>& stage : plan_.stages) {
       std::int64_t middles = base_;
-      std::vector<int> now, then;
+      std::vector<int> before, now, then;
       for (int i : stage) {
-        if (const auto* pair = std::get_if<PairStep>(&plan_.steps[i])) {
+        const Step& step = plan_.steps[i];
+        if (const auto* pair = std::get_if<PairStep>(&step)) {
           const int middle = add_middle(*pair, middles);
           add(now, pair->name, first_of(*pair, middle));
           add(then, pair->name, second_of(*pair, middle));
+        } else if (quantized_ && !std::holds_alternative<ConvStep>(step) &&
+                   !std::holds_alternative<PoolStep>(step)) {
+          add_on_numbers(step, middles, before, now, then);
         } else {
-          add(now, name_of(plan_.steps[i]), make_op(plan_.steps[i]));
+          add(now, name_of(step), make_op(step));
         }
       }
       program_.arena = std::max(program_.arena, middles);
-      program_.stages.push_back(std::move(now));
-      if (!then.empty()) program_.stages.push_back(std::move(then));
+      for (std::vector<int>* ops : {&before, &now, &then}) {
+        if (!ops->empty()) program_.stages.push_back(std::move(*ops));
+      }
     }
     return std::move(program_);
   }
@@ -57,8 +65,50 @@ class Builder {
     program_.names.push_back(name);
   }
 
-  // Convolutions take the caller's strides; everything else wants NHWC.
+  // What computes on numbers reads and writes copies of them, which live for one stage only.
+  void add_on_numbers(const Step& step, std::int64_t& end, std::vector<int>& before,
+                      std::vector<int>& now, std::vector<int>& then) {
+    const std::string& name = name_of(step);
+    const auto copy = [&](const View& elements) {
+      Buffer buffer{name + " (numbers)", elements.height, elements.width, elements.channels};
+      buffer.offset = place(buffer.size() * static_cast<std::int64_t>(sizeof(float)), end);
+      program_.buffers.push_back(buffer);
+      const int index = static_cast<int>(program_.buffers.size()) - 1;
+      return View{index, elements.height, elements.width, elements.channels, 0, elements.channels};
+    };
+    const auto read = [&](const Slice& slice) {
+      const View elements = view(slice), numbers = copy(elements);
+      add(before, name, std::make_unique<DequantizeOp>(elements, numbers, kernels_));
+      return numbers;
+    };
+    const View source = read(source_of(step));
+    const Slice* second = second_source_of(step);
+    const std::optional<View> other = second ? std::optional(read(*second)) : std::nullopt;
+    const Target result = target(destinations_of(step)[0]);
+    const bool in_place = result.view.element_size == sizeof(float);
+    const Target numbers = in_place ? result : Target{copy(result.view), false};
+    add(now, name, make_on_numbers(step, source, other, numbers));
+    if (!in_place) {
+      add(then, name, std::make_unique<QuantizeOp>(numbers.view, result, kernels_));
+    }
+  }
+
+  std::unique_ptr<Op> make_on_numbers(const Step& step, const View& source,
+                                      const std::optional<View>& other, const Target& target) {
+    if (const auto* s = std::get_if<PointwiseStep>(&step)) {
+      return std::make_unique<PointwiseOp>(source, target, floats(s->scale), floats(s->shift),
+                                           other, number_kernels_);
+    }
+    if (const auto* s = std::get_if<ResizeStep>(&step)) {
+      return std::make_unique<ResizeOp>(source, target, s->align_corners, number_kernels_);
+    }
+    const double eps = std::get<NormalizeStep>(step).eps;
+    return std::make_unique<NormalizeOp>(source, target, static_cast<float>(eps), number_kernels_);
+  }
+
+  // Convolutions take the caller's strides; everything else wants NHWC, or elements.
   bool reads_input_in_place() const {
+    if (quantized_) return false;
     return std::all_of(plan_.steps.begin(), plan_.steps.end(), [&](const Step& step) {
       if (const auto* conv = std::get_if<ConvStep>(&step)) {
         return !conv->residual || conv->residual->buffer != program_.input;
@@ -81,7 +131,12 @@ class Builder {
     View from = view(all);
     from.buffer = program_.input;  // view() already answers with the copy
     std::vector<int> stage;
-    add(stage, "input", std::make_unique<CopyInputOp>(from, view(all)));
+    if (quantized_) {
+      from.element_size = sizeof(float);
+      add(stage, "input", std::make_unique<QuantizeOp>(from, Target{view(all), false}, kernels_));
+    } else {
+      add(stage, "input", std::make_unique<CopyInputOp>(from, view(all)));
+    }
     program_.stages.push_back(std::move(stage));
   }
 
@@ -103,7 +158,11 @@ class Builder {
   View view(const Slice& slice) const {
     const int index = slice.buffer == program_.input && input_copy_ ? *input_copy_ : slice.buffer;
     const Buffer& buffer = program_.buffers[index];
-    return {index, buffer.height, buffer.width, slice.channels, slice.start, buffer.channels};
+    View view{index, buffer.height, buffer.width, slice.channels, slice.start, buffer.channels};
+    view.element_size = quantized_ && !buffer.scale ? sizeof(float) : size_of(plan_.dtype);
+    view.scale = static_cast<float>(buffer.scale.value_or(1.0));
+    view.zero = buffer.zero;
+    return view;
   }
 
   Target target(const Destination& destination) const {
@@ -130,7 +189,12 @@ class Builder {
     problem.in_channels = conv.in_channels;
     problem.out_channels = conv.out_channels;
     problem.weights = floats(conv.weight);
-    problem.bias = floats(conv.bias);
+    if (quantized_) {
+      problem.weight_scale = floats(conv.scale);
+      if (conv.bias) problem.sum_bias = to_integers(constants_.at(*conv.bias));
+    } else {
+      problem.bias = floats(conv.bias);
+    }
     const bool strided = source.buffer == program_.input;
     return choose_conv(std::move(problem), strided, algorithm_, kernels_, plan_.dtype,
                        program_.weights);
@@ -153,33 +217,24 @@ class Builder {
   }
 
   std::unique_ptr<Op> make_op(const Step& step) {
-    return std::visit([this](const auto& s) { return make(s); }, step);
-  }
-  std::unique_ptr<Op> make(const ConvStep& s) {
-    return make_conv(s.conv, view(s.source), targets(s.destinations), view(s.residual));
-  }
-  std::unique_ptr<Op> make(const PairStep&) { return nullptr; }  // build() takes it apart
-  std::unique_ptr<Op> make(const PoolStep& s) {
-    return std::make_unique<PoolOp>(s, view(s.source), target(s.destination), floats(s.bias),
-                                    kernels_);
-  }
-  std::unique_ptr<Op> make(const PointwiseStep& s) {
-    return std::make_unique<PointwiseOp>(view(s.source), target(s.destination), floats(s.scale),
-                                         floats(s.shift), view(s.other), kernels_);
-  }
-  std::unique_ptr<Op> make(const ResizeStep& s) {
-    return std::make_unique<ResizeOp>(view(s.source), target(s.destination), s.align_corners,
+    if (const auto* s = std::get_if<ConvStep>(&step)) {
+      return make_conv(s->conv, view(s->source), targets(s->destinations), view(s->residual));
+    }
+    if (const auto* s = std::get_if<PoolStep>(&step)) {
+      return std::make_unique<PoolOp>(*s, view(s->source), target(s->destination), floats(s->bias),
                                       kernels_);
-  }
-  std::unique_ptr<Op> make(const NormalizeStep& s) {
-    return std::make_unique<NormalizeOp>(view(s.source), target(s.destination),
-                                         static_cast<float>(s.eps), kernels_);
+    }
+    const Slice* second = second_source_of(step);
+    const std::optional<View> other = second ? std::optional(view(*second)) : std::nullopt;
+    return make_on_numbers(step, view(source_of(step)), other, target(destinations_of(step)[0]));
   }
 
   const Plan& plan_;
   const ConstantBytes& constants_;
   const std::string& algorithm_;
+  const bool quantized_;
   Kernels kernels_;
+  Kernels number_kernels_;  // of what computes on numbers in a quantised Plan; else the same
   Program program_;
   std::optional<int> input_copy_;
   std::int64_t base_ = 0;  // of the arena: the end of what lives in more than one stage
@@ -191,7 +246,7 @@ Program build_program(const Plan& plan, const ConstantBytes& constants, Isa isa,
                       const std::string& algorithm) {
   check_constants(plan, constants);
   if (plan.dtype == Dtype::kFloat64) {
-    throw EngineError("dtype: got float64, expected float32, float16 or bfloat16");
+    throw EngineError("dtype: got float64, expected float32, float16, bfloat16 or uint8");
   }
   return Builder(plan, constants, isa, algorithm).build();
 }

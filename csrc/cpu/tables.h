@@ -8,6 +8,9 @@ namespace ifast::cpu {
 Kernels kernels_portable(Dtype dtype);
 Kernels kernels_avx2(Dtype dtype);
 Kernels kernels_avx512(Dtype dtype);
+Kernels int8_kernels_portable();
+Kernels int8_kernels_avx2();
+Kernels int8_kernels_avx512vnni();
 void add_dot_kernels_avx512bf16(Kernels& kernels);
 
 }  // namespace ifast::cpu

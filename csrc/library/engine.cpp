@@ -97,7 +97,7 @@ std::vector<Backend> backends() {
 struct Engine::Implementation {
   Implementation(const ifast::EngineFile& engine, const Options& options)
       : runner(make_runner(engine, options)),
-        dtype(engine.plan.dtype),
+        dtype(ifast::outside_of(engine.plan.dtype)),
         precision(engine.metadata.precision),
         input(shape_of(engine.plan.buffers[engine.plan.input()])) {
     std::vector<std::size_t> place(engine.plan.buffers.size());

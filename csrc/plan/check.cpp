@@ -35,6 +35,8 @@ class Checker {
   explicit Checker(const Plan& plan) : plan_(plan) {}
 
   void run() {
+    require(plan_.dtype != Dtype::kInt8 && plan_.dtype != Dtype::kInt32, "dtype",
+            "it is of constants only");
     require(plan_.buffers.size() <= kMaxCount, "buffers", "too many");
     require(plan_.steps.size() <= kMaxCount, "steps", "too many");
     buffers();
@@ -59,6 +61,8 @@ class Checker {
     require(condition, "step " + *name_, problem);
   }
 
+  bool is_quantized() const { return plan_.dtype == Dtype::kUInt8; }
+
   void buffers() const {
     require(within<std::int64_t>(plan_.arena, 0, kMaxElements), "arena",
             "its size is out of range");
@@ -76,6 +80,12 @@ class Checker {
         require(b.offset % kAlignment == 0, subject, "its offset is not aligned");
       } else {
         require(b.offset == 0, subject, "it has an offset but is not in the arena");
+      }
+      if (is_quantized() && b.home != Home::kOutput) {
+        require(b.scale && within(*b.scale, 0x1p-64, 0x1p64) && within(b.zero, 0, 255), subject,
+                "its scale or zero is missing or out of range");
+      } else {
+        require(!b.scale && b.zero == 0, subject, "it has a scale or a zero but is not quantised");
       }
     }
   }
@@ -131,9 +141,18 @@ class Checker {
     require_step(are_extents(conv.stride), "its stride is out of range");
     require_step(are_channels(conv.in_channels) && are_channels(conv.out_channels),
                  "its channels are out of range");
-    constant(conv.weight, {conv.out_channels, std::ssize(conv.taps), conv.in_channels},
-             plan_.dtype);
-    vector(conv.bias, conv.out_channels);
+    require_step(conv.scale.has_value() == is_quantized(),
+                 "a convolution has a scale where, and only where, the Plan is quantised");
+    const std::int64_t taps = std::ssize(conv.taps);
+    require_step(!is_quantized() || taps * conv.in_channels <= kMaxQuantizedTerms,
+                 "too many products in a quantised sum");
+    constant(conv.weight, {conv.out_channels, taps, conv.in_channels},
+             is_quantized() ? Dtype::kInt8 : plan_.dtype);
+    if (conv.bias) {
+      constant(*conv.bias, {conv.out_channels},
+               is_quantized() ? Dtype::kInt32 : accumulator_of(plan_.dtype));
+    }
+    vector(conv.scale, conv.out_channels);
   }
 
   void step(const Step& step) {
@@ -156,6 +175,15 @@ class Checker {
       require_step(buffer.height == target.height && buffer.width == target.width &&
                        second->channels == channels,
                    "the second operand has another size than the result");
+    }
+    if (is_quantized()) {
+      const Slice* second = second_source_of(step);
+      require_step(source.home != Home::kOutput &&
+                       (!second || plan_.buffers[static_cast<std::size_t>(second->buffer)].home !=
+                                       Home::kOutput),
+                   "it reads an output, which has no scale");
+      require_step(!std::holds_alternative<PairStep>(step),
+                   "a pair, whose intermediate has no scale");
     }
     for (const Convolution* conv : convolutions_of(step)) convolution(*conv);
     std::visit([&](const auto& s) { own_rules(s, source, target, channels); }, step);

@@ -11,6 +11,8 @@ inline constexpr int kMaxChannels = 1 << 20;
 inline constexpr std::int64_t kMaxElements = (std::int64_t{1} << 31) - 1;
 // Largest number of buffers or steps.
 inline constexpr std::size_t kMaxCount = 4096;
+// Largest number of products in a quantised sum: 255 * 128 times it is less than 2^31.
+inline constexpr std::int64_t kMaxQuantizedTerms = 1 << 16;
 
 // Throws EngineError, naming the first step or buffer that breaks a rule of
 // inception_fast/plan/check.py: what passes reads and writes inside its buffers and constants, in

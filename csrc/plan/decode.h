@@ -97,15 +97,17 @@ inline void decode(const json::Value& value, Pair& out, const std::string& where
 template <HasFields T>
 void decode(const json::Value& value, T& out, const std::string& where) {
   const auto& object = typed<json::Object>(value, where, "an object");
+  std::size_t known = !kKind<T>.empty();
   const auto each = [&](const auto& field) {
     const std::string path = where + "." + std::string(field.name);
     const json::Value* found = json::find(object, field.name);
+    if (found == nullptr && field.optional) return;
     if (found == nullptr) refuse(path, "the key to be there");
     decode(*found, out.*field.member, path);
+    ++known;
   };
   std::apply([&](const auto&... field) { (each(field), ...); }, kFields<T>);
-  const std::size_t known = std::tuple_size_v<std::remove_cvref_t<decltype(kFields<T>)>>;
-  if (object.size() != known + !kKind<T>.empty()) refuse(where, "no unknown key");
+  if (object.size() != known) refuse(where, "no unknown key");
 }
 
 template <class T>

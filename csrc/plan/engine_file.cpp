@@ -38,7 +38,7 @@ inline constexpr auto kFields<Document> =
 namespace {
 
 constexpr std::array<unsigned char, 8> kMagic{0x89, 'I', 'F', 'A', 'S', 'T', '\r', '\n'};
-constexpr std::uint32_t kFormat = 1;
+constexpr std::uint32_t kFormat = 2;  // 1 for Plans that are not quantised
 constexpr std::uint64_t kMaxJson = 1 << 24;
 constexpr std::uint64_t kSectionAlignment = 4096;
 constexpr std::int64_t kConstantAlignment = 64;
@@ -54,6 +54,7 @@ static_assert(sizeof(Header) == 32);
 constexpr std::size_t kChecksumEnd = offsetof(Header, text_length);
 
 struct Sections {
+  std::uint32_t format;
   std::string_view text;
   std::span<const std::byte> constants;
 };
@@ -87,7 +88,9 @@ Sections check_header(std::span<const std::byte> contents) {
   require(crc32(contents.subspan(kChecksumEnd), before) == header.checksum,
           "the checksum does not match: the file is damaged");
   const auto text = contents.subspan(sizeof header, header.text_length);
-  return {{reinterpret_cast<const char*>(text.data()), text.size()}, contents.subspan(start)};
+  return {header.format,
+          {reinterpret_cast<const char*>(text.data()), text.size()},
+          contents.subspan(start)};
 }
 
 std::int64_t byte_size(const Constant& constant) {
@@ -98,15 +101,14 @@ std::int64_t byte_size(const Constant& constant) {
 }
 
 void check_metadata(const Plan& plan, const Metadata& metadata) {
-  static const std::map<std::string_view, Dtype> kPrecisions{{"fp64", Dtype::kFloat64},
-                                                             {"fp32", Dtype::kFloat32},
-                                                             {"tf32", Dtype::kFloat32},
-                                                             {"fp16", Dtype::kFloat16},
-                                                             {"bf16", Dtype::kBFloat16}};
+  static const std::map<std::string_view, Dtype> kPrecisions{
+      {"fp64", Dtype::kFloat64}, {"fp32", Dtype::kFloat32},  {"tf32", Dtype::kFloat32},
+      {"fp16", Dtype::kFloat16}, {"bf16", Dtype::kBFloat16}, {"int8", Dtype::kUInt8}};
   const auto precision = kPrecisions.find(metadata.precision);
   require(precision != kPrecisions.end() && precision->second == plan.dtype,
           "metadata.precision: got '" + metadata.precision + "' for a Plan in " +
               std::string(name_of(plan.dtype)));
+  require(metadata.input_dtype <= Dtype::kFloat64, "metadata.input_dtype: no type of images");
   const Buffer& input = plan.buffers[static_cast<std::size_t>(plan.input())];
   require(metadata.input_shape == std::array{input.channels, input.height, input.width},
           "metadata.input_shape: the Plan takes another shape");
@@ -157,6 +159,8 @@ EngineFile read_engine(std::span<const std::byte> contents, std::string_view lay
   Document document;
   decode(json::parse(sections.text), document, "engine");
   check(document.plan);
+  require(document.plan.dtype != Dtype::kUInt8 || sections.format >= 2,
+          "a quantised Plan in a file of format 1");
   const Metadata& metadata = document.metadata;
   require(metadata.layout == layout, "the constants are packed for '" + metadata.layout +
                                          "', not for '" + std::string(layout) + "'");

@@ -17,7 +17,7 @@ inline constexpr std::string_view kCanonicalLayout = "canonical";
 
 // What a caller must know to use a Plan as the model it came from.
 struct Metadata {
-  std::string precision;  // fp64, fp32, tf32, fp16 or bf16
+  std::string precision;  // fp64, fp32, tf32, fp16, bf16 or int8
   bool batch_invariant = false;
   std::array<int, 3> input_shape{};  // per image: channels, height, width
   Dtype input_dtype = Dtype::kFloat32;

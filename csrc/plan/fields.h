@@ -15,9 +15,12 @@ template <class Struct, class T>
 struct Field {
   std::string_view name;
   T Struct::* member;
+  bool optional = false;  // may be left out, and then has its default
 };
 template <class Struct, class T>
 Field(std::string_view, T Struct::*) -> Field<Struct, T>;
+template <class Struct, class T>
+Field(std::string_view, T Struct::*, bool) -> Field<Struct, T>;
 
 template <class T>
 inline constexpr std::tuple<> kFields{};
@@ -34,8 +37,8 @@ template <class Enum>
 inline constexpr std::array<std::string_view, 0> kNames{};
 
 template <>
-inline constexpr std::array<std::string_view, 4> kNames<Dtype>{"float32", "float16", "bfloat16",
-                                                               "float64"};
+inline constexpr std::array<std::string_view, 7> kNames<Dtype>{
+    "float32", "float16", "bfloat16", "float64", "uint8", "int8", "int32"};
 template <>
 inline constexpr std::array<std::string_view, 3> kNames<Home>{"input", "arena", "output"};
 template <>
@@ -45,9 +48,10 @@ inline constexpr std::array<std::string_view, 2> kNames<Divisor>{"window", "insi
 
 template <>
 inline constexpr auto kFields<Buffer> =
-    std::tuple{Field{"name", &Buffer::name},   Field{"height", &Buffer::height},
-               Field{"width", &Buffer::width}, Field{"channels", &Buffer::channels},
-               Field{"home", &Buffer::home},   Field{"offset", &Buffer::offset}};
+    std::tuple{Field{"name", &Buffer::name},         Field{"height", &Buffer::height},
+               Field{"width", &Buffer::width},       Field{"channels", &Buffer::channels},
+               Field{"home", &Buffer::home},         Field{"offset", &Buffer::offset},
+               Field{"scale", &Buffer::scale, true}, Field{"zero", &Buffer::zero, true}};
 
 template <>
 inline constexpr auto kFields<Slice> =
@@ -65,7 +69,8 @@ inline constexpr auto kFields<Convolution> =
                Field{"in_channels", &Convolution::in_channels},
                Field{"out_channels", &Convolution::out_channels},
                Field{"taps", &Convolution::taps},
-               Field{"stride", &Convolution::stride}};
+               Field{"stride", &Convolution::stride},
+               Field{"scale", &Convolution::scale, true}};
 
 template <>
 inline constexpr std::string_view kKind<ConvStep> = "conv";

@@ -23,16 +23,32 @@ class EngineError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-enum class Dtype { kFloat32, kFloat16, kBFloat16, kFloat64 };
+// Of Plans, kUInt8 being the quantised ones; and of constants, which may be kInt8 and kInt32
+// besides.
+enum class Dtype { kFloat32, kFloat16, kBFloat16, kFloat64, kUInt8, kInt8, kInt32 };
 
 constexpr std::size_t size_of(Dtype dtype) {
-  return dtype == Dtype::kFloat64 ? 8 : dtype == Dtype::kFloat32 ? 4 : 2;
+  switch (dtype) {
+    case Dtype::kFloat64:
+      return 8;
+    case Dtype::kFloat32:
+    case Dtype::kInt32:
+      return 4;
+    case Dtype::kUInt8:
+    case Dtype::kInt8:
+      return 1;
+    default:
+      return 2;
+  }
 }
 
-// Of biases, scales and sums in a Plan of `dtype`.
+// Of biases, scales and sums in a Plan of `dtype`; of a quantised convolution's only the scales.
 constexpr Dtype accumulator_of(Dtype dtype) {
   return dtype == Dtype::kFloat64 ? Dtype::kFloat64 : Dtype::kFloat32;
 }
+
+// Of the tensors that come in and go out.
+constexpr Dtype outside_of(Dtype dtype) { return dtype == Dtype::kUInt8 ? Dtype::kFloat32 : dtype; }
 
 // The name that PyTorch and the file use ("float32").
 std::string_view name_of(Dtype dtype);
@@ -54,6 +70,10 @@ struct Buffer {
   int channels = 0;
   Home home = Home::kArena;
   std::int64_t offset = 0;  // into the arena; 0 for the caller's memory
+  // In a kUInt8 Plan an element q stands for scale * (q - zero); the input is rounded to that when
+  // it is read, the outputs are float32 and have no scale.
+  std::optional<double> scale = std::nullopt;
+  int zero = 0;
 
   std::int64_t size() const { return std::int64_t{height} * width * channels; }
 };
@@ -77,6 +97,9 @@ struct Destination {
 struct Convolution {
   std::string weight;               // constant [C_out, T, C_in] in the Plan's dtype
   std::optional<std::string> bias;  // constant [C_out], accumulator_of(plan.dtype)
+  // In a kUInt8 Plan: constant [C_out] float32, what a weight of 1 stands for. The weight is kInt8
+  // then and the bias kInt32, in units of the source's scale times this one.
+  std::optional<std::string> scale;
   int in_channels = 0;
   int out_channels = 0;
   std::vector<Pair> taps;

@@ -46,6 +46,9 @@ class CpuBackend(Backend):
     def devices(self) -> tuple[str, ...]:
         return ("cpu",)
 
+    def precisions(self, device: torch.device) -> tuple[str, ...]:
+        return (*super().precisions(device), "int8")
+
     def compile(
         self,
         plan: Plan,

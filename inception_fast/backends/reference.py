@@ -20,6 +20,7 @@ from inception_fast.backends.stopwatch import Stopwatch
 from inception_fast.errors import InputError
 from inception_fast.plan.check import accumulator_dtype
 from inception_fast.plan.plan import (
+    QUANTIZED,
     Convolution,
     ConvStep,
     NormalizeStep,
@@ -51,7 +52,14 @@ class ReferenceBackend(Backend):
         precision: str = "fp32",
         batch_invariant: bool = False,
     ) -> ReferenceExecutor:
+        if plan.dtype == QUANTIZED:
+            from inception_fast.backends.reference_int8 import QuantizedExecutor
+
+            return QuantizedExecutor(plan, constants, device, batch_invariant)
         return ReferenceExecutor(plan, constants, device, batch_invariant)
+
+    def precisions(self, device: torch.device) -> tuple[str, ...]:
+        return (*super().precisions(device), "int8")
 
 
 class ReferenceExecutor(Executor):
@@ -95,15 +103,18 @@ class ReferenceExecutor(Executor):
     def _pass(self, x: torch.Tensor, last: int | None = None, done: Callable[[str], None] | None = None) -> Memory:
         memory = Memory(self._plan, x, fill=float("nan"))
         for step in self._plan.steps if last is None else self._plan.steps[: last + 1]:
-            result = self._compute(step, memory)
-            start = 0
-            for d in destinations_of(step):
-                part = result[:, start : start + d.slice.channels]
-                memory.nchw(d.slice).copy_(part.relu() if d.relu else part)
-                start += d.slice.channels
+            self._run_step(step, memory)
             if done is not None:
                 done(step.name)
         return memory
+
+    def _run_step(self, step: Step, memory: Memory) -> None:
+        result = self._compute(step, memory)
+        start = 0
+        for d in destinations_of(step):
+            part = result[:, start : start + d.slice.channels]
+            memory.nchw(d.slice).copy_(part.relu() if d.relu else part)
+            start += d.slice.channels
 
     def _compute(self, step: Step, memory: Memory) -> torch.Tensor:
         """A step's result before activation, ``[N, C, H, W]`` in the accumulator's dtype."""
@@ -123,9 +134,9 @@ class ReferenceExecutor(Executor):
                 return _pool(source, step, size, self._constants.get(step.bias or ""))
             case PointwiseStep():
                 if step.scale is not None:
-                    source = source * _per_channel(self._constants[step.scale])
+                    source = source * per_channel(self._constants[step.scale])
                 if step.shift is not None:
-                    source = source + _per_channel(self._constants[step.shift])
+                    source = source + per_channel(self._constants[step.shift])
                 return self._add(source, memory, step.other)
             case ResizeStep():
                 return F.interpolate(source, size, mode="bilinear", align_corners=step.align_corners)
@@ -169,15 +180,26 @@ def padded(
 ) -> torch.Tensor:
     """``x`` with the zeros that :func:`window_padding` asks for."""
     top, left, bottom, right = window_padding(conv, origin, kernel, tuple(x.shape[2:]), size)
-    return F.pad(x, (left, right, top, bottom))
+    pads = (left, right, top, bottom)
+    grown = F.pad(x, [max(p, 0) for p in pads])
+    # Cropped last: a window may lie wholly outside the image.
+    return F.pad(grown, [min(p, 0) for p in pads]) if min(pads) < 0 else grown
 
 
-def _per_channel(vector: torch.Tensor) -> torch.Tensor:
+def per_channel(vector: torch.Tensor) -> torch.Tensor:
     return vector.view(-1, 1, 1)
 
 
 def _pool(x: torch.Tensor, step: PoolStep, size: tuple[int, int], bias: torch.Tensor | None) -> torch.Tensor:
-    """Pools by unfolding: pixels outside the image are minus infinity for the maximum, zero for the sum."""
+    total, count = pooled(x, step, size)
+    mean = total if count is None else total / count
+    return mean if bias is None else mean + per_channel(bias)
+
+
+def pooled(x: torch.Tensor, step: PoolStep, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Maxima, or sums and the number that divides each; by unfolding, with pixels outside the image minus infinity for
+    the maximum and zero for the sum.
+    """
     _, _, height, width = x.shape
     pads: list[int] = []
     for axis, extent in ((1, width), (0, height)):
@@ -186,7 +208,7 @@ def _pool(x: torch.Tensor, step: PoolStep, size: tuple[int, int], bias: torch.Te
     outside = float("-inf") if step.mode == "max" else 0.0
     windows = _windows(F.pad(x, pads, value=outside), step, size)
     if step.mode == "max":
-        return windows.amax(dim=(-2, -1))
+        return windows.amax(dim=(-2, -1)), None
     count = x.new_ones(1, 1, height, width)
     if step.divisor == "window":
         (top, left), (bottom, right) = step.padding, step.padding_end
@@ -194,8 +216,7 @@ def _pool(x: torch.Tensor, step: PoolStep, size: tuple[int, int], bias: torch.Te
         count = F.pad(grown, (0, max(0, pads[1] - right), 0, max(0, pads[3] - bottom)))
     else:
         count = F.pad(count, pads)
-    mean = windows.sum(dim=(-2, -1)) / _windows(count, step, size).sum(dim=(-2, -1))
-    return mean if bias is None else mean + _per_channel(bias)
+    return windows.sum(dim=(-2, -1)), _windows(count, step, size).sum(dim=(-2, -1))
 
 
 def _windows(x: torch.Tensor, step: PoolStep, size: tuple[int, int]) -> torch.Tensor:

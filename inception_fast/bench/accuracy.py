@@ -63,14 +63,29 @@ def compare(results: Sequence[torch.Tensor], truth: Sequence[torch.Tensor]) -> E
     )
 
 
+INT8_ERROR, INT8_TOP1 = 0.15, 0.75
+"""What quantising may cost: relative L2, and the share of images whose largest entry must stay where it is. PyTorch
+eager has no int8 to be compared with.
+"""
+
+
 def allowed(precision: str, eager: float) -> float:
     """Relative L2 that our result may have where PyTorch eager's, in one precision on one device, is ``eager``."""
+    if precision == "int8":
+        return INT8_ERROR
     return max(2 * eager, FP32_FLOOR) if precision == "fp32" else 2 * eager
 
 
-def plausible(eager: float) -> float:
+def plausible(precision: str, eager: float) -> float:
     """Relative L2 above which a peer's result, which promises no bound, is wrong and not merely rounded otherwise."""
+    if precision == "int8":
+        return 2 * INT8_ERROR
     return max(10 * eager, 1e-4)
+
+
+def agrees(precision: str, error: Error) -> bool:
+    """Whether a quantised network still names what the network does; other precisions need not be asked."""
+    return precision != "int8" or error.top1 is None or error.top1 >= INT8_TOP1
 
 
 def within(error: Error, bound: float) -> bool:

@@ -125,7 +125,7 @@ def hold(
 
 
 def _bound(entrant: Entrant, precision: str, yardstick: float) -> float:
-    return allowed(precision, yardstick) if entrant.ours else plausible(yardstick)
+    return allowed(precision, yardstick) if entrant.ours else plausible(precision, yardstick)
 
 
 def _rows(

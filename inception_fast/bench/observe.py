@@ -79,7 +79,7 @@ def first_divergence(
     exact, constants = lower(graph, "float64")
     ours = fast.engine.constants
     truth = _run(reference, exact, constants, x.cpu().double(), "fp32")
-    typed = x.to(getattr(torch, fast.plan.dtype))
+    typed = x.to(getattr(torch, fast.plan.io_dtype))
     expected = _run(reference, fast.plan, ours, typed.cpu(), fast.precision)
     found = _run(suspect, fast.plan, ours, typed, fast.precision)
     position = 0

@@ -57,7 +57,7 @@ def profile(
     """
     plan = fast.plan
     _, executor = fast.executor_for(x.device)
-    typed = x.to(getattr(torch, plan.dtype))
+    typed = x.to(getattr(torch, plan.io_dtype))
     passes = [executor.profile(typed) for _ in track(range(WARM_UP + rounds))][WARM_UP:]
     seconds: dict[str, list[float]] = {}
     algorithms: dict[str, str] = {}

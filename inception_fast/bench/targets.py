@@ -14,9 +14,11 @@ from torch import nn
 from inception_fast.errors import InputError
 from inception_fast.models import create_model, input_size, list_models
 from inception_fast.models.calibration import calibrate_batchnorm, initialize
-from inception_fast.photos import load_photos
+from inception_fast.photos import NAMES, load_photos
 
 DEFAULT_SIZE = 299
+CALIBRATION = 10
+"""Images that ``int8`` is calibrated on."""
 EXPECTED = (
     "a reference model, torchvision/NAME, timm/NAME, facenet-pytorch/InceptionResnetV1, or module:function that "
     "returns an nn.Module"
@@ -66,6 +68,13 @@ def load_images(size: int, count: int, *, random: bool = False) -> torch.Tensor:
     if random:
         return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     return load_photos(size, count)
+
+
+def load_calibration(size: int, *, random: bool = False) -> torch.Tensor:
+    """Images for ``int8``, as :func:`load_images` but none of those: other crops of the photographs, or other noise."""
+    if random:
+        return torch.rand(CALIBRATION, 3, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return load_photos(size, len(NAMES) + CALIBRATION)[len(NAMES) :]
 
 
 def repeat(images: torch.Tensor, count: int) -> torch.Tensor:

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from inception_fast.bench.environment import environment
     from inception_fast.bench.peers import Task, ours
     from inception_fast.bench.record import jsonable
-    from inception_fast.bench.targets import chosen_models, load_images, load_target, repeat
+    from inception_fast.bench.targets import chosen_models, load_calibration, load_images, load_target, repeat
 
     device, precisions = device_of(args), precisions_of(args, ("fp32",))
     requirements = parse_requirements(args.require)
@@ -85,10 +85,11 @@ def run(args: argparse.Namespace) -> int:
         distinct = load_images(target.size, min(batches[-1], MOST_DISTINCT), random=args.random)
         log(f"{name}: computing the truth in float64")
         truth = true_outputs(target.model, distinct)
+        calibration = load_calibration(target.size, random=args.random) if "int8" in precisions else None
         for precision, batch in product(precisions, batches):
             title = f"{name}, {target.size}x{target.size}, batch {batch}, {precision}, {device}"
             contest = hold(
-                Task(target.model, repeat(distinct, batch), precision, device, torch.get_num_threads()),
+                Task(target.model, repeat(distinct, batch), precision, device, torch.get_num_threads(), calibration),
                 entrants,
                 [repeat(t, batch) for t in truth],
                 rounds=args.rounds,

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from inception_fast.explain.network import draw
     from inception_fast.optimization import check_precision
 
-    check_precision(args.precision)
+    check_precision(args.precision, calibrating=False)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # A backend that was named need not run here: only what it wishes for is asked.
     automatic = args.backend == "auto"

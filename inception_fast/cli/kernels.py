@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from inception_fast.plan.lower import lower
 
     device, wanted = device_of(args), pattern(args.filter)
-    check_precision(args.precision)
+    check_precision(args.precision, calibrating=False)
     backend = select_backend(args.backend, device, args.precision)
     graphs, plans = {}, {}
     for name in chosen_models(args.models, args.all):

@@ -44,9 +44,8 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 
 def add_precisions(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument(
-        "--precision", action="append", metavar="P", help=f"fp32, tf32, fp16 or bf16; repeatable; default: {default}"
-    )
+    names = "fp32, tf32, fp16, bf16 or int8"
+    parser.add_argument("--precision", action="append", metavar="P", help=f"{names}; repeatable; default: {default}")
 
 
 def add_backends(parser: argparse.ArgumentParser, default: str) -> None:

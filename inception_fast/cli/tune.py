@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from inception_fast.tuning.measure import choices, device_timer, problems_of, tune
     from inception_fast.tuning.table import Machine, Table, read_table, table_path, write_table
 
-    check_precision(args.precision)
+    check_precision(args.precision, calibrating=False)
     batches = tuple(dict.fromkeys(args.batch or BATCHES))
     models = chosen_models(args.models, args.all)
     if args.unmeasured:

@@ -34,7 +34,7 @@ class Options:
     batch_invariant: bool = False
 
     def __post_init__(self) -> None:
-        check_precision(self.precision)
+        check_precision(self.precision, calibrating=False)
         if self.backend != "auto":
             get_backend(self.backend)
 

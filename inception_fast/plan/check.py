@@ -13,6 +13,7 @@ from inception_fast.errors import PlanError
 from inception_fast.plan.memory import lifetimes
 from inception_fast.plan.plan import (
     ALIGNMENT,
+    QUANTIZED,
     Buffer,
     Convolution,
     ConvStep,
@@ -30,7 +31,7 @@ from inception_fast.plan.plan import (
     sources_of,
 )
 
-DTYPES = ("float32", "float16", "bfloat16", "float64")
+DTYPES = ("float32", "float16", "bfloat16", "float64", QUANTIZED)
 MAX_EXTENT = 1 << 15
 """Largest height, width, stride, kernel, padding or tap offset: a product of two fits in 31 bits."""
 MAX_CHANNELS = 1 << 20
@@ -38,10 +39,14 @@ MAX_ELEMENTS = (1 << 31) - 1
 """Largest buffer, arena, constant or intermediate, in elements per image: indices fit in 32 bits."""
 MAX_COUNT = 4096
 """Largest number of buffers or steps: comparing all pairs of them takes seconds."""
+MAX_QUANTIZED_TERMS = 1 << 16
+"""Largest number of products in a quantised sum: 255 * 128 times it is less than 2^31."""
+SCALES = (2.0**-64, 2.0**64)
+"""Smallest and largest scale of a quantised buffer: the ratio of two is a normal float32."""
 
 
 def accumulator_dtype(dtype: str) -> str:
-    """The dtype of biases, scales and sums in a Plan of ``dtype``."""
+    """The dtype of biases, scales and sums in a Plan of ``dtype``; of a quantised convolution's only the scales."""
     return "float64" if dtype == "float64" else "float32"
 
 
@@ -92,6 +97,11 @@ def _check_buffers(plan: Plan) -> None:
             _require(
                 b.home in ("input", "output") and b.offset == 0, f"buffer {b.name}: home {b.home}, offset {b.offset}"
             )
+        if plan.dtype == QUANTIZED and b.home != "output":
+            scaled = b.scale is not None and SCALES[0] <= b.scale <= SCALES[1] and 0 <= b.zero <= 255
+            _require(scaled, f"buffer {b.name}: scale {b.scale}, zero {b.zero}")
+        else:
+            _require(b.scale is None and b.zero == 0, f"buffer {b.name}: a scale or a zero, but it is not quantised")
 
 
 def _is_image(height: int, width: int, channels: int) -> bool:
@@ -122,8 +132,14 @@ def _check_convolution(plan: Plan, step: Step, conv: Convolution) -> None:
     _require(all(1 <= s <= MAX_EXTENT for s in conv.stride), f"step {step.name}: stride {conv.stride}")
     channels = (conv.in_channels, conv.out_channels)
     _require(all(1 <= c <= MAX_CHANNELS for c in channels), f"step {step.name}: channels {channels}")
-    _check_constant(plan, step, conv.weight, (conv.out_channels, len(taps), conv.in_channels), plan.dtype)
-    _check_constant(plan, step, conv.bias, (conv.out_channels,), accumulator_dtype(plan.dtype))
+    quantized = plan.dtype == QUANTIZED
+    _require((conv.scale is not None) == quantized, f"step {step.name}: scale {conv.scale} in a {plan.dtype} Plan")
+    terms = len(taps) * conv.in_channels
+    _require(not quantized or terms <= MAX_QUANTIZED_TERMS, f"step {step.name}: sums of {terms} products")
+    weight, bias = ("int8", "int32") if quantized else (plan.dtype, accumulator_dtype(plan.dtype))
+    _check_constant(plan, step, conv.weight, (conv.out_channels, len(taps), conv.in_channels), weight)
+    _check_constant(plan, step, conv.bias, (conv.out_channels,), bias)
+    _check_constant(plan, step, conv.scale, (conv.out_channels,), "float32")
 
 
 def _check_step(plan: Plan, step: Step) -> None:
@@ -139,6 +155,9 @@ def _check_step(plan: Plan, step: Step) -> None:
         fits = (buffer.height, buffer.width, piece.channels) == (*plane, channels)
         _require(fits, f"step {step.name}: the second operand is {buffer.height}x{buffer.width}x{piece.channels}")
 
+    if plan.dtype == QUANTIZED:
+        _require(all(b.home != "output" for _, b in reads), f"step {step.name}: reads an output, which has no scale")
+        _require(not isinstance(step, PairStep), f"step {step.name}: a pair, whose intermediate has no scale")
     for conv in convolutions_of(step):
         _check_convolution(plan, step, conv)
     accumulator = accumulator_dtype(plan.dtype)

@@ -18,7 +18,7 @@ from inception_fast.plan.plan import (
 
 def item_size(dtype: str) -> int:
     """Bytes of an element of a Plan's dtype."""
-    return {"float64": 8, "float32": 4}.get(dtype, 2)
+    return {"float64": 8, "float32": 4, "int32": 4, "uint8": 1, "int8": 1}.get(dtype, 2)
 
 
 def operations(plan: Plan, step: Step) -> int:

@@ -22,11 +22,12 @@ import torch
 from inception_fast._build_info import package_version
 from inception_fast.errors import EngineFileError, PlanError
 from inception_fast.plan import strict_json
-from inception_fast.plan.plan import Constant, Plan
+from inception_fast.plan.plan import QUANTIZED, Constant, Plan
 from inception_fast.plan.serialize import decode, encode
 
 MAGIC = b"\x89IFAST\r\n"
-VERSION = 1
+VERSION = 2
+"""The newest format; files of format 1 hold the Plans that are not quantised."""
 HEADER = struct.Struct("<8sIIQQ")
 """Magic, format version, checksum, bytes of JSON, bytes of constants."""
 CHECKSUM_AT = 12
@@ -35,8 +36,17 @@ CONSTANT_ALIGNMENT = 64
 MAX_JSON = 1 << 24
 CANONICAL = "canonical"
 """The layout of constants as the Plan describes them, which every backend takes."""
-DTYPES = {str(d).removeprefix("torch."): d for d in (torch.float32, torch.float16, torch.bfloat16, torch.float64)}
-PRECISIONS = {"fp64": "float64", "fp32": "float32", "tf32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+FLOATS = {str(d).removeprefix("torch."): d for d in (torch.float32, torch.float16, torch.bfloat16, torch.float64)}
+DTYPES = FLOATS | {"int8": torch.int8, "int32": torch.int32}
+"""Of constants."""
+PRECISIONS = {
+    "fp64": "float64",
+    "fp32": "float32",
+    "tf32": "float32",
+    "fp16": "float16",
+    "bf16": "bfloat16",
+    "int8": QUANTIZED,
+}
 """Precision -> the Plan's dtype."""
 
 
@@ -169,6 +179,11 @@ def read_engine_bytes(data: bytes, *, layout: str = CANONICAL) -> EngineFile:
     return _read(bytearray(data), layout)
 
 
+def format_of(plan: Plan) -> int:
+    """The oldest format that a Plan can be written in."""
+    return VERSION if plan.dtype == QUANTIZED else 1
+
+
 def align(size: int, alignment: int) -> int:
     """``size`` rounded up to a multiple of ``alignment``."""
     return -(-size // alignment) * alignment
@@ -191,11 +206,12 @@ def _chunks(engine: EngineFile) -> list[bytes | memoryview]:
         body += [bytes(place.offset - reached), _tensor_bytes(engine.constants[name])]
         reached = place.offset + place.length
 
-    header = HEADER.pack(MAGIC, VERSION, 0, len(text), end)
+    version = format_of(engine.plan)
+    header = HEADER.pack(MAGIC, version, 0, len(text), end)
     checksum = zlib.crc32(header[CHECKSUM_AT + 4 :], zlib.crc32(header[:CHECKSUM_AT]))
     for chunk in body:
         checksum = zlib.crc32(chunk, checksum)
-    return [HEADER.pack(MAGIC, VERSION, checksum, len(text), end), *body]
+    return [HEADER.pack(MAGIC, version, checksum, len(text), end), *body]
 
 
 def _tensor_bytes(tensor: torch.Tensor) -> memoryview:
@@ -204,8 +220,10 @@ def _tensor_bytes(tensor: torch.Tensor) -> memoryview:
 
 
 def _read(data: mmap.mmap | bytearray, layout: str) -> EngineFile:
-    text, start, length = _check_header(memoryview(data))
+    text, start, length, version = _check_header(memoryview(data))
     document = _parse(text)
+    if format_of(document.plan) > version:
+        raise EngineFileError(f"a Plan in {document.plan.dtype} in a file of format {version}")
     if document.metadata.layout != layout:
         raise EngineFileError(f"the constants are packed for {document.metadata.layout!r}, not for {layout!r}")
     plan = document.plan
@@ -221,8 +239,8 @@ def _read(data: mmap.mmap | bytearray, layout: str) -> EngineFile:
     return EngineFile(plan, constants, document.metadata)
 
 
-def _check_header(view: memoryview) -> tuple[bytes, int, int]:
-    """The JSON text, and where the constants start and how many bytes they have."""
+def _check_header(view: memoryview) -> tuple[bytes, int, int, int]:
+    """The JSON text, where the constants start, how many bytes they have, and the file's format."""
     if bytes(view[: len(MAGIC)]) != MAGIC:
         raise EngineFileError("not an engine file")
     if len(view) < HEADER.size:
@@ -243,7 +261,7 @@ def _check_header(view: memoryview) -> tuple[bytes, int, int]:
         raise EngineFileError(f"{len(view)} bytes, the header announces only {expected}")
     if zlib.crc32(view[CHECKSUM_AT + 4 :], zlib.crc32(view[:CHECKSUM_AT])) != checksum:
         raise EngineFileError("the checksum does not match: the file is damaged")
-    return bytes(view[HEADER.size : HEADER.size + text_length]), start, constants_length
+    return bytes(view[HEADER.size : HEADER.size + text_length]), start, constants_length, version
 
 
 def _check_text_length(length: int) -> None:
@@ -286,9 +304,9 @@ def _check_places(plan: Plan, places: Mapping[str, _Place], section: int) -> Non
 def _check_metadata(plan: Plan, metadata: Metadata) -> None:
     if PRECISIONS.get(metadata.precision) != plan.dtype:
         raise EngineFileError(f"metadata.precision: got {metadata.precision!r} for a Plan in {plan.dtype}")
-    if metadata.input_dtype not in DTYPES:
+    if metadata.input_dtype not in FLOATS:
         raise EngineFileError(
-            f"metadata.input_dtype: got {metadata.input_dtype!r}, expected one of {', '.join(DTYPES)}"
+            f"metadata.input_dtype: got {metadata.input_dtype!r}, expected one of {', '.join(FLOATS)}"
         )
     source = plan.buffers[plan.input]
     shape = (source.channels, source.height, source.width)

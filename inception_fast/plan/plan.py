@@ -10,14 +10,20 @@ construction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Literal
 
 Pair = tuple[int, int]
 
+QUANTIZED = "uint8"
+"""The dtype of quantised Plans."""
+
 ALIGNMENT = 64
 """Elements: arena offsets are multiples of it, so every buffer starts on a cache line in any dtype and batch size."""
+
+OPTIONAL = {"optional": True}
+"""Marks a field that an engine file leaves out where it has its default: what only quantised Plans use."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,8 @@ class Buffer:
     Attributes:
         home: ``input`` and ``output`` are the caller's memory, ``arena`` is the Plan's.
         offset: elements per image into the arena, a multiple of ALIGNMENT; 0 for the caller's memory.
+        scale, zero: in a ``uint8`` Plan an element ``q`` stands for ``scale * (q - zero)``; the input is rounded to
+            that when it is read, the outputs are float32 and have no scale. No scale in any other Plan.
     """
 
     name: str
@@ -35,6 +43,8 @@ class Buffer:
     channels: int
     home: Literal["input", "arena", "output"]
     offset: int = 0
+    scale: float | None = field(default=None, metadata=OPTIONAL)
+    zero: int = field(default=0, metadata=OPTIONAL)
 
     @property
     def size(self) -> int:
@@ -68,11 +78,13 @@ class Convolution:
     being zero.
 
     Attributes:
-        weight: name of a constant ``[C_out, T, C_in]`` in the Plan's dtype.
-        bias: name of a constant ``[C_out]`` float32, or None.
+        weight: name of a constant ``[C_out, T, C_in]`` in the Plan's dtype; int8 in a ``uint8`` Plan.
+        bias: name of a constant ``[C_out]`` float32, or None. In a ``uint8`` Plan int32, in units of the source's scale
+            times ``scale``.
         taps: (dy, dx) offsets of the input pixel from ``(y * stride[0], x * stride[1])``; padding and dilation are
             folded into them, so a 3x3 with padding 1 has taps (-1, -1) ... (1, 1).
         stride: (vertical, horizontal).
+        scale: in a ``uint8`` Plan, the name of a constant ``[C_out]`` float32: what a weight of 1 stands for.
     """
 
     weight: str
@@ -81,6 +93,7 @@ class Convolution:
     out_channels: int
     taps: tuple[Pair, ...]
     stride: Pair
+    scale: str | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -205,7 +218,8 @@ class Plan:
     """Steps in an order that is valid one after the other, grouped in stages of steps that may run side by side.
 
     Attributes:
-        dtype: of activations and weights: ``float32``, ``float16``, ``bfloat16`` or ``float64``.
+        dtype: of activations and weights: ``float32``, ``float16``, ``bfloat16`` or ``float64``; or ``uint8``: a
+            quantised Plan, whose arithmetic ``docs/int8.md`` defines.
         stages: indices of steps; every step is in one stage, stages run in order, and the steps are in stage order.
         arena: elements per image.
         outputs: in the order that the model returned them; buffers may repeat.
@@ -228,6 +242,11 @@ class Plan:
     def input(self) -> int:
         """Index of the input buffer."""
         return next(i for i, b in enumerate(self.buffers) if b.home == "input")
+
+    @property
+    def io_dtype(self) -> str:
+        """The dtype of the tensors that come in and go out."""
+        return "float32" if self.dtype == QUANTIZED else self.dtype
 
     @cached_property
     def step_names(self) -> tuple[str, ...]:
@@ -260,7 +279,7 @@ def constants_of(step: Step) -> tuple[str, ...]:
     """Names of the constants that a step reads."""
     names: tuple[str | None, ...] = ()
     for conv in convolutions_of(step):
-        names += (conv.weight, conv.bias)
+        names += (conv.weight, conv.bias, conv.scale)
     if isinstance(step, PoolStep):
         names += (step.bias,)
     if isinstance(step, PointwiseStep):

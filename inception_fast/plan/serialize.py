@@ -1,14 +1,14 @@
 """Frozen dataclasses <-> JSON, driven by their type hints; :func:`plan_to_json` is the form that C++ reads.
 
-A dataclass is an object with all of its fields, a tuple an array. Classes with a ``kind`` (the steps) carry it as a
-first key. Equal values give equal bytes.
+A dataclass is an object with all of its fields but the OPTIONAL ones that have their default, a tuple an array. Classes
+with a ``kind`` (the steps) carry it as a first key. Equal values give equal bytes.
 """
 
 from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -39,7 +39,8 @@ def encode(value: object) -> Any:
     """``value`` with dataclasses as dicts and tuples as lists; mappings in the order of their keys."""
     if is_dataclass(value):
         kind = {"kind": value.kind} if hasattr(value, "kind") else {}
-        return kind | {f.name: encode(getattr(value, f.name)) for f in fields(value)}
+        given = ((f, getattr(value, f.name)) for f in fields(value))
+        return kind | {f.name: encode(v) for f, v in given if not (_is_optional(f) and v == f.default)}
     if isinstance(value, Mapping):
         return {key: encode(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, tuple | list):
@@ -82,10 +83,11 @@ def _decode_dataclass(cls: Any, value: object, where: str) -> Any:
     given = _typed(dict, value, where)
     hints = _hints(cls)
     expected = {"kind", *hints} if hasattr(cls, "kind") else set(hints)
-    for problem, keys in (("unknown", set(given) - expected), ("missing", expected - set(given))):
+    optional = {f.name for f in fields(cls) if _is_optional(f)}
+    for problem, keys in (("unknown", set(given) - expected), ("missing", expected - optional - set(given))):
         if keys:
             raise EngineFileError(f"{where}: {problem} key {min(keys)!r}")
-    return cls(**{name: decode(hint, given[name], f"{where}.{name}") for name, hint in hints.items()})
+    return cls(**{name: decode(hints[name], item, f"{where}.{name}") for name, item in given.items() if name != "kind"})
 
 
 def _decode_union(arguments: tuple[Any, ...], value: object, where: str) -> Any:
@@ -107,6 +109,10 @@ def _decode_tuple(arguments: tuple[Any, ...], value: object, where: str) -> tupl
         arguments = (arguments[0],) * len(items)
     _require(len(items) == len(arguments), f"{len(items)} items", len(arguments), where)
     return tuple(decode(a, item, f"{where}[{i}]") for i, (a, item) in enumerate(zip(arguments, items, strict=True)))
+
+
+def _is_optional(field: Field[Any]) -> bool:
+    return bool(field.metadata.get("optional"))
 
 
 @cache

@@ -82,7 +82,7 @@ def test_newer_version(fast: ifast.FastModel, path: Path) -> None:
     data = bytearray(path.read_bytes())
     struct.pack_into("<I", data, len(engine_file.MAGIC), engine_file.VERSION + 1)
     path.write_bytes(data)
-    with pytest.raises(ifast.EngineFileError, match="made by a newer version of inception_fast: format 2"):
+    with pytest.raises(ifast.EngineFileError, match="made by a newer version of inception_fast: format 3"):
         ifast.load(path)
 
 

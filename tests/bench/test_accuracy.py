@@ -68,7 +68,7 @@ def test_fp32_has_a_floor_and_the_others_have_none() -> None:
     assert allowed("bf16", 1e-9) == 2e-9
     assert within(Error(2e-3, 0.0, None), allowed("fp32", 1e-3))
     assert not within(Error(2.1e-3, 0.0, None), allowed("fp32", 1e-3))
-    assert plausible(1e-7) < plausible(1e-2) < 1
+    assert plausible("fp32", 1e-7) < plausible("fp32", 1e-2) < 1
 
 
 def test_flatten_keeps_order_through_every_structure() -> None:

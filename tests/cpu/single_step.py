@@ -195,9 +195,12 @@ def values_of(problem: Problem, plan: Plan, integers: bool) -> tuple[torch.Tenso
     return x, constants
 
 
-def convolve(x: torch.Tensor, weight: torch.Tensor, taps: tuple[Pair, ...], stride: Pair, size: Pair) -> torch.Tensor:
-    """The definition: ``x`` [N, C, H, W], ``weight`` [O, T, C]; a sum over taps of strided, zero-padded images."""
-    reach = 64
+def convolve(
+    x: torch.Tensor, weight: torch.Tensor, taps: tuple[Pair, ...], stride: Pair, size: Pair, reach: int = 64
+) -> torch.Tensor:
+    """The definition: ``x`` [N, C, H, W], ``weight`` [O, T, C]; a sum over taps of strided images, with ``reach`` zeros
+    around them.
+    """
     padded = torch.nn.functional.pad(x, [reach] * 4)
     total = x.new_zeros(x.shape[0], weight.shape[0], *size)
     for t, (dy, dx) in enumerate(taps):

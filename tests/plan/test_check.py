@@ -9,7 +9,7 @@ import pytest
 
 from inception_fast.errors import PlanError
 from inception_fast.plan.plan import Buffer, Constant, Destination, Output, Plan, Slice
-from tests.plan.tiny_engine import tiny_plan
+from tests.plan.tiny_engine import quantized_plan, tiny_plan
 
 
 def with_buffer(index: int, **changes: Any) -> dict[str, Any]:
@@ -94,6 +94,55 @@ def test_broken_rule(rule: str) -> None:
     changes, message = BROKEN[rule]
     with pytest.raises(PlanError, match=message):
         replace(tiny_plan(), **changes)
+
+
+def in_quantized(index: int, **changes: Any) -> dict[str, Any]:
+    buffers = list(quantized_plan().buffers)
+    buffers[index] = replace(buffers[index], **changes)
+    return {"buffers": tuple(buffers)}
+
+
+def in_quantized_step(index: int, **changes: Any) -> dict[str, Any]:
+    steps = list(quantized_plan().steps)
+    steps[index] = replace(steps[index], **changes)
+    return {"steps": tuple(steps)}
+
+
+def in_quantized_conv(**changes: Any) -> dict[str, Any]:
+    return in_quantized_step(0, conv=replace(quantized_plan().steps[0].conv, **changes))  # type: ignore[union-attr]
+
+
+def of_another_dtype(name: str) -> dict[str, Any]:
+    constants = quantized_plan().constants
+    return {"constants": constants | {name: replace(constants[name], dtype="float16")}}
+
+
+BROKEN_QUANTIZED: dict[str, tuple[dict[str, Any], str]] = {
+    "no scale": (in_quantized(1, scale=None), "buffer block: scale None"),
+    "a scale of zero": (in_quantized(1, scale=0.0), "buffer block: scale 0.0"),
+    "a huge scale": (in_quantized(0, scale=1e30), "buffer x: scale"),
+    "zero out of range": (in_quantized(1, zero=256), "buffer block: scale 0.25, zero 256"),
+    "a scale of an output": (in_quantized(4, scale=1.0), "buffer scores: a scale or a zero"),
+    "another Plan": ({"dtype": "float32"}, "buffer x: a scale or a zero"),
+    "no scale of weights": (in_quantized_conv(scale=None), "step conv: scale None"),
+    "weights in another dtype": (of_another_dtype("conv.weight"), "expected int8"),
+    "biases in another dtype": (of_another_dtype("conv.bias"), "expected int32"),
+    "scales in another dtype": (of_another_dtype("conv.scale"), "expected float32"),
+    "long sums": (in_quantized_conv(in_channels=1 << 13), "step conv: sums of 73728 products"),
+    "reads an output": (in_quantized_step(4, source=Slice(5, 0, 4)), "step head: reads an output"),
+}
+
+
+@pytest.mark.parametrize("rule", BROKEN_QUANTIZED)
+def test_broken_rule_of_quantised_plans(rule: str) -> None:
+    changes, message = BROKEN_QUANTIZED[rule]
+    with pytest.raises(PlanError, match=message):
+        replace(quantized_plan(), **changes)
+
+
+def test_a_scale_in_a_plan_that_is_not_quantised() -> None:
+    with pytest.raises(PlanError, match=r"step conv: scale conv\.bias"):
+        replace(tiny_plan(), **with_conv(scale="conv.bias"))
 
 
 def test_buffers_may_share_memory_once_the_first_is_dead() -> None:

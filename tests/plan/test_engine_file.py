@@ -56,7 +56,7 @@ def assert_same(a: EngineFile, b: EngineFile) -> None:
         assert torch.equal(tensor, b.constants[name]) and tensor.dtype == b.constants[name].dtype
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 def test_there_and_back(tmp_path: Path, precision: str) -> None:
     engine = tiny_engine(precision)
     write_engine(tmp_path / "a.ifast", engine)
@@ -65,7 +65,7 @@ def test_there_and_back(tmp_path: Path, precision: str) -> None:
     assert_same(read_engine_bytes(engine_bytes(engine)), engine)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 def test_cpp_reads_the_same(tmp_path: Path, precision: str) -> None:
     native = pytest.importorskip("inception_fast._native")
     engine = tiny_engine(precision)
@@ -177,6 +177,14 @@ def test_an_error_names_the_file(path: Path) -> None:
         read_engine(path)
 
 
+def test_only_a_quantised_plan_needs_format_2(read: Reader) -> None:
+    old, new = engine_bytes(tiny_engine()), engine_bytes(tiny_engine("int8"))
+    assert [HEADER.unpack_from(data)[1] for data in (old, new)] == [1, 2]
+    read(header_field(old, 1, 2))
+    with pytest.raises(EngineFileError, match="in a file of format 1"):
+        read(header_field(new, 1, 1))
+
+
 def header_field(data: bytes, index: int, value: int) -> bytes:
     fields = list(HEADER.unpack_from(data))
     fields[index] = value
@@ -187,7 +195,7 @@ def header_field(data: bytes, index: int, value: int) -> bytes:
     ("change", "message"),
     [
         (lambda d: b"PK\3\4" + d[4:], "not an engine file"),
-        (lambda d: header_field(d, 1, 2), "newer version of inception_fast: format 2, this one reads up to 1"),
+        (lambda d: header_field(d, 1, 3), "newer version of inception_fast: format 3, this one reads up to 2"),
         (lambda d: header_field(d, 1, 0), "no format 0"),
         (lambda d: d[:-1] + bytes([d[-1] ^ 1]), "checksum does not match"),
         (lambda d: d + b"\0", "bytes, (the header announces only|more than the header announces)"),

@@ -16,22 +16,27 @@ from inception_fast.plan.serialize import decode
 from tests.plan.mutations import MUTATORS, mutations
 from tests.plan.tiny_engine import tiny_engine
 
-COUNT = 4000
-"""Mutations of each kind; there are six kinds."""
+COUNTS = {"fp32": 4000, "int8": 1500}
+"""Mutations of each kind of each file; there are six kinds."""
 RUNNABLE = 1 << 20
 """Elements; mutated Plans that need more are not run."""
 
 
-@cache
-def sound_file() -> bytes:
-    return engine_bytes(tiny_engine())
+@pytest.fixture(params=COUNTS)
+def precision(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 @cache
-def python_outcomes(kind: str) -> list[EngineFile | str]:
+def sound_file(precision: str) -> bytes:
+    return engine_bytes(tiny_engine(precision))
+
+
+@cache
+def python_outcomes(kind: str, precision: str) -> list[EngineFile | str]:
     """What the Python reader makes of each mutation: an engine, or the error's message."""
     outcomes: list[EngineFile | str] = []
-    for data in mutations(kind, sound_file(), COUNT):
+    for data in mutations(kind, sound_file(precision), COUNTS[precision]):
         try:
             outcomes.append(read_engine_bytes(data))
         except EngineFileError as error:
@@ -40,20 +45,20 @@ def python_outcomes(kind: str) -> list[EngineFile | str]:
 
 
 @pytest.mark.parametrize("kind", MUTATORS)
-def test_python_reader_refuses_or_loads_what_is_safe_to_run(kind: str) -> None:
-    outcomes = python_outcomes(kind)
+def test_python_reader_refuses_or_loads_what_is_safe_to_run(kind: str, precision: str) -> None:
+    outcomes = python_outcomes(kind, precision)
     refused = [o for o in outcomes if isinstance(o, str)]
-    assert len(refused) > COUNT // 3 and all(refused), "the mutations are too tame to prove anything"
+    assert len(refused) > COUNTS[precision] // 3 and all(refused), "the mutations are too tame to prove anything"
     for engine in outcomes:
         if isinstance(engine, EngineFile) and _size(engine.plan) <= RUNNABLE:
             check_memory_by_running(engine.plan)
 
 
 @pytest.mark.parametrize("kind", MUTATORS)
-def test_cpp_reader_agrees_with_python(kind: str) -> None:
+def test_cpp_reader_agrees_with_python(kind: str, precision: str) -> None:
     native = pytest.importorskip("inception_fast._native")
     for index, (data, expected) in enumerate(
-        zip(mutations(kind, sound_file(), COUNT), python_outcomes(kind), strict=True)
+        zip(mutations(kind, sound_file(precision), COUNTS[precision]), python_outcomes(kind, precision), strict=True)
     ):
         try:
             found = native.read_engine_bytes(data, "canonical")
@@ -67,9 +72,9 @@ def test_cpp_reader_agrees_with_python(kind: str) -> None:
             assert found["constants"][name] == tensor.view(-1).view(torch.uint8).numpy().tobytes()
 
 
-def test_mutated_plans_that_load_also_run() -> None:
+def test_mutated_plans_that_load_also_run(precision: str) -> None:
     run = 0
-    for engine in python_outcomes("json_numbers"):
+    for engine in python_outcomes("json_numbers", precision):
         if isinstance(engine, EngineFile) and _size(engine.plan) <= RUNNABLE:
             x = torch.zeros(1, *engine.metadata.input_shape)
             executor = ReferenceBackend().compile(engine.plan, engine.constants, device=x.device, precision="fp32")
@@ -77,7 +82,7 @@ def test_mutated_plans_that_load_also_run() -> None:
                 buffer = engine.plan.buffers[output.buffer]
                 assert made.shape == (1, buffer.channels, buffer.height, buffer.width)
             run += 1
-    assert run > COUNT // 100
+    assert run > COUNTS[precision] // 100
 
 
 def _size(plan: Plan) -> int:

@@ -93,8 +93,53 @@ def tiny_plan(dtype: str = "float32") -> Plan:
     return Plan(dtype, BUFFERS, STEPS, ((0, 1), (2,), (3,), (4, 5), (6,)), constants, outputs, 448)
 
 
+def quantized_plan() -> Plan:
+    """An output of a 3x6x6 image, in elements on the way; a residual, every kind of pool, a step on numbers."""
+    constants = {
+        "conv.weight": Constant((4, 9, 3), "int8"),
+        "conv.bias": Constant((4,), "int32"),
+        "conv.scale": Constant((4,), "float32"),
+        "head.weight": Constant((5, 1, 4), "int8"),
+        "head.scale": Constant((5,), "float32"),
+        "pool.bias": Constant((4,), "float32"),
+    }
+    buffers = (
+        Buffer("x", 6, 6, 3, "input", 0, 0.0078125, 128),
+        Buffer("block", 6, 6, 4, "arena", 0, 0.25, 3),
+        Buffer("pooled", 6, 6, 4, "arena", 192, 0.125),
+        Buffer("vector", 1, 1, 4, "arena", 384, 2),
+        Buffer("scores", 1, 1, 5, "output"),
+        Buffer("map", 6, 6, 4, "output"),
+    )
+    block, pooled, vector = (Slice(i, 0, 4) for i in (1, 2, 3))
+    conv = Convolution("conv.weight", "conv.bias", 3, 4, TAPS_3X3, (1, 1), "conv.scale")
+    head = Convolution("head.weight", None, 4, 5, ((0, 0),), (1, 1), "head.scale")
+    pool = ((3, 3), (1, 1), (1, 1), (1, 1), "inside", "pool.bias")
+    steps = (
+        ConvStep("conv", Slice(0, 0, 3), conv, (Destination(block, True),)),
+        PoolStep("pool", "avg", block, Destination(pooled, True), *pool),
+        PoolStep("maximum", "max", pooled, Destination(vector, False), (6, 6), (6, 6), (0, 0), (0, 0)),
+        PointwiseStep("add", pooled, Destination(Slice(5, 0, 4), False), other=block),
+        ConvStep("head", vector, head, (Destination(Slice(4, 0, 5), False),)),
+    )
+    outputs = (Output(4, True), Output(5, False))
+    return Plan("uint8", buffers, steps, ((0,), (1,), (2, 3), (4,)), constants, outputs, 448)
+
+
+def quantized_engine() -> EngineFile:
+    """:func:`quantized_plan` with random constants; the same each time."""
+    plan, generator = quantized_plan(), torch.Generator().manual_seed(0)
+    constants = {
+        name: (torch.randn(c.shape, generator=generator) * 40).to(getattr(torch, c.dtype))
+        for name, c in plan.constants.items()
+    }
+    return EngineFile(plan, constants, Metadata("int8", False, (3, 6, 6), "float32", {}, producer="tests"))
+
+
 def tiny_engine(precision: str = "fp32") -> EngineFile:
     """:func:`tiny_plan` with random constants; the same each time."""
+    if precision == "int8":
+        return quantized_engine()
     plan = tiny_plan({"fp32": "float32", "bf16": "bfloat16"}[precision])
     generator = torch.Generator().manual_seed(0)
     constants = {

@@ -5,16 +5,10 @@
 #include "cpu/simd/unroll.h"
 
 // The GEMM micro-kernel: a block of Rows x Vectors accumulators stays in registers over the whole
-// of K. Each step loads Vectors vectors of weights and broadcasts one unit of each row.
+// of K. Each step loads Vectors vectors of weights and broadcasts one unit of each row. The unit
+// says what a step multiplies, and what becomes of the sums.
 namespace ifast::cpu {
 namespace {
-
-// A unit is one float32.
-struct FloatUnit {
-  static Vec load_weights(const char* b) { return load(reinterpret_cast<const float*>(b)); }
-  static Vec load_pixel(const float* a) { return broadcast(*a); }
-  static Vec multiply_add(Vec pixel, Vec weights, Vec sum) { return fma(pixel, weights, sum); }
-};
 
 // Inlined always: the accumulators would otherwise have an address, and be in memory.
 template <class T, int Rows, int Vectors>
@@ -44,6 +38,22 @@ inline __attribute__((always_inline)) void store_block(const GemmCall& call,
     store(out + m * stride + at, rectify ? relu(x) : x, some);
   });
 }
+
+// What becomes of float32 sums.
+struct FloatSums {
+  template <class T, int Rows, int Vectors>
+  static inline __attribute__((always_inline)) void finish(const GemmCall& call,
+                                                           Vec (&acc)[Rows][Vectors]) {
+    store_block<T>(call, acc);
+  }
+};
+
+// A unit is one float32.
+struct FloatUnit : FloatSums {
+  static Vec load_weights(const char* b) { return load(reinterpret_cast<const float*>(b)); }
+  static Vec load_pixel(const float* a) { return broadcast(*a); }
+  static Vec multiply_add(Vec pixel, Vec weights, Vec sum) { return fma(pixel, weights, sum); }
+};
 
 template <class Unit, class T, int Rows, int Vectors>
 void gemm(const GemmCall& call) {
@@ -87,7 +97,7 @@ void gemm(const GemmCall& call) {
       });
     }
   }
-  store_block<T, Rows, Vectors>(call, acc);
+  Unit::template finish<T>(call, acc);
 }
 
 template <class Unit, class T>

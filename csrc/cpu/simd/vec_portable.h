@@ -48,6 +48,7 @@ inline float widen(Half x) {
   const std::uint32_t biased = exponent == 31 ? 255 : exponent + 112;
   return std::bit_cast<float>(sign | (biased << 23) | (fraction << 13));
 }
+inline float widen(Element x) { return x.value; }
 
 // All round to nearest even; a NaN becomes quiet.
 inline void narrow(float x, float& out) { out = x; }
@@ -73,6 +74,9 @@ inline void narrow(float x, Half& out) {
   }
   out.bits = static_cast<std::uint16_t>(sign | half);
 }
+
+// x: a whole number from 0 to 255.
+inline void narrow(float x, Element& out) { out.value = static_cast<std::uint8_t>(x); }
 
 template <class T>
 inline Vec load(const T* p, Mask m) {

@@ -367,8 +367,9 @@ class Builder {
 Program build_program(const Plan& plan, const ConstantBytes& constants, Driver driver,
                       const DeviceLimits& limits) {
   check_constants(plan, constants);
-  if (plan.dtype == Dtype::kFloat64) {
-    throw EngineError("dtype: got float64, expected float32, float16 or bfloat16");
+  if (plan.dtype == Dtype::kFloat64 || plan.dtype == Dtype::kUInt8) {
+    throw EngineError("dtype: got " + std::string(ifast::name_of(plan.dtype)) +
+                      ", expected float32, float16 or bfloat16");
   }
   return Builder(plan, constants, driver, limits).build();
 }

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+DTYPES = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "int8": torch.float32,
+}
+"""Of the tensors that go in and come out."""
 
 
 class PeerUnavailableError(Exception):
@@ -23,9 +30,10 @@ class Task:
     Attributes:
         model: float32, eval mode, on the CPU; nobody changes it.
         images: ``[N, C, H, W]`` float32 on the CPU.
-        precision: ``fp32``, ``tf32``, ``fp16`` or ``bf16``.
+        precision: ``fp32``, ``tf32``, ``fp16``, ``bf16`` or ``int8``.
         device: where to run.
         threads: that a library may use inside an operator, on a CPU.
+        calibration: what ``int8`` is calibrated on, as ``images``; None for the images themselves.
     """
 
     model: nn.Module
@@ -33,6 +41,13 @@ class Task:
     precision: str
     device: torch.device
     threads: int
+    calibration: torch.Tensor | None = None
+
+    def examples(self) -> torch.Tensor:
+        """What to prepare a network with: the images to calibrate it on for ``int8``, else one image."""
+        if self.precision != "int8":
+            return self.images[:1]
+        return self.images if self.calibration is None else self.calibration
 
     def module(self, memory_format: torch.memory_format = torch.contiguous_format) -> nn.Module:
         """A copy of the model on the device, in the precision's dtype."""
@@ -42,6 +57,12 @@ class Task:
     def input(self, memory_format: torch.memory_format = torch.contiguous_format) -> torch.Tensor:
         """A copy of the images on the device, in the precision's dtype."""
         return self.images.to(self.device, DTYPES[self.precision]).contiguous(memory_format=memory_format)
+
+
+def refuse_int8(task: Task) -> None:
+    """For the peers that quantise nothing."""
+    if task.precision == "int8":
+        raise PeerUnavailableError("does not quantise networks")
 
 
 @dataclass(frozen=True)

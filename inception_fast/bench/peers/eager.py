@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import torch
 
-from inception_fast.bench.peers.base import Contestant, Task
+from inception_fast.bench.peers.base import Contestant, Task, refuse_int8
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
 def prepare(task: Task) -> list[Contestant]:
     """One contestant a memory format: which of them is faster differs between machines and batch sizes."""
+    refuse_int8(task)
     return [_contestant(task, label) for label in FORMATS]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from inception_fast.bench.peers.base import DTYPES, Contestant, PeerUnavailableError, Task
+from inception_fast.bench.peers.base import DTYPES, Contestant, PeerUnavailableError, Task, refuse_int8
 from inception_fast.graph.capture import capture
 from inception_fast.graph.passes.fold_batchnorm import fold_batchnorm
 from inception_fast.graph.rewrite import rebuild
@@ -23,6 +23,7 @@ PRECISIONS = {"fp32": "highest", "tf32": "tensorfloat32", "fp16": "default", "bf
 
 
 def prepare(task: Task) -> list[Contestant]:
+    refuse_int8(task)
     if importlib.util.find_spec("jax") is None:
         raise PeerUnavailableError("jax is not installed")
     with _runtime_settings(task.threads):

@@ -20,7 +20,7 @@ def prepare(task: Task, backend: str) -> list[Contestant]:
         select_backend(backend, task.device, task.precision)
     except BackendUnavailableError as error:
         raise PeerUnavailableError(str(error)) from error
-    model, example = copy.deepcopy(task.model).to(task.device), task.images[:1].to(task.device)
+    model, example = copy.deepcopy(task.model).to(task.device), task.examples().to(task.device)
     fast = optimize(model, example, precision=task.precision, backend=backend)
     x = task.input(torch.channels_last)
     return [Contestant(label(backend), lambda: fast(x), f"backend {fast.backend}, channels_last")]

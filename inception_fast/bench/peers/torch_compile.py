@@ -7,12 +7,13 @@ import io
 
 import torch
 
-from inception_fast.bench.peers.base import Contestant, PeerUnavailableError, Task
+from inception_fast.bench.peers.base import Contestant, PeerUnavailableError, Task, refuse_int8
 
 
 def prepare(task: Task) -> list[Contestant]:
     from torch._inductor import config
 
+    refuse_int8(task)
     if task.precision == "fp16" and task.device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_fp16_supported():
         raise PeerUnavailableError("this processor has no fp16 arithmetic, without which its search takes hours")
     module, x = task.module(torch.channels_last), task.input(torch.channels_last)

@@ -1,0 +1,10 @@
+#include "cpu/simd/int8_avx512.h"
+// The Vec and the unit come first: the kernels are written over them.
+#include "cpu/simd/int8.h"
+#include "cpu/tables.h"
+
+namespace ifast::cpu {
+
+Kernels int8_kernels_avx512vnni() { return make_int8_kernels(); }
+
+}  // namespace ifast::cpu

@@ -1,0 +1,159 @@
+#pragma once
+
+#include "cpu/kernels.h"
+#include "cpu/simd/gemm.h"
+#include "cpu/simd/rows.h"
+
+// The kernels of quantised Plans over the Vec and the IntegerUnit that were included before.
+// docs/int8.md defines the arithmetic: every operation rounds by itself, none is fused (the build
+// forbids the compiler to), so that all instruction sets give the same bits.
+namespace ifast::cpu {
+namespace {
+
+// How a result becomes elements, or stays a number in a float32 output.
+struct Rounding {
+  Rounding(bool with_relu, int zero_element)
+      : relu(with_relu),
+        least(broadcast(with_relu ? 0.0f : -static_cast<float>(zero_element))),
+        most(broadcast(255.0f - static_cast<float>(zero_element))),
+        zero(broadcast(static_cast<float>(zero_element))) {}
+
+  Vec apply(Vec x, Element) const { return round_to_even(clamp(x, least, most)) + zero; }
+  Vec apply(Vec x, float) const { return relu ? ifast::cpu::relu(x) : x; }
+
+  bool relu;
+  Vec least, most, zero;
+};
+
+template <class T, int Rows, int Vectors>
+inline __attribute__((always_inline)) void store_integers(const GemmCall& call,
+                                                          Vec (&acc)[Rows][Vectors]) {
+  constexpr int kWidth = Vectors * Vec::kLanes;
+  const Requantization& r = *call.requantization;
+  const Mask last(call.columns - (Vectors - 1) * Vec::kLanes);
+  const bool whole = call.columns == kWidth;
+  const Rounding rounding(call.relu, r.zero);
+  const Vec residual_scale = broadcast(r.residual_scale);
+  const Vec residual_zero = broadcast(static_cast<float>(r.residual_zero));
+  unroll<Rows>([&](auto m) {
+    T* out = static_cast<T*>(call.out) + m.value * call.out_stride;
+    unroll<Vectors>([&](auto n) {
+      constexpr int kAt = n.value * Vec::kLanes;
+      const bool partial = n.value == Vectors - 1 && !whole;
+      Vec x = integers_to_floats(acc[m.value][n.value]) * load(r.scale + kAt);
+      if (call.residual) {
+        const auto* residual =
+            static_cast<const Element*>(call.residual) + m.value * call.residual_stride + kAt;
+        const Vec element = partial ? load(residual, last) : load(residual);
+        x = x + (element - residual_zero) * residual_scale;
+      }
+      x = rounding.apply(x, T{});
+      if (partial) {
+        store(out + kAt, x, last);
+      } else {
+        store(out + kAt, x);
+      }
+    });
+  });
+}
+
+// The unit of the instruction set, and what becomes of its sums.
+struct QuantizedUnit : IntegerUnit {
+  template <class T, int Rows, int Vectors>
+  static inline __attribute__((always_inline)) void finish(const GemmCall& call,
+                                                           Vec (&acc)[Rows][Vectors]) {
+    store_integers<T>(call, acc);
+  }
+};
+
+template <class T>
+void max_pool_elements(const PoolCall& call) {
+  const auto* source = static_cast<const Element*>(call.source);
+  T* out = static_cast<T*>(call.out);
+  const Rounding rounding(call.relu, call.zero);
+  const Vec scale = broadcast(call.scale), zero = broadcast(static_cast<float>(call.source_zero));
+  each_vector(call.channels, [&](int c, auto load, auto store) {
+    Vec best = load(source + c);
+    for (int y = 0; y < call.rows; ++y) {
+      for (int x = 0; x < call.columns; ++x) {
+        const Element* pixel = source + y * call.row_stride + x * call.column_stride;
+        best = max_or_nan(best, load(pixel + c));
+      }
+    }
+    store(out + c, rounding.apply((best - zero) * scale, T{}));
+  });
+}
+
+// Sums of few elements are exact in float32; longer ones go into integers before they are not.
+template <class T>
+void average_pool_elements(const PoolCall& call) {
+  const auto* source = static_cast<const Element*>(call.source);
+  T* out = static_cast<T*>(call.out);
+  const Rounding rounding(call.relu, call.zero);
+  const Vec scale = broadcast(call.scale), zero = broadcast(static_cast<float>(call.source_zero));
+  each_vector(call.channels, [&](int c, auto load, auto store) {
+    Vec total = broadcast(0.0f);
+    for (int y = 0; y < call.rows; ++y) {
+      Vec row = broadcast(0.0f);
+      for (int x = 0; x < call.columns; ++x) {
+        const Element* pixel = source + y * call.row_stride + x * call.column_stride;
+        row = row + (load(pixel + c) - zero);
+      }
+      // At most 255 * 2^15 in a row, a whole number.
+      total = add_integers(total, floats_to_integers(row));
+    }
+    Vec average = integers_to_floats(total) * scale;
+    if (call.bias) average = average + load(call.bias + c);
+    store(out + c, rounding.apply(average, T{}));
+  });
+}
+
+// As many units as n channels fill; what is left of the last one is zero.
+inline void gather_elements(const void* source, float* units, int n) {
+  IntegerUnit::gather(static_cast<const Element*>(source), units, n);
+}
+
+inline void quantize(const float* source, std::ptrdiff_t stride, void* out, int n, float scale,
+                     int zero, bool relu) {
+  auto* to = static_cast<Element*>(out);
+  const Rounding rounding(relu, zero);
+  const Vec unit = broadcast(scale);
+  const Mask one(1);
+  if (stride == 1) {
+    each_vector(n, [&](int c, auto load, auto store) {
+      store(to + c, rounding.apply(divide(load(source + c), unit), Element{}));
+    });
+    return;
+  }
+  for (int i = 0; i < n; ++i) {
+    store(to + i, rounding.apply(divide(load(source + i * stride, one), unit), Element{}), one);
+  }
+}
+
+inline void dequantize(const void* source, float* out, int n, float scale, int zero) {
+  const auto* from = static_cast<const Element*>(source);
+  const Vec unit = broadcast(scale), offset = broadcast(static_cast<float>(zero));
+  each_vector(
+      n, [&](int c, auto load, auto store) { store(out + c, (load(from + c) - offset) * unit); });
+}
+
+inline Kernels make_int8_kernels() {
+  Kernels k;
+  k.lanes = Vec::kLanes;
+  k.gemm_rows = kGemmRows;
+  k.gemm_vectors = kGemmVectors;
+  fill_gemm<QuantizedUnit, Element>(k.gemm);
+  fill_gemm<QuantizedUnit, float>(k.gemm_raw);
+  k.max_pool = max_pool_elements<Element>;
+  k.average_pool = average_pool_elements<Element>;
+  k.max_pool_raw = max_pool_elements<float>;
+  k.average_pool_raw = average_pool_elements<float>;
+  k.unit_channels = IntegerUnit::kChannels;
+  k.gather = gather_elements;
+  k.quantize = quantize;
+  k.dequantize = dequantize;
+  return k;
+}
+
+}  // namespace
+}  // namespace ifast::cpu

@@ -1,0 +1,117 @@
+"""Quantised Plans on the ``reference`` backend: ``docs/int8.md`` in PyTorch, one operation a line.
+
+Sums of integers are exact (float64 holds them); what follows a sum is float32, each operation rounded by itself, so
+that kernels which keep to the same order give the same bits. Memory holds the elements ``q`` as float32 numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+
+from inception_fast.backends.memory import Memory
+from inception_fast.backends.reference import ReferenceExecutor, dense_window, padded, per_channel, pooled
+from inception_fast.plan.plan import (
+    Buffer,
+    Convolution,
+    ConvStep,
+    Destination,
+    Plan,
+    PoolStep,
+    Slice,
+    Step,
+    destinations_of,
+)
+
+
+class QuantizedExecutor(ReferenceExecutor):
+    """Runs a ``uint8`` Plan one step after the other."""
+
+    def __init__(
+        self, plan: Plan, constants: Mapping[str, torch.Tensor], device: torch.device, batch_invariant: bool = False
+    ) -> None:
+        super().__init__(plan, {}, device, batch_invariant)
+        exact = {"int8": torch.float64, "int32": torch.float64}
+        self._constants = {
+            name: value.to(device, exact.get(plan.constants[name].dtype, torch.float32))
+            for name, value in constants.items()
+        }
+
+    def _run_step(self, step: Step, memory: Memory) -> None:
+        match step:
+            case ConvStep():
+                self._run_conv(step, memory)
+            case PoolStep():
+                self._run_pool(step, memory)
+            case _:
+                # Everything else is arithmetic on what the elements stand for.
+                (target,) = destinations_of(step)
+                buffer = self._plan.buffers[target.slice.buffer]
+                self._store(memory, target, self._compute(step, memory) / _unit(buffer))
+
+    def _run_conv(self, step: ConvStep, memory: Memory) -> None:
+        source = self._plan.buffers[step.source.buffer]
+        first = self._plan.buffers[step.destinations[0].slice.buffer]
+        total = self._sums(self._elements(memory, step.source), step.conv, (first.height, first.width)).float()
+        assert step.conv.scale is not None
+        scale = self._constants[step.conv.scale] * _unit(source)
+        start = 0
+        for d in step.destinations:
+            channels = slice(start, start + d.slice.channels)
+            unit = _unit(self._plan.buffers[d.slice.buffer])
+            result = total[:, channels] * per_channel(scale[channels] / unit)
+            if step.residual is not None:
+                ratio = _unit(self._plan.buffers[step.residual.buffer]) / unit
+                result = result + self._elements(memory, step.residual)[:, channels].float() * ratio
+            self._store(memory, d, result)
+            start += d.slice.channels
+
+    def _sums(self, x: torch.Tensor, conv: Convolution, size: tuple[int, int]) -> torch.Tensor:
+        bias = None if conv.bias is None else self._constants[conv.bias]
+        window, origin = dense_window(conv, self._constants[conv.weight])
+        return F.conv2d(padded(x, conv, origin, window.shape[2:], size), window, bias, conv.stride)
+
+    def _run_pool(self, step: PoolStep, memory: Memory) -> None:
+        source, target = (self._plan.buffers[i] for i in (step.source.buffer, step.destination.slice.buffer))
+        total, count = pooled(self._elements(memory, step.source), step, (target.height, target.width))
+        ratio = _unit(source) / _unit(target)
+        result = total.float() * (ratio if count is None else ratio * (1 / count.float()))
+        if step.bias is not None:
+            result = result + per_channel(self._constants[step.bias] / _unit(target))
+        self._store(memory, step.destination, result)
+
+    def _elements(self, memory: Memory, piece: Slice) -> torch.Tensor:
+        """``q - zero``, float64."""
+        buffer = self._plan.buffers[piece.buffer]
+        stored = memory.nchw(piece)
+        if buffer.home == "input":
+            stored = rounded(stored / _unit(buffer), buffer.zero, relu=False)
+        return stored.double() - buffer.zero
+
+    def _read(self, memory: Memory, piece: Slice) -> torch.Tensor:
+        return self._elements(memory, piece).float() * _unit(self._plan.buffers[piece.buffer])
+
+    def _store(self, memory: Memory, destination: Destination, result: torch.Tensor) -> None:
+        """Writes ``result``, in units of the destination's scale."""
+        buffer = self._plan.buffers[destination.slice.buffer]
+        if buffer.home == "output":
+            result = result.relu() if destination.relu else result
+        else:
+            result = rounded(result, buffer.zero, destination.relu)
+        memory.nchw(destination.slice).copy_(result)
+
+
+def rounded(x: torch.Tensor, zero: int, relu: bool) -> torch.Tensor:
+    """Elements ``q`` for ``x`` in units of their scale: clamped, then rounded to the nearest, ties to even.
+
+    NaN, which an element cannot hold, becomes the smallest.
+    """
+    least, most = (0 if relu else -zero), 255 - zero
+    return x.nan_to_num(nan=least).clamp(least, most).round() + zero
+
+
+def _unit(buffer: Buffer) -> torch.Tensor:
+    """What an element stands for, float32; 1 for an output, which holds numbers."""
+    return torch.tensor(1.0 if buffer.scale is None else buffer.scale, dtype=torch.float32)
