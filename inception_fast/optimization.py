@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -22,6 +23,8 @@ from inception_fast.plan.plan import QUANTIZED, Plan
 from inception_fast.report import passes_to_text
 
 PUBLIC_PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
+FEWEST_IMAGES = 4
+"""Calibrating int8 on fewer is warned of."""
 
 
 def optimize(
@@ -49,6 +52,7 @@ def optimize(
         UnsupportedOpError: the model uses an operator that is not the family's; the message says which and where.
         CaptureError: ``torch.export`` cannot trace the model.
         BackendUnavailableError: the backend asked for cannot run here.
+        PlanError: ``int8``, and a layer sums more products than 32 bits hold.
     """
     example = single_example(example_inputs)
     check_precision(precision)
@@ -85,14 +89,20 @@ def calibrated(
     """The quantised form of a Plan, and what to say about it.
 
     Raises:
-        InputError: the images cannot be representative: not finite, or each of a single colour.
+        InputError: the images cannot be representative: not finite, or each of a single colour; or the network makes
+            infinities or NaN of them.
+        PlanError: a layer sums more products than 32 bits hold.
     """
     from inception_fast.quantization import calibrate, quantize
 
+    images = images.float()
     if not images.isfinite().all():
         raise InputError("example_inputs", "values that are not finite", "images to calibrate int8 on")
-    if torch.equal(images, images[:1, :, :1, :1].expand_as(images)):
+    if torch.equal(images, images[:, :, :1, :1].expand_as(images)):
         raise InputError("example_inputs", "images of a single colour", "representative images to calibrate int8 on")
+    if len(images) < FEWEST_IMAGES:
+        few = f"example_inputs: int8 is calibrated on {len(images)} images, whose scales may fit no others"
+        warnings.warn(few, stacklevel=4)
     calibration = calibrate(plan, constants, images)
     notes = (
         f"int8 weights, a scale for each output channel, in {sum(s.kind == 'conv' for s in plan.steps)} convolutions",

@@ -12,8 +12,9 @@ class Runner {
  public:
   virtual ~Runner() = default;
 
-  // In the Plan's dtype, in the host's memory: input is [N, C, H, W], and outputs are NHWC, one for
-  // each of the Plan's output buffers, in order. May be called from several threads at once.
+  // In outside_of(the Plan's dtype), in the host's memory: input is [N, C, H, W], and outputs are
+  // NHWC, one for each of the Plan's output buffers, in order. May be called from several threads
+  // at once.
   virtual void run(const void* input, int batch, std::span<void* const> outputs) = 0;
 };
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from inception_fast.plan.plan import Plan
+from inception_fast.errors import PlanError
+from inception_fast.plan.plan import QUANTIZED, Plan
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,16 @@ class StepTime:
     algorithm: str = ""
 
 
+def refuse_quantized(plan: Plan, backend: str) -> None:
+    """For backends that know nothing of scales.
+
+    Raises:
+        PlanError: the Plan is an int8 one.
+    """
+    if plan.dtype == QUANTIZED:
+        raise PlanError(f"dtype: got {QUANTIZED}, backend '{backend}' takes Plans of floating-point numbers")
+
+
 class Executor(ABC):
     """A Plan made ready to run on one device. Safe to call from several threads at once.
 
@@ -62,11 +73,11 @@ class Executor(ABC):
         """One forward pass.
 
         Args:
-            x: ``[N, C, H, W]``, N >= 1, any strides, in the Plan's dtype, on the executor's device. Checked by the
+            x: ``[N, C, H, W]``, N >= 1, any strides, in ``plan.io_dtype``, on the executor's device. Checked by the
             caller.
 
         Returns:
-            One newly allocated tensor for each of ``plan.outputs``, in the Plan's dtype: ``[N, C, H, W]`` in
+            One newly allocated tensor for each of ``plan.outputs``, in ``plan.io_dtype``: ``[N, C, H, W]`` in
             channels_last memory format; the caller flattens those that are ``flat``. Outputs of one buffer may be
             one tensor.
         """

@@ -15,7 +15,7 @@ import torch
 
 from inception_fast._build_info import build_info
 from inception_fast.backends.base import Availability, Backend, Executor, Lowering, StepTime
-from inception_fast.errors import InputError
+from inception_fast.errors import InputError, InputTypeError
 from inception_fast.plan.plan import Plan
 from inception_fast.plan.serialize import plan_to_json
 
@@ -119,7 +119,10 @@ class CpuExecutor(Executor):
         return self._native.report()
 
     def _allocate(self, x: torch.Tensor) -> dict[int, torch.Tensor]:
-        """Memory for every output buffer, ``[N, H, W, C]``."""
+        """Memory for every output buffer, ``[N, H, W, C]``; the kernels trust the dtype."""
+        wanted = getattr(torch, self._plan.io_dtype)
+        if x.dtype != wanted:
+            raise InputTypeError("x", x.dtype, wanted)
         shapes = {i: (b.height, b.width, b.channels) for i, b in enumerate(self._plan.buffers) if b.home == "output"}
         return {i: x.new_empty((x.shape[0], *shape)) for i, shape in shapes.items()}
 

@@ -15,7 +15,7 @@ from itertools import accumulate
 
 import torch
 
-from inception_fast.backends.base import Availability, Backend, Executor, Lowering, StepTime
+from inception_fast.backends.base import Availability, Backend, Executor, Lowering, StepTime, refuse_quantized
 from inception_fast.backends.cuda_graph import CudaGraphs
 from inception_fast.backends.pieces import run_per_image, run_pieces
 from inception_fast.backends.stopwatch import Stopwatch
@@ -69,6 +69,7 @@ class TorchBackend(Backend):
         precision: str = "fp32",
         batch_invariant: bool = False,
     ) -> Executor:
+        refuse_quantized(plan, self.name)
         passes = TorchExecutor(plan, constants, device, precision == "tf32", batch_invariant)
         return CudaGraphs(passes, device) if device.type == "cuda" else passes
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import torch
 
-from inception_fast.backends.base import Availability, Backend, Executor, Lowering
+from inception_fast.backends.base import Availability, Backend, Executor, Lowering, refuse_quantized
 from inception_fast.backends.cuda_graph import CudaGraphs, with_index
 from inception_fast.plan.plan import Plan
 
@@ -51,6 +51,7 @@ class TritonBackend(Backend):
         precision: str = "fp32",
         batch_invariant: bool = False,
     ) -> Executor:
+        refuse_quantized(plan, self.name)
         # Kernels are decorated when they are imported, which must not happen where Triton cannot run.
         from inception_fast.backends.triton_executor import TritonExecutor
 

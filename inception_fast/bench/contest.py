@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from inception_fast.bench.accuracy import Error, allowed, compare, flatten, plausible, within
+from inception_fast.bench.accuracy import Error, agrees, allowed, compare, flatten, plausible, within
 from inception_fast.bench.peers import Contestant, PeerUnavailableError, Task
 from inception_fast.bench.peers.base import first_line
 from inception_fast.bench.statistics import Summary, paired_ratio
@@ -121,7 +121,7 @@ def hold(
         runs = {name: contestant.run for name, (_, contestant) in ready.items()}
         samples = interleave(runs, rounds=rounds, seconds=seconds, timer=timer_for(task.device), track=track)
     bounds = {name: _bound(entrant, task.precision, yardstick) for name, (entrant, _) in ready.items()}
-    return Contest(*_rows(ready, samples, errors, bounds), skipped)
+    return Contest(*_rows(ready, samples, errors, bounds, task.precision), skipped)
 
 
 def _bound(entrant: Entrant, precision: str, yardstick: float) -> float:
@@ -133,6 +133,7 @@ def _rows(
     samples: Mapping[str, Sequence[float]],
     errors: Mapping[str, Error],
     bounds: Mapping[str, float],
+    precision: str,
 ) -> tuple[str | None, tuple[Row, ...]]:
     baseline = next((name for name, (entrant, _) in ready.items() if entrant.ours), next(iter(ready), None))
     rows = [
@@ -146,7 +147,7 @@ def _rows(
             ratio=paired_ratio(samples[name], samples[baseline or name]),
             error=errors[name],
             bound=bounds[name],
-            correct=within(errors[name], bounds[name]),
+            correct=within(errors[name], bounds[name]) and agrees(precision, errors[name]),
         )
         for name, (entrant, contestant) in ready.items()
     ]

@@ -74,7 +74,7 @@ def load_calibration(size: int, *, random: bool = False) -> torch.Tensor:
     """Images for ``int8``, as :func:`load_images` but none of those: other crops of the photographs, or other noise."""
     if random:
         return torch.rand(CALIBRATION, 3, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    return load_photos(size, len(NAMES) + CALIBRATION)[len(NAMES) :]
+    return load_photos(size, len(NAMES) + CALIBRATION, seed=1)[len(NAMES) :]
 
 
 def repeat(images: torch.Tensor, count: int) -> torch.Tensor:

@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", nargs="?", default="inception_v3", help=MODELS_HELP)
     add_target(parser)
     parser.add_argument("--batch", type=positive, default=1, metavar="N", help="number of images; default: 1")
-    parser.add_argument("--precision", default="fp32", metavar="P", help="fp32, tf32, fp16 or bf16; default: fp32")
+    parser.add_argument(
+        "--precision", default="fp32", metavar="P", help="fp32, tf32, fp16, bf16 or int8; default: fp32"
+    )
     parser.add_argument("--backend", default="auto", metavar="NAME", help="default: auto")
     parser.add_argument("--rounds", type=positive, default=20, help="passes to take the median of; default: 20")
     parser.add_argument("--top", type=positive, metavar="N", help="only the N slowest steps")
@@ -36,13 +38,14 @@ def run(args: argparse.Namespace) -> int:
     from inception_fast.bench.environment import environment
     from inception_fast.bench.profiling import chrome_trace, profile
     from inception_fast.bench.record import jsonable
-    from inception_fast.bench.targets import load_images, load_target
+    from inception_fast.bench.targets import load_calibration, load_images, load_target
     from inception_fast.optimization import optimize
 
     device = device_of(args)
     target = load_target(args.model, args.size)
     x = load_images(target.size, args.batch, random=args.random).to(device)
-    fast = optimize(target.model.to(device), x[:1], precision=args.precision, backend=args.backend)
+    examples = load_calibration(target.size, random=args.random).to(device) if args.precision == "int8" else x[:1]
+    fast = optimize(target.model.to(device), examples, precision=args.precision, backend=args.backend)
     try:
         result = profile(fast, x, args.rounds, partial(progress, label="profile"))
     except NotImplementedError as error:

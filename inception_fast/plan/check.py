@@ -135,7 +135,10 @@ def _check_convolution(plan: Plan, step: Step, conv: Convolution) -> None:
     quantized = plan.dtype == QUANTIZED
     _require((conv.scale is not None) == quantized, f"step {step.name}: scale {conv.scale} in a {plan.dtype} Plan")
     terms = len(taps) * conv.in_channels
-    _require(not quantized or terms <= MAX_QUANTIZED_TERMS, f"step {step.name}: sums of {terms} products")
+    _require(
+        not quantized or terms <= MAX_QUANTIZED_TERMS,
+        f"step {step.name}: sums of {terms} products, int8 takes at most {MAX_QUANTIZED_TERMS}",
+    )
     weight, bias = ("int8", "int32") if quantized else (plan.dtype, accumulator_dtype(plan.dtype))
     _check_constant(plan, step, conv.weight, (conv.out_channels, len(taps), conv.in_channels), weight)
     _check_constant(plan, step, conv.bias, (conv.out_channels,), bias)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from inception_fast.plan.plan import (
     Convolution,
     ConvStep,
@@ -37,11 +39,6 @@ def operations(plan: Plan, step: Step) -> int:
             return pixels * channels
 
 
-def elements_read(plan: Plan, step: Step) -> int:
-    """Elements of activations that a step reads per image, each once."""
-    return sum(_elements(plan, piece) for piece in sources_of(step))
-
-
 def elements_written(plan: Plan, step: Step) -> int:
     """Elements of activations that a step writes per image."""
     return sum(_elements(plan, d.slice) for d in destinations_of(step))
@@ -60,12 +57,17 @@ def constant_bytes(plan: Plan, step: Step) -> int:
 
 def traffic(plan: Plan, step: Step, batch: int) -> int:
     """Bytes that a step must move for a batch if every operand is read and every result written once."""
-    activations = batch * (elements_read(plan, step) + elements_written(plan, step))
-    return activations * item_size(plan.dtype) + constant_bytes(plan, step)
+    pieces = [*sources_of(step), *(d.slice for d in destinations_of(step))]
+    return batch * sum(map(partial(_bytes, plan), pieces)) + constant_bytes(plan, step)
 
 
 def _terms(conv: Convolution) -> int:
     return conv.out_channels * conv.in_channels * len(conv.taps)
+
+
+def _bytes(plan: Plan, piece: Slice) -> int:
+    outside = plan.buffers[piece.buffer].home != "arena"
+    return _elements(plan, piece) * item_size(plan.io_dtype if outside else plan.dtype)
 
 
 def _elements(plan: Plan, piece: Slice) -> int:

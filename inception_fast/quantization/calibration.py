@@ -10,6 +10,7 @@ import torch
 
 from inception_fast.backends.memory import Memory
 from inception_fast.backends.reference import ReferenceExecutor
+from inception_fast.errors import InputError
 from inception_fast.plan.check import SCALES
 from inception_fast.plan.plan import Convolution, ConvStep, Plan, Step, destinations_of, sources_of
 
@@ -45,6 +46,9 @@ def calibrate(plan: Plan, constants: Mapping[str, torch.Tensor], images: torch.T
     A buffer's scale is the one among SHARES of its range that loses least: a smaller one rounds finer and clips more
     (the criterion of the smallest mean square error, R. Krishnamoorthi, arXiv:1806.08342, and M. Nagel et al.,
     arXiv:2106.08295).
+
+    Raises:
+        InputError: the network makes infinities or NaN of the images.
     """
     observer = _Observer(plan, constants)
     groups = images.float().cpu().split(GROUP)
@@ -79,6 +83,11 @@ class _Observer(ReferenceExecutor):
         # A copy, lest the samples keep the whole alive. An odd distance meets every channel and column.
         flat = values.reshape(-1)
         extremes = torch.stack(flat.aminmax())
+        if not extremes.isfinite().all():
+            name = self._plan.buffers[buffer].name
+            raise InputError(
+                "model", f"values that are not finite in {name}", "finite activations to calibrate int8 on"
+            )
         self._samples[buffer].append(torch.cat([flat[:: (len(flat) // SAMPLES) | 1], extremes]))
 
     def result(self, images: int) -> Calibration:

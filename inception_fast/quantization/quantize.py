@@ -112,7 +112,7 @@ class _Maker:
         bias = bias - (rounding * self.calibration.means[conv.weight]).sum(dim=(1, 2))
         self.made[conv.weight] = elements.to(torch.int8)
         names = f"{conv.weight}.quantized_bias", f"{conv.weight}.scale"
-        self.made[names[0]] = (bias / (unit * scale)).round().clamp(-(2.0**30), 2.0**30).to(torch.int32)
+        self.made[names[0]] = (bias / (unit * scale)).round().clamp(-2 * BIAS_LIMIT, 2 * BIAS_LIMIT).to(torch.int32)
         self.made[names[1]] = scale.float()
         return replace(conv, bias=names[0], scale=names[1])
 

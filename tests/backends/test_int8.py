@@ -10,7 +10,7 @@ from torch import nn
 
 import inception_fast as ifast
 from inception_fast.backends import get_backend, names
-from inception_fast.bench.accuracy import INT8_ERROR, compare, flatten, true_outputs
+from inception_fast.bench.accuracy import INT8_ERROR, agrees, compare, flatten, true_outputs
 from inception_fast.models import create_model, list_models
 from inception_fast.photos import NAMES, load_photos
 from inception_fast.plan.plan import ConvStep
@@ -23,7 +23,7 @@ FAMILIES = [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n 
 
 @pytest.fixture(scope="module")
 def quantized() -> Callable[[str], tuple[nn.Module, ifast.FastModel, torch.Tensor]]:
-    """A family's network, its quantised form on the reference backend, and photographs that it has not seen."""
+    """A family's network, its quantised form on the reference backend, and images that are not the calibration's."""
     made: dict[str, tuple[nn.Module, ifast.FastModel, torch.Tensor]] = {}
 
     def make(name: str) -> tuple[nn.Module, ifast.FastModel, torch.Tensor]:
@@ -39,7 +39,19 @@ def quantized() -> Callable[[str], tuple[nn.Module, ifast.FastModel, torch.Tenso
 @pytest.mark.parametrize("name", FAMILIES)
 def test_family(name: str, quantized: Callable[[str], tuple[nn.Module, ifast.FastModel, torch.Tensor]]) -> None:
     model, fast, images = quantized(name)
-    assert compare(flatten(fast(images)), true_outputs(model, images)).relative_l2 <= INT8_ERROR
+    error = compare(flatten(fast(images)), true_outputs(model, images))
+    assert error.relative_l2 <= INT8_ERROR and agrees("int8", error)
+
+
+def test_photographs_calibrate_better_than_dim_noise(
+    quantized: Callable[[str], tuple[nn.Module, ifast.FastModel, torch.Tensor]],
+) -> None:
+    model, fast, images = quantized("googlenet")
+    noise = (torch.rand(12, *images.shape[1:], generator=torch.Generator().manual_seed(0)) * 2 - 1) * 0.1
+    poor = ifast.optimize(model, noise, precision="int8", backend="reference")
+    truth = true_outputs(model, images)
+    good, bad = (compare(flatten(made(images)), truth).relative_l2 for made in (fast, poor))
+    assert good < 0.5 * bad
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -101,7 +113,9 @@ def test_other_backends_refuse(backend: str) -> None:
 
 def test_calibration_needs_images() -> None:
     x = photos(2)
-    for bad, message in ((torch.zeros_like(x), "single colour"), (x / 0, "not finite")):
+    colours = torch.tensor([0.1, -0.3]).view(2, 1, 1, 1).expand_as(x)
+    cases = ((torch.zeros_like(x), "single colour"), (colours, "single colour"), (x / 0, "not finite"))
+    for bad, message in cases:
         with pytest.raises(ifast.InputError, match=f"example_inputs: got .*{message}"):
             ifast.optimize(network(), bad, precision="int8", backend="reference")
 
@@ -109,3 +123,33 @@ def test_calibration_needs_images() -> None:
 def test_modules_without_images_refuse() -> None:
     with pytest.raises(ifast.InputError, match="precision: got 'int8'"):
         ifast.nn.ConvBNReLU(3, 8, 3, precision="int8")
+
+
+def test_few_images_are_warned_of() -> None:
+    with pytest.warns(UserWarning, match="calibrated on 2 images"):
+        ifast.optimize(network(), photos(2), precision="int8", backend="reference")
+
+
+def test_a_network_that_makes_nan_is_named() -> None:
+    model = network()
+    next(p for p in model.parameters() if p.dim() == 4).data.flatten()[0] = float("nan")
+    with pytest.raises(ifast.InputError, match="model: got values that are not finite in "):
+        ifast.optimize(model, photos(4), precision="int8", backend="reference")
+
+
+def test_executors_take_float32() -> None:
+    """The kernels write float32 outputs into what is made like the input."""
+    cpu = get_backend("cpu")
+    if not cpu.availability().available:
+        pytest.skip(cpu.availability().reason)
+    fast = ifast.optimize(network(), photos(4), precision="int8", backend="reference")
+    executor = cpu.compile(fast.plan, fast.engine.constants, device=torch.device("cpu"), precision="int8")
+    with pytest.raises(ifast.errors.InputTypeError, match=r"x: got torch\.uint8, expected torch\.float32"):
+        executor.run(photos(1).to(torch.uint8))
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_backends_of_floating_point_refuse_the_plan(backend: str) -> None:
+    fast = ifast.optimize(network(), photos(4), precision="int8", backend="reference")
+    with pytest.raises(ifast.errors.PlanError, match=f"got uint8, backend '{backend}'"):
+        get_backend(backend).compile(fast.plan, fast.engine.constants, device=torch.device("cpu"))

@@ -90,7 +90,7 @@ def long_sums_engine() -> EngineFile:
 
 
 def python_arrays(executor: CpuExecutor, engine: EngineFile, x: torch.Tensor) -> list[np.ndarray]:
-    results = executor.run(x.to(getattr(torch, engine.plan.dtype)))
+    results = executor.run(x.to(getattr(torch, engine.plan.io_dtype)))
     flat = (t.flatten(1) if o.flat else t for t, o in zip(results, engine.plan.outputs, strict=True))
     return [t.float().contiguous().numpy() for t in flat]
 
@@ -101,7 +101,7 @@ def assert_same_bits(ours: list[np.ndarray], theirs: list[np.ndarray]) -> None:
         assert a.tobytes() == b.tobytes()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 def test_same_bits_as_the_cpu_backend(infer: Path, tmp_path: Path, precision: str) -> None:
     pytest.importorskip("inception_fast._native")
     engine, x = tiny_engine(precision), torch.randn(BATCH, 3, 6, 6)

@@ -12,7 +12,8 @@
 
 // Runs the .ifast files that inception_fast writes, with neither Python nor PyTorch. All tensors
 // are float32 in the caller's memory, row-major, images first: an engine of lower precision gets
-// its input rounded to nearest even and its outputs widened.
+// its input rounded to nearest even and its outputs widened. What int8 makes of them is in the
+// file.
 namespace inception_fast {
 
 // Whatever goes wrong: a file that cannot be read, is damaged or hostile; an argument that does not
@@ -67,7 +68,7 @@ class INCEPTION_FAST_API Engine {
 
   Shape input() const;
   const std::vector<Output>& outputs() const;
-  // Of the engine: fp32, tf32, fp16 or bf16.
+  // Of the engine: fp32, tf32, fp16, bf16 or int8.
   const std::string& precision() const;
 
   // images: [N, C, H, W], N >= 1, as input() says. Returns [N, C, H, W] for each of outputs().
