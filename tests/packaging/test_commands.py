@@ -83,5 +83,5 @@ def test_every_tool_is_pinned_except_torch(root: Path) -> None:
     required = metadata.requires("inception-fast") or []
     extras = [r for r in required if re.search(r'extra == "(lint|bench)"', r)]
     tools = {match[0] for r in extras if (match := re.match(r"[\w-]+", r))}
-    assert len(tools) == 6 and tools <= pinned
+    assert len(tools) == 7 and tools <= pinned
     assert {"pytest", "hypothesis", "timm", "facenet-pytorch", "pytorch-fid"} <= pinned
