@@ -77,8 +77,13 @@ def _line(contest: dict[str, Any], columns: list[str]) -> str:
     cells = [contest["model"], str(contest["batch"]), contest["precision"]]
     for name in columns:
         row = rows.get(name)
-        cells.append("" if row is None else f"{_milliseconds(row)} ({row['ratio']['median']:.2f})")
+        cells.append("" if row is None else _cell(row))
     return "| " + " | ".join(cells) + " |"
+
+
+def _cell(row: dict[str, Any]) -> str:
+    wrong = "" if row["correct"] else ", wrong result"
+    return f"{_milliseconds(row)} ({row['ratio']['median']:.2f}{wrong})"
 
 
 def _milliseconds(row: dict[str, Any]) -> str:
