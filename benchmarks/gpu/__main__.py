@@ -19,6 +19,7 @@ from benchmarks.gpu.jobs import DEFAULT_PARTS, PARTS, dry_jobs, jobs_of
 from inception_fast.bench.environment import environment
 from inception_fast.cli.output import log
 from inception_fast.cli.table import render_table
+from inception_fast.tuning.table import slug
 
 RESULTS = Path("benchmarks") / "results"
 
@@ -43,11 +44,6 @@ def main() -> int:
     print(summary(entries))
     log(f"results are in {folder}")
     return 0 if all(entry.outcome in (HELD, NO_TIME) for entry in entries) else 1
-
-
-def slug(name: str) -> str:
-    """A GPU's name as that of a folder."""
-    return name.lower().replace(" ", "-")
 
 
 def summary(entries: list[Entry]) -> str:

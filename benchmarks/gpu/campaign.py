@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.gpu.jobs import Job
@@ -102,7 +102,7 @@ def run(
     entries: list[Entry] = []
     for job in (job for job in jobs if job.name not in names):
         command = tuple(word.replace("{folder}", str(folder)) for word in job.command)
-        filled = Job(job.name, command, job.minutes, job.environment)
+        filled = replace(job, command=command)
         started = clock()
         left = 60 * minutes - (started - begin)
         outcome = NO_TIME

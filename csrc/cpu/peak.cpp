@@ -22,9 +22,7 @@ Loop loop_for(Isa isa, Arithmetic arithmetic) {
       break;
     case Arithmetic::kInt8:
 #ifdef IFAST_HAVE_AVX512VNNI
-      if (available_isas().back() == Isa::kAvx512 && __builtin_cpu_supports("avx512vnni")) {
-        return dot_loop_avx512vnni;
-      }
+      if (has_int8_dot()) return dot_loop_avx512vnni;
 #endif
       break;
   }

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from inception_fast._build_info import build_info, package_version
+from inception_fast.backends.cuda_graph import with_index
 from inception_fast.cli import machine
 
 PACKAGES = (
@@ -78,8 +79,12 @@ def gpu(device: torch.device) -> dict[str, object]:
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
     }
-    index = torch.cuda.current_device() if device.index is None else device.index
-    query = ["nvidia-smi", f"--id={index}", f"--query-gpu={','.join(_GPU_FIELDS)}", "--format=csv,noheader"]
+    query = [
+        "nvidia-smi",
+        f"--id={with_index(device).index}",
+        f"--query-gpu={','.join(_GPU_FIELDS)}",
+        "--format=csv,noheader",
+    ]
     values = (_output(query) or "").split(", ")
     return found | (dict(zip(_GPU_FIELDS, values, strict=True)) if len(values) == len(_GPU_FIELDS) else {})
 

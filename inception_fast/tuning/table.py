@@ -60,7 +60,7 @@ def cache_folder() -> Path:
 def table_path(machine: Machine) -> Path:
     """The file of a machine's measurements."""
     name = f"{machine.gpu}-driver-{machine.driver}-triton-{machine.triton}"
-    return cache_folder() / "tuning" / f"{_slug(name)}.json"
+    return cache_folder() / "tuning" / f"{slug(name)}.json"
 
 
 def read_table(path: Path) -> Table | None:
@@ -91,7 +91,7 @@ def write_table(path: Path, table: Table) -> None:
 
 def shipped_table(gpu: str) -> Table | None:
     """The table that comes with the package for a GPU of that name, if any."""
-    file = resources.files("inception_fast.tuning") / "tables" / f"{_slug(gpu)}.json"
+    file = resources.files("inception_fast.tuning") / "tables" / f"{slug(gpu)}.json"
     return _parse(file.read_text()) if file.is_file() else None
 
 
@@ -118,5 +118,6 @@ def _is_config(numbers: object) -> bool:
     return powers and min(m, n, k) >= 16 and max(m, n) <= 1024 and k <= MOST_K and warps <= 16 and stages <= 8
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """A name, as that of a GPU, as a part of the name of a file or folder."""
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from inception_fast.backends import Executor, get_backend
+from inception_fast.backends.reference import ReferenceExecutor
 from inception_fast.graph import ir
+from inception_fast.graph.interpreter import interpret
 from inception_fast.plan.engine_file import PRECISIONS
 from inception_fast.plan.lower import lower
 from inception_fast.plan.plan import Plan
@@ -47,6 +49,19 @@ def run(executor: Executor, plan_graph: ir.Graph, x: torch.Tensor) -> list[torch
     return [
         t.flatten(1) if len(plan_graph.shapes[o]) == 1 else t for o, t in zip(plan_graph.outputs, results, strict=True)
     ]
+
+
+def truth_and_bounds(
+    graph: ir.Graph, precision: str, x: torch.Tensor, ulps: float = 1
+) -> tuple[list[torch.Tensor], list[float]]:
+    """The outputs in float64, and how far from them a device may be: twice as far as the reference, and some ulps."""
+    plan, constants = lowered(graph, precision)
+    truth = interpret(graph, x.double())
+    reference = ReferenceExecutor(plan, constants, CPU).run(x)
+    floor = 5e-6 if precision == "fp32" else ulps * torch.finfo(x.dtype).eps
+    # Flattened images are in channels-first order.
+    errors = [relative_error(a.reshape(b.shape).double(), b) for a, b in zip(reference, truth, strict=True)]
+    return truth, [2 * error + floor for error in errors]
 
 
 def assert_close(got: list[torch.Tensor], truth: list[torch.Tensor], bounds: list[float]) -> None:

@@ -12,12 +12,9 @@ import pytest
 import torch
 
 from inception_fast.backends import Executor, get_backend
-from inception_fast.backends.reference import ReferenceExecutor
-from inception_fast.graph.interpreter import interpret
 from inception_fast.plan.plan import Plan
 from tests.backends.cases import CASES
-from tests.backends.harness import CPU, assert_close, lowered, network_input
-from tests.graph.check import relative_error
+from tests.backends.harness import assert_close, lowered, network_input, truth_and_bounds
 
 pytestmark = pytest.mark.gpu
 
@@ -56,11 +53,7 @@ def test_launch(name: str, maker: str, precision: str) -> None:
     graph = CASES[name]()
     plan, constants = lowered(graph, precision)
     x = network_input(graph, precision)
-    truth = interpret(graph, x.double())
-    reference = ReferenceExecutor(plan, constants, CPU).run(x)
-    floor = 5e-6 if precision == "fp32" else 2 * torch.finfo(x.dtype).eps
-    # Flattened images are in channels-first order.
-    bounds = [2 * relative_error(a.reshape(b.shape).double(), b) + floor for a, b in zip(reference, truth, strict=True)]
+    truth, bounds = truth_and_bounds(graph, precision, x, ulps=2)
     device = torch.device("cuda", torch.cuda.current_device())
     results = make(plan, constants, device, precision).run(x.to(device))
     assert_close([a.cpu().reshape(b.shape) for a, b in zip(results, truth, strict=True)], truth, bounds)

@@ -8,11 +8,8 @@ import pytest
 import torch
 
 from inception_fast.backends import Executor, get_backend
-from inception_fast.backends.reference import ReferenceExecutor
-from inception_fast.graph.interpreter import interpret
 from tests.backends.cases import CASES
-from tests.backends.harness import CPU, assert_close, lowered, network_input
-from tests.graph.check import relative_error
+from tests.backends.harness import assert_close, lowered, network_input, truth_and_bounds
 from tests.triton.blocks import block, pool_before_narrowing, stem
 
 pytestmark = pytest.mark.gpu
@@ -40,13 +37,8 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_step(name: str, precision: str, device: torch.device) -> None:
     graph = NETWORKS[name]()
-    plan, constants = lowered(graph, precision)
     x = network_input(graph, precision)
-    truth = interpret(graph, x.double())
-    reference = ReferenceExecutor(plan, constants, CPU).run(x)
-    floor = 5e-6 if precision == "fp32" else torch.finfo(x.dtype).eps
-    # Flattened images are in channels-first order.
-    bounds = [2 * relative_error(a.reshape(b.shape).double(), b) + floor for a, b in zip(reference, truth, strict=True)]
+    truth, bounds = truth_and_bounds(graph, precision, x)
     executor = _executor(name, precision, device)
     executor.run(torch.full_like(x, float("nan"), device=device))
     for _ in range(2):
