@@ -12,7 +12,10 @@ from torch import nn
 
 from inception_fast.bench.accuracy import (
     FP32_FLOOR,
+    INT8_ERROR,
+    INT8_REGRET,
     Error,
+    agrees,
     allowed,
     compare,
     flatten,
@@ -35,6 +38,27 @@ def test_top1_counts_images() -> None:
     assert compare([torch.tensor([[3.0, 4.0], [6.0, 5.0]]).double()], TRUTH).top1 == 0.5
     features = [torch.ones(1, 2, 3, 3).double()]
     assert compare(features, features).top1 is None
+
+
+def test_regret_is_what_the_entry_that_was_named_lacks() -> None:
+    assert compare(TRUTH, TRUTH).regret == 0.0
+    # The first image loses 1 of a root mean square of sqrt(12.5), the second nothing.
+    near = compare([torch.tensor([[4.0, 3.0], [0.0, 5.0]]).double()], TRUTH)
+    assert near.regret == pytest.approx(1 / 12.5**0.5)
+    zeros = [torch.zeros(1, 3).double()]
+    assert compare([zeros[0] + torch.eye(3)[2]], zeros).regret == 0.0
+
+
+def test_int8_may_exchange_entries_that_are_nearly_equal() -> None:
+    truth = torch.randn(2, 1000, generator=torch.Generator().manual_seed(0)).double()
+    top = truth.topk(2, 1).indices
+    for gap, kept in ((0.5 * INT8_REGRET, True), (2 * INT8_REGRET, False)):
+        first = truth.gather(1, top[:, 1:]) + gap
+        wanted = truth.scatter(1, top[:, :1], first)
+        named = wanted.scatter(1, top[:, 1:], first + 1e-3)
+        error = compare([named], [wanted])
+        assert error.top1 == 0.0 and within(error, INT8_ERROR)
+        assert agrees("int8", error) == kept and agrees("bf16", error)
 
 
 def test_the_worst_output_counts() -> None:
