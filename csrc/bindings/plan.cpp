@@ -59,7 +59,9 @@ py::object to_python(const T& value) {
   py::dict result;
   if (!kKind<T>.empty()) result["kind"] = kKind<T>;
   const auto add = [&](const auto& field) {
-    result[py::str(field.name)] = to_python(value.*field.member);
+    const py::object member = to_python(value.*field.member);
+    if (field.optional && (member.is_none() || member.equal(py::int_(0)))) return;
+    result[py::str(field.name)] = member;
   };
   std::apply([&](const auto&... field) { (add(field), ...); }, kFields<T>);
   return result;

@@ -7,17 +7,16 @@ namespace ifast::cpu {
 namespace {
 
 // The pixels are read as elements, so that a sum starts with what their zero adds to it, taken off.
-// Without signs: a bias from a hostile file may overflow.
-std::uint32_t first_sum(const ConvProblem& problem, int channel) {
-  std::uint32_t weights = 0;
+// The Plan's rules bound the products and the bias: nothing overflows, here or on the way.
+std::int32_t first_sum(const ConvProblem& problem, int channel) {
+  std::int32_t weights = 0;
   for (int tap = 0; tap < problem.tap_count(); ++tap) {
     for (int in = 0; in < problem.in_channels; ++in) {
-      weights += static_cast<std::uint32_t>(static_cast<int>(problem.weight(channel, tap, in)));
+      weights += static_cast<std::int32_t>(problem.weight(channel, tap, in));
     }
   }
-  const std::uint32_t bias =
-      problem.sum_bias.empty() ? 0 : static_cast<std::uint32_t>(problem.sum_bias[channel]);
-  return bias - weights * static_cast<std::uint32_t>(problem.source.zero);
+  const std::int32_t bias = problem.sum_bias.empty() ? 0 : problem.sum_bias[channel];
+  return bias - weights * problem.source.zero;
 }
 
 void add_quantized_constants(const ConvProblem& problem, ColumnTile& tile, int lanes,

@@ -209,6 +209,10 @@ class Checker {
            source.height, target.height);
     window(s.kernel.horizontal, s.stride.horizontal, s.padding.horizontal, s.padding_end.horizontal,
            source.width, target.width);
+    const std::int64_t pixels = std::int64_t{std::min(s.kernel.vertical, source.height)} *
+                                std::min(s.kernel.horizontal, source.width);
+    require_step(!is_quantized() || s.mode == PoolMode::kMax || pixels <= kMaxQuantizedWindow,
+                 "too many pixels in a quantised average");
     require_step(!s.bias || s.mode == PoolMode::kAverage, "a bias on a max pool");
     vector(s.bias, channels);
   }

@@ -13,6 +13,10 @@ inline constexpr std::int64_t kMaxElements = (std::int64_t{1} << 31) - 1;
 inline constexpr std::size_t kMaxCount = 4096;
 // Largest number of products in a quantised sum: 255 * 128 times it is less than 2^31.
 inline constexpr std::int64_t kMaxQuantizedTerms = 1 << 16;
+// Largest bias of a quantised sum, either sign: beside those products it still fits in 32 bits.
+inline constexpr std::int32_t kMaxQuantizedBias = (1 << 23) - 1;
+// Largest number of pixels in a quantised average: 255 times it is less than 2^31.
+inline constexpr std::int64_t kMaxQuantizedWindow = 1 << 23;
 
 // Throws EngineError, naming the first step or buffer that breaks a rule of
 // inception_fast/plan/check.py: what passes reads and writes inside its buffers and constants, in

@@ -94,6 +94,12 @@ inline void decode(const json::Value& value, Pair& out, const std::string& where
   out = {both[0], both[1]};
 }
 
+// What a field that may be left out has where it is. A Plan has one form: it must be left out then.
+inline bool is_default(const json::Value& value) {
+  const auto* whole = value.as<std::int64_t>();
+  return value.as<std::nullptr_t>() != nullptr || (whole != nullptr && *whole == 0);
+}
+
 template <HasFields T>
 void decode(const json::Value& value, T& out, const std::string& where) {
   const auto& object = typed<json::Object>(value, where, "an object");
@@ -103,6 +109,7 @@ void decode(const json::Value& value, T& out, const std::string& where) {
     const json::Value* found = json::find(object, field.name);
     if (found == nullptr && field.optional) return;
     if (found == nullptr) refuse(path, "the key to be there");
+    if (field.optional && is_default(*found)) refuse(path, "no key for null or 0");
     decode(*found, out.*field.member, path);
     ++known;
   };

@@ -100,6 +100,16 @@ std::int64_t byte_size(const Constant& constant) {
   return size;
 }
 
+// Whether biases of quantised sums, int32, are small enough for their sums.
+bool are_biases(std::span<const std::byte> values) {
+  for (std::size_t at = 0; at < values.size(); at += sizeof(std::int32_t)) {
+    std::int32_t value;
+    std::memcpy(&value, values.data() + at, sizeof value);
+    if (value < -kMaxQuantizedBias || value > kMaxQuantizedBias) return false;
+  }
+  return true;
+}
+
 void check_metadata(const Plan& plan, const Metadata& metadata) {
   static const std::map<std::string_view, Dtype> kPrecisions{
       {"fp64", Dtype::kFloat64}, {"fp32", Dtype::kFloat32},  {"tf32", Dtype::kFloat32},
@@ -150,6 +160,9 @@ void check_constants(const Plan& plan, const ConstantBytes& constants) {
     require(std::ssize(found->second) == byte_size(constant),
             "constant " + name + ": " + std::to_string(found->second.size()) +
                 " bytes, its shape and dtype make " + std::to_string(byte_size(constant)));
+    require(constant.dtype != Dtype::kInt32 || are_biases(found->second),
+            "constant " + name + ": a bias beyond " + std::to_string(kMaxQuantizedBias) +
+                ", which a sum of 32 bits has no room for");
   }
   require(constants.size() == plan.constants.size(), "a constant is unknown to the Plan");
 }

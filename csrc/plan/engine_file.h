@@ -48,7 +48,7 @@ EngineFile read_engine(std::span<const std::byte> contents,
 Plan parse_plan(std::string_view json);
 
 // Throws EngineError unless `constants` has exactly the Plan's constants, each of the size that its
-// shape says.
+// shape says, and no bias that a quantised sum would overflow with.
 void check_constants(const Plan& plan, const ConstantBytes& constants);
 
 }  // namespace ifast

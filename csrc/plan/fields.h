@@ -15,7 +15,7 @@ template <class Struct, class T>
 struct Field {
   std::string_view name;
   T Struct::* member;
-  bool optional = false;  // may be left out, and then has its default
+  bool optional = false;  // left out where it has its default, which is null or 0
 };
 template <class Struct, class T>
 Field(std::string_view, T Struct::*) -> Field<Struct, T>;

@@ -41,6 +41,10 @@ MAX_COUNT = 4096
 """Largest number of buffers or steps: comparing all pairs of them takes seconds."""
 MAX_QUANTIZED_TERMS = 1 << 16
 """Largest number of products in a quantised sum: 255 * 128 times it is less than 2^31."""
+MAX_QUANTIZED_BIAS = (1 << 23) - 1
+"""Largest bias of a quantised sum, either sign: beside those products it still fits in 32 bits."""
+MAX_QUANTIZED_WINDOW = 1 << 23
+"""Largest number of pixels in a quantised average: 255 times it is less than 2^31."""
 SCALES = (2.0**-64, 2.0**64)
 """Smallest and largest scale of a quantised buffer: the ratio of two is a normal float32."""
 
@@ -177,6 +181,11 @@ def _check_step(plan: Plan, step: Step) -> None:
         case PoolStep():
             _require(step.source.channels == channels, f"step {step.name}: changes the number of channels")
             _check_window(step, source, target)
+            pixels = min(step.kernel[0], source.height) * min(step.kernel[1], source.width)
+            _require(
+                plan.dtype != QUANTIZED or step.mode != "avg" or pixels <= MAX_QUANTIZED_WINDOW,
+                f"step {step.name}: averages of {pixels} pixels, int8 takes at most {MAX_QUANTIZED_WINDOW}",
+            )
             _require(step.bias is None or step.mode == "avg", f"step {step.name}: a bias on a max pool")
             _check_constant(plan, step, step.bias, (channels,), accumulator)
         case PointwiseStep():

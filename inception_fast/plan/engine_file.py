@@ -22,6 +22,7 @@ import torch
 from inception_fast._build_info import package_version
 from inception_fast.errors import EngineFileError, PlanError
 from inception_fast.plan import strict_json
+from inception_fast.plan.check import MAX_QUANTIZED_BIAS
 from inception_fast.plan.plan import QUANTIZED, Constant, Plan
 from inception_fast.plan.serialize import decode, encode
 
@@ -98,6 +99,8 @@ class EngineFile:
             if tuple(tensor.shape) != constant.shape or tensor.dtype != DTYPES[constant.dtype]:
                 got = f"{tensor.dtype} {tuple(tensor.shape)}"
                 raise EngineFileError(f"constant {name}: got {got}, expected {constant.dtype} {constant.shape}")
+            if constant.dtype == "int32":
+                _check_biases(name, tensor)
 
 
 @dataclass(frozen=True)
@@ -299,6 +302,14 @@ def _check_places(plan: Plan, places: Mapping[str, _Place], section: int) -> Non
                 f"constant {name}: {where} are misaligned, overlap another or leave the section of {section}"
             )
         reached = place.offset + place.length
+
+
+def _check_biases(name: str, biases: torch.Tensor) -> None:
+    """Sums are 32 bits long; beside a larger bias their products might not fit."""
+    least, most = (extreme.item() for extreme in biases.aminmax())
+    if max(-least, most) > MAX_QUANTIZED_BIAS:
+        got = f"biases of quantised sums from {least} to {most}"
+        raise EngineFileError(f"constant {name}: got {got}, expected at most {MAX_QUANTIZED_BIAS} either way")
 
 
 def _check_metadata(plan: Plan, metadata: Metadata) -> None:

@@ -23,7 +23,7 @@ ALIGNMENT = 64
 """Elements: arena offsets are multiples of it, so every buffer starts on a cache line in any dtype and batch size."""
 
 OPTIONAL = {"optional": True}
-"""Marks a field that an engine file leaves out where it has its default: what only quantised Plans use."""
+"""Marks a field that an engine file leaves out where it has its default, None or 0: only quantised Plans use it."""
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,9 @@ def _decode_dataclass(cls: Any, value: object, where: str) -> Any:
     for problem, keys in (("unknown", set(given) - expected), ("missing", expected - optional - set(given))):
         if keys:
             raise EngineFileError(f"{where}: {problem} key {min(keys)!r}")
+    for name in optional & set(given):
+        # A Plan has one form, and one of format 1 no keys of format 2.
+        _require(given[name] is not None and given[name] != 0, given[name], "no key for null or 0", f"{where}.{name}")
     return cls(**{name: decode(hints[name], item, f"{where}.{name}") for name, item in given.items() if name != "kind"})
 
 

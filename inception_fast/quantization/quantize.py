@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from inception_fast.errors import PlanError
+from inception_fast.plan.check import MAX_QUANTIZED_BIAS
 from inception_fast.plan.lower import describe
 from inception_fast.plan.memory import layout, lifetimes
 from inception_fast.plan.plan import (
@@ -30,8 +31,8 @@ from inception_fast.quantization.calibration import Calibration
 
 MOST = 127
 """Largest weight; -128 is not used, so that negation changes nothing."""
-BIAS_LIMIT = 2.0**24
-"""Largest bias in units of a sum: beside it the products still have room below 2^31."""
+BIAS_LIMIT = MAX_QUANTIZED_BIAS // 2
+"""Largest bias that weights are scaled for, in units of a sum; what makes up for their rounding has the other half."""
 
 
 def quantize(
@@ -112,7 +113,8 @@ class _Maker:
         bias = bias - (rounding * self.calibration.means[conv.weight]).sum(dim=(1, 2))
         self.made[conv.weight] = elements.to(torch.int8)
         names = f"{conv.weight}.quantized_bias", f"{conv.weight}.scale"
-        self.made[names[0]] = (bias / (unit * scale)).round().clamp(-2 * BIAS_LIMIT, 2 * BIAS_LIMIT).to(torch.int32)
+        sums = (bias / (unit * scale)).round().clamp(-MAX_QUANTIZED_BIAS, MAX_QUANTIZED_BIAS)
+        self.made[names[0]] = sums.to(torch.int32)
         self.made[names[1]] = scale.float()
         return replace(conv, bias=names[0], scale=names[1])
 

@@ -10,6 +10,8 @@ import torch
 
 from inception_fast.backends.cpu import CpuExecutor
 from inception_fast.backends.reference_int8 import QuantizedExecutor
+from inception_fast.errors import EngineFileError
+from inception_fast.plan.check import MAX_QUANTIZED_BIAS, MAX_QUANTIZED_TERMS, MAX_QUANTIZED_WINDOW
 from inception_fast.plan.lower import describe
 from inception_fast.plan.memory import align
 from inception_fast.plan.plan import (
@@ -250,6 +252,46 @@ def test_threads_and_batches(isa: str) -> None:
             alone = [executor.run(image) for image in x.split(1)]
             for i, want in enumerate(truth):
                 assert torch.equal(torch.cat([outputs[i] for outputs in alone]), want)
+
+
+@pytest.mark.parametrize(("weight", "zero", "bias"), [(-128, 0, -MAX_QUANTIZED_BIAS), (127, 255, MAX_QUANTIZED_BIAS)])
+def test_the_largest_sums(isa: str, weight: int, zero: int, bias: int) -> None:
+    """Sums as far from zero as the Plan's rules let them be, from pixels of 0 and of 255."""
+    net = Net(random.Random(5), (1, 2), MAX_QUANTIZED_TERMS)
+    net.buffers[0] = replace(net.buffers[0], scale=1.0, zero=zero)
+    y = net.add("y", (1, 2), 1, "output")
+    conv = Convolution("w", "b", MAX_QUANTIZED_TERMS, 1, ((0, 0),), (1, 1), "s")
+    step = ConvStep("conv", Slice(0, 0, MAX_QUANTIZED_TERMS), conv, (Destination(Slice(y, 0, 1), False),))
+    constants = {
+        "w": torch.full((1, 1, MAX_QUANTIZED_TERMS), weight, dtype=torch.int8),
+        "b": torch.tensor([bias], dtype=torch.int32),
+        "s": torch.ones(1),
+    }
+    plan = net.plan(step, constants)
+    x = torch.tensor([0.0, 255.0]).expand(1, MAX_QUANTIZED_TERMS, 1, 2) - zero
+    sums = torch.tensor([bias + weight * int(q) * MAX_QUANTIZED_TERMS for q in x[0, 0, 0]], dtype=torch.float64)
+    want = [sums.float().view(1, 1, 1, 2)]
+    check(plan, constants, x, isa, want)
+    assert torch.equal(reference(plan, constants, x)[0], want[0])
+    with pytest.raises(EngineFileError, match="constant b: a bias beyond"):
+        CpuExecutor(plan, constants | {"b": constants["b"] + (1 if bias > 0 else -1)}, isa=isa)
+
+
+@pytest.mark.parametrize("zero", [0, 255])
+def test_the_longest_averages(isa: str, zero: int) -> None:
+    size = 1 << 12, MAX_QUANTIZED_WINDOW >> 12
+    net = Net(random.Random(6), size, 1)
+    net.buffers[0] = replace(net.buffers[0], scale=1.0, zero=zero)
+    y = net.add("y", (1, 1), 1, "output")
+    where = Destination(Slice(y, 0, 1), False)
+    plan = net.plan(PoolStep("pool", "avg", Slice(0, 0, 1), where, size, (1, 1), (0, 0), (0, 0)), {})
+    extreme = 255.0 if zero == 0 else -255.0
+    x = torch.full((1, 1, *size), extreme)
+    x[0, 0, 7, :3] -= extreme / 255
+    sums = torch.tensor(extreme * MAX_QUANTIZED_WINDOW - 3 * extreme / 255, dtype=torch.float64)
+    want = [(sums.float() / MAX_QUANTIZED_WINDOW).view(1, 1, 1, 1)]
+    check(plan, {}, x, isa, want)
+    assert torch.equal(reference(plan, {}, x)[0], want[0])
 
 
 def test_nan_is_the_smallest_element(isa: str) -> None:

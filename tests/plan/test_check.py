@@ -117,6 +117,26 @@ def of_another_dtype(name: str) -> dict[str, Any]:
     return {"constants": constants | {name: replace(constants[name], dtype="float16")}}
 
 
+def large_average(side: int, kernel: tuple[int, int]) -> dict[str, Any]:
+    """An average over a single channel of a square image in place of the first pool."""
+    plan = quantized_plan()
+    buffers = (
+        Buffer("x", side, side, 1, "input", 0, 0.0078125, 128),
+        Buffer("y", 1, 1, 1, "output"),
+    )
+    pool = replace(
+        plan.steps[1],
+        source=Slice(0, 0, 1),
+        destination=Destination(Slice(1, 0, 1), False),
+        kernel=kernel,
+        padding=(0, 0),
+        padding_end=(0, 0),
+        bias=None,
+    )
+    whole = {"buffers": buffers, "steps": (pool,), "stages": ((0,),), "outputs": (Output(1, False),)}
+    return {**whole, "constants": {}, "arena": 0}
+
+
 BROKEN_QUANTIZED: dict[str, tuple[dict[str, Any], str]] = {
     "no scale": (in_quantized(1, scale=None), "buffer block: scale None"),
     "a scale of zero": (in_quantized(1, scale=0.0), "buffer block: scale 0.0"),
@@ -129,6 +149,10 @@ BROKEN_QUANTIZED: dict[str, tuple[dict[str, Any], str]] = {
     "biases in another dtype": (of_another_dtype("conv.bias"), "expected int32"),
     "scales in another dtype": (of_another_dtype("conv.scale"), "expected float32"),
     "long sums": (in_quantized_conv(in_channels=1 << 13), "step conv: sums of 73728 products"),
+    "a long average": (
+        large_average(4096, (2049, 4096)),
+        "step pool: averages of 8392704 pixels, int8 takes at most 8388608",
+    ),
     "reads an output": (in_quantized_step(4, source=Slice(5, 0, 4)), "step head: reads an output"),
 }
 
@@ -138,6 +162,16 @@ def test_broken_rule_of_quantised_plans(rule: str) -> None:
     changes, message = BROKEN_QUANTIZED[rule]
     with pytest.raises(PlanError, match=message):
         replace(quantized_plan(), **changes)
+
+
+def test_averages_that_fit_in_32_bits() -> None:
+    """What lies outside the image is not summed, and a maximum sums nothing."""
+    plan = quantized_plan()
+    assert isinstance(replace(plan, **large_average(4096, (2048, 4096))), Plan)
+    assert isinstance(replace(plan, **large_average(6, (1 << 15, 1 << 15))), Plan)
+    maximum = large_average(4096, (4096, 4096))
+    maximum["steps"] = (replace(maximum["steps"][0], mode="max"),)
+    assert isinstance(replace(plan, **maximum), Plan)
 
 
 def test_a_scale_in_a_plan_that_is_not_quantised() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ import torch
 
 from inception_fast.errors import EngineFileError, PlanError
 from inception_fast.plan import engine_file
+from inception_fast.plan.check import MAX_QUANTIZED_BIAS
 from inception_fast.plan.engine_file import (
     CONSTANT_ALIGNMENT,
     HEADER,
@@ -185,6 +187,42 @@ def test_only_a_quantised_plan_needs_format_2(read: Reader) -> None:
         read(header_field(new, 1, 1))
 
 
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("precision", "change", "path"),
+    [
+        ("fp32", lambda p: p["buffers"][1].update(scale=None), r"buffers\[1\].scale"),
+        ("fp32", lambda p: p["buffers"][1].update(zero=0), r"buffers\[1\].zero"),
+        ("fp32", lambda p: p["steps"][0]["conv"].update(scale=None), r"steps\[0\].conv.scale"),
+        ("int8", lambda p: p["buffers"][2].update(zero=0), r"buffers\[2\].zero"),
+        ("int8", lambda p: p["buffers"][4].update(scale=None), r"buffers\[4\].scale"),
+    ],
+)
+def test_an_optional_key_is_not_there_for_nothing(
+    read: Reader, precision: str, change: Callable[[Any], object], path: str, version: int
+) -> None:
+    data = edited(lambda d: change(d["plan"]), precision)
+    with pytest.raises(EngineFileError, match=rf"{path}: .*no key for null or 0"):
+        read(header_field(data, 1, version))
+
+
+@pytest.mark.parametrize("value", [MAX_QUANTIZED_BIAS + 1, -MAX_QUANTIZED_BIAS - 1, 2**31 - 1, -(2**31)])
+def test_a_bias_that_could_overflow_a_sum(read: Reader, value: int) -> None:
+    engine = tiny_engine("int8")
+    text, constants = split(engine_bytes(engine))
+    at = json.loads(text)["constants"]["conv.bias"]["offset"] + 8
+
+    def with_bias(bias: int) -> bytes:
+        return with_header(text, constants[:at] + struct.pack("<i", bias) + constants[at + 4 :])
+
+    read(with_bias(max(-MAX_QUANTIZED_BIAS, min(MAX_QUANTIZED_BIAS, value))))
+    with pytest.raises(EngineFileError, match=r"constant conv\.bias: .*bias"):
+        read(with_bias(value))
+    with pytest.raises(EngineFileError, match=rf"constant conv\.bias: got .*{value}"):
+        biases = torch.tensor([0, 0, value, 0], dtype=torch.int32)
+        replace(engine, constants={**engine.constants, "conv.bias": biases})
+
+
 def header_field(data: bytes, index: int, value: int) -> bytes:
     fields = list(HEADER.unpack_from(data))
     fields[index] = value
@@ -209,9 +247,9 @@ def test_a_damaged_header_is_named(read: Reader, change: Callable[[bytes], bytes
         read(change(engine_bytes(tiny_engine())))
 
 
-def edited(change: Callable[[Any], object]) -> bytes:
+def edited(change: Callable[[Any], object], precision: str = "fp32") -> bytes:
     """The tiny engine's file with its JSON changed and everything around it right."""
-    text, constants = split(engine_bytes(tiny_engine()))
+    text, constants = split(engine_bytes(tiny_engine(precision)))
     document = json.loads(text)
     change(document)
     return with_header(json.dumps(document).encode(), constants)
