@@ -5,8 +5,9 @@
 #include <utility>
 #include <vector>
 
+#include "cpu/band_conv.h"
+#include "cpu/cache_sizes.h"
 #include "cpu/direct_conv.h"
-#include "cpu/input_conv.h"
 #include "cpu/winograd_conv.h"
 
 namespace ifast::cpu {
@@ -21,9 +22,6 @@ constexpr double kBytesPerCycle = 3.5;             // of weights, from memory, o
 constexpr double kCyclesPerGather = 1.5;           // a vector
 constexpr double kCyclesPerInput[] = {2.7, 3.4};   // a vector and position, of one axis or two
 constexpr double kCyclesPerOutput[] = {2.8, 3.3};  // a vector and position, of one axis or two
-
-// Too few for vectors of channels.
-constexpr int kFewChannels = 4;
 
 double vectors(int channels, const Kernels& kernels) {
   return (channels + kernels.lanes - 1) / kernels.lanes;
@@ -55,11 +53,27 @@ double winograd_cost(const ConvProblem& p, const WinogradLayout& layout, const K
                       positions * k * p.out_channels);
 }
 
+// Whether reading a band takes less time than a panel of all taps: it does where the weights stay
+// in the second-level cache, for they pass by for each few pixels.
+bool gains_from_bands(const ConvProblem& p, const Kernels& kernels) {
+  const std::size_t weights = units_of(p.in_channels, kernels.unit_channels) * sizeof(float) *
+                              p.tap_count() * p.out_channels;
+  return !p.residual && p.tap_count() > 1 && weights <= cache_sizes().level2 / 8;
+}
+
 }  // namespace
+
+bool quantizes_input(const std::vector<Pair>& taps, int in_channels) {
+  return in_channels <= BandConv::kMostChannels && tap_rectangle(taps);
+}
 
 std::unique_ptr<Op> choose_conv(ConvProblem problem, bool strided, const std::string& algorithm,
                                 const Kernels& kernels, Dtype dtype, WeightStore& store) {
   if (problem.quantized()) {
+    if (auto rectangle = tap_rectangle(problem.taps);
+        rectangle && (strided || gains_from_bands(problem, kernels))) {
+      return std::make_unique<BandConv>(std::move(problem), std::move(*rectangle), kernels, store);
+    }
     return std::make_unique<DirectConv>(std::move(problem), strided, kernels, dtype, store);
   }
   const bool dot = dtype == Dtype::kBFloat16 && kernels.gemm_dot[0][0] != nullptr;
@@ -75,9 +89,9 @@ std::unique_ptr<Op> choose_conv(ConvProblem problem, bool strided, const std::st
       }
     }
   }
-  if (strided && problem.in_channels <= kFewChannels && !problem.residual) {
+  if (strided && problem.in_channels <= BandConv::kMostChannels && !problem.residual) {
     if (auto rectangle = tap_rectangle(problem.taps)) {
-      return std::make_unique<InputConv>(std::move(problem), std::move(*rectangle), kernels, store);
+      return std::make_unique<BandConv>(std::move(problem), std::move(*rectangle), kernels, store);
     }
   }
   if (chosen) {

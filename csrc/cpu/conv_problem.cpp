@@ -37,6 +37,20 @@ void add_quantized_constants(const ConvProblem& problem, ColumnTile& tile, int l
 
 }  // namespace
 
+bool ConvProblem::writes_numbers(const ColumnTile& tile) const {
+  return quantized() && targets[tile.target].view.element_size == sizeof(float);
+}
+
+Requantization ConvProblem::requantization(const ColumnTile& tile) const {
+  const View& target = targets[tile.target].view;
+  Requantization r{tile.scale, 0.0f, 0, target.zero};
+  if (residual) {
+    r.residual_scale = residual->scale / target.scale;
+    r.residual_zero = residual->zero;
+  }
+  return r;
+}
+
 std::vector<ColumnTile> column_tiles(const ConvProblem& problem, const Kernels& kernels,
                                      WeightStore& store) {
   std::vector<ColumnTile> tiles;

@@ -10,6 +10,8 @@
 
 namespace ifast::cpu {
 
+struct ColumnTile;
+
 // A convolution with everything that its step fuses.
 struct ConvProblem {
   View source;
@@ -29,6 +31,9 @@ struct ConvProblem {
   int width() const { return targets.front().view.width; }
   int tap_count() const { return static_cast<int>(taps.size()); }
   bool quantized() const { return !weight_scale.empty(); }
+  // Of a quantised Plan:
+  bool writes_numbers(const ColumnTile& tile) const;
+  Requantization requantization(const ColumnTile& tile) const;
   double multiply_adds() const {
     return 1.0 * height() * width() * out_channels * tap_count() * in_channels;
   }
@@ -57,6 +62,11 @@ std::vector<ColumnTile> column_tiles(const ConvProblem& problem, const Kernels& 
 
 // Total width of the tiles, in channels.
 std::size_t padded_channels(const std::vector<ColumnTile>& tiles, int lanes);
+
+// Of 4 bytes, that hold `channels`.
+inline int units_of(int channels, int unit_channels) {
+  return (channels + unit_channels - 1) / unit_channels;
+}
 
 // Where the micro-kernel cuts [0, rows): as few blocks as fit, nearly equal.
 inline int gemm_blocks(int rows, const Kernels& kernels) {

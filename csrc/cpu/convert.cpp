@@ -59,18 +59,14 @@ float bfloat16_pair(float first, float second) {
   return std::bit_cast<float>(lower.bits | std::uint32_t{upper.bits} << 16);
 }
 
-float integer_quad(const float (&values)[4]) {
+float integer_unit(const float (&values)[4], int channels) {
+  const int width = 32 / channels;
   std::uint32_t bits = 0;
-  for (int i = 0; i < 4; ++i) {
-    bits |= std::uint32_t{static_cast<std::uint8_t>(static_cast<std::int8_t>(values[i]))} << 8 * i;
+  for (int i = 0; i < channels; ++i) {
+    const auto value = static_cast<std::uint32_t>(static_cast<std::int32_t>(values[i]));
+    bits |= (value & 0xffffffffu >> (32 - width)) << width * i;
   }
   return std::bit_cast<float>(bits);
-}
-
-float integer_pair(float first, float second) {
-  const auto lower = static_cast<std::uint16_t>(static_cast<std::int16_t>(first));
-  const auto upper = static_cast<std::uint16_t>(static_cast<std::int16_t>(second));
-  return std::bit_cast<float>(lower | std::uint32_t{upper} << 16);
 }
 
 float zero_unit(int element, int channels) {

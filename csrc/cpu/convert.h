@@ -22,9 +22,9 @@ float bfloat16_pair(float first, float second);
 // zero.
 void gather_pairs(const void* source, std::ptrdiff_t stride, float* out, int n);
 
-// Small whole numbers as four int8, or two int16, the first in the lowest bits of a float's.
-float integer_quad(const float (&values)[4]);
-float integer_pair(float first, float second);
+// Small whole numbers as a unit of four int8, or of two int16: the bits of a float, the first
+// number in the lowest. channels: 4 or 2.
+float integer_unit(const float (&values)[4], int channels);
 
 // A unit of `channels` (4 or 2) elements of the same value.
 float zero_unit(int element, int channels);

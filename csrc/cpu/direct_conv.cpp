@@ -36,7 +36,7 @@ DirectConv::DirectConv(ConvProblem problem, bool strided, const Kernels& kernels
       dot_(dtype == Dtype::kBFloat16 && kernels.gemm_dot[0][0] != nullptr),
       unit_channels_(dot_ ? 2 : kernels.unit_channels),
       in_place_(is_panel(problem_, unit_channels_, strided)),
-      tap_units_((problem_.in_channels + unit_channels_ - 1) / unit_channels_),
+      tap_units_(units_of(problem_.in_channels, unit_channels_)),
       units_(tap_units_ * problem_.tap_count()),
       row_stride_(in_place_ ? problem_.source.buffer_channels / unit_channels_
                             : panel_stride(units_)),
@@ -68,7 +68,7 @@ void DirectConv::pack_weights(WeightStore& store) {
 float DirectConv::pack_unit(const float (&values)[4]) const {
   if (dot_) return bfloat16_pair(values[0], values[1]);
   if (!problem_.quantized()) return values[0];
-  return unit_channels_ == 4 ? integer_quad(values) : integer_pair(values[0], values[1]);
+  return integer_unit(values, unit_channels_);
 }
 
 Tiling DirectConv::tile(int batch, int threads) const {
@@ -113,7 +113,7 @@ void DirectConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch
     const ColumnTile& tile = tiles_[j];
     const Target& target = problem_.targets[tile.target];
     const std::size_t element_size = target.view.element_size;
-    const Requantization requantization = this->requantization(tile);
+    const Requantization requantization = problem_.requantization(tile);
     GemmCall call;
     call.row_stride = row_stride_;
     call.segment_length = units_;
@@ -128,8 +128,9 @@ void DirectConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch
       call.residual_stride = frame.strides[problem_.residual->buffer].column;
     }
     const WeightsAhead ahead(call.b, units_, tile.width(kernels_.lanes));
-    const bool raw = problem_.quantized() && element_size == sizeof(float);
-    const auto& table = dot_ ? kernels_.gemm_dot : raw ? kernels_.gemm_raw : kernels_.gemm;
+    const auto& table = dot_                            ? kernels_.gemm_dot
+                        : problem_.writes_numbers(tile) ? kernels_.gemm_raw
+                                                        : kernels_.gemm;
     for (int i = 0; i < row_blocks; ++i) {
       const Range rows = part_of(range.size(), i, row_blocks);
       const std::ptrdiff_t pixel = range.begin + rows.begin;
@@ -145,16 +146,6 @@ void DirectConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch
       table[rows.size() - 1][tile.vectors - 1](call);
     }
   }
-}
-
-Requantization DirectConv::requantization(const ColumnTile& tile) const {
-  const View& target = problem_.targets[tile.target].view;
-  Requantization r{tile.scale, 0.0f, 0, target.zero};
-  if (problem_.residual) {
-    r.residual_scale = problem_.residual->scale / target.scale;
-    r.residual_zero = problem_.residual->zero;
-  }
-  return r;
 }
 
 void DirectConv::gather(const Frame& frame, Range pixels, float* panel) const {

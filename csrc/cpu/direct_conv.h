@@ -25,7 +25,6 @@ class DirectConv : public Op {
   void pack_weights(WeightStore& store);
   float pack_unit(const float (&values)[4]) const;
   void gather(const Frame& frame, Range pixels, float* panel) const;
-  Requantization requantization(const ColumnTile& tile) const;
 
   ConvProblem problem_;
   const Kernels kernels_;

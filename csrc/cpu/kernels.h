@@ -156,6 +156,19 @@ struct NormalizeCall {
   void* out = nullptr;
 };
 
+// n pixels of numbers, each `channels` (at most 4) that lie channel_stride apart, become units of
+// elements that stand for scale * (element - zero).
+struct QuantizePixelsCall {
+  const float* source = nullptr;
+  std::ptrdiff_t column_stride = 0;
+  std::ptrdiff_t channel_stride = 0;
+  int channels = 0;
+  float scale = 1.0f;
+  int zero = 0;
+  float* out = nullptr;
+  int pixels = 0;
+};
+
 struct Kernels {
   int lanes = 0;
   int gemm_rows = 0;
@@ -173,9 +186,10 @@ struct Kernels {
   Pool average_pool_raw = nullptr;
   int unit_channels = 1;                                              // in 4 bytes
   void (*gather)(const void* source, float* units, int n) = nullptr;  // n channels into units
-  // n numbers, `stride` apart, to elements that stand for scale * (element - zero); and back.
+  // n numbers, `stride` apart, to elements that stand for scale * (element - zero), and back.
   void (*quantize)(const float* source, std::ptrdiff_t stride, void* out, int n, float scale,
                    int zero, bool relu) = nullptr;
+  void (*quantize_pixels)(const QuantizePixelsCall&) = nullptr;
   void (*dequantize)(const void* source, float* out, int n, float scale, int zero) = nullptr;
   void (*pointwise)(const PointwiseCall&) = nullptr;
   void (*blend)(const BlendCall&) = nullptr;

@@ -106,12 +106,14 @@ class Builder {
     return std::make_unique<NormalizeOp>(source, target, static_cast<float>(eps), number_kernels_);
   }
 
-  // Convolutions take the caller's strides; everything else wants NHWC, or elements.
+  // Convolutions take the caller's strides, quantised ones of few channels; everything else wants
+  // NHWC, or elements.
   bool reads_input_in_place() const {
-    if (quantized_) return false;
     return std::all_of(plan_.steps.begin(), plan_.steps.end(), [&](const Step& step) {
       if (const auto* conv = std::get_if<ConvStep>(&step)) {
-        return !conv->residual || conv->residual->buffer != program_.input;
+        if (conv->residual && conv->residual->buffer == program_.input) return false;
+        return !quantized_ || conv->source.buffer != program_.input ||
+               (!conv->residual && quantizes_input(conv->conv.taps, conv->conv.in_channels));
       }
       if (const auto* pointwise = std::get_if<PointwiseStep>(&step)) {
         if (pointwise->other && pointwise->other->buffer == program_.input) return false;
@@ -125,14 +127,13 @@ class Builder {
     copy.home = Home::kArena;
     copy.offset = place(copy.size(), base_);
     program_.arena = base_;
+    const Slice all{program_.input, 0, copy.channels};
+    const View from = view(all);
+    // From here on view() answers with the copy.
     input_copy_ = static_cast<int>(program_.buffers.size());
     program_.buffers.push_back(copy);
-    const Slice all{program_.input, 0, copy.channels};
-    View from = view(all);
-    from.buffer = program_.input;  // view() already answers with the copy
     std::vector<int> stage;
     if (quantized_) {
-      from.element_size = sizeof(float);
       add(stage, "input", std::make_unique<QuantizeOp>(from, Target{view(all), false}, kernels_));
     } else {
       add(stage, "input", std::make_unique<CopyInputOp>(from, view(all)));
@@ -159,7 +160,8 @@ class Builder {
     const int index = slice.buffer == program_.input && input_copy_ ? *input_copy_ : slice.buffer;
     const Buffer& buffer = program_.buffers[index];
     View view{index, buffer.height, buffer.width, slice.channels, slice.start, buffer.channels};
-    view.element_size = quantized_ && !buffer.scale ? sizeof(float) : size_of(plan_.dtype);
+    const bool numbers = !buffer.scale || index == program_.input;
+    view.element_size = quantized_ && numbers ? sizeof(float) : size_of(plan_.dtype);
     view.scale = static_cast<float>(buffer.scale.value_or(1.0));
     view.zero = buffer.zero;
     return view;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+
 #include "cpu/kernels.h"
 #include "cpu/simd/gemm.h"
 #include "cpu/simd/rows.h"
@@ -118,15 +120,44 @@ inline void quantize(const float* source, std::ptrdiff_t stride, void* out, int 
   auto* to = static_cast<Element*>(out);
   const Rounding rounding(relu, zero);
   const Vec unit = broadcast(scale);
-  const Mask one(1);
   if (stride == 1) {
     each_vector(n, [&](int c, auto load, auto store) {
       store(to + c, rounding.apply(divide(load(source + c), unit), Element{}));
     });
     return;
   }
-  for (int i = 0; i < n; ++i) {
-    store(to + i, rounding.apply(divide(load(source + i * stride, one), unit), Element{}), one);
+  float lanes[Vec::kLanes] = {};
+  for (int i = 0; i < n; i += Vec::kLanes) {
+    const int count = std::min(n - i, Vec::kLanes);
+    for (int j = 0; j < count; ++j) lanes[j] = source[(i + j) * stride];
+    store(to + i, rounding.apply(divide(load(lanes), unit), Element{}), Mask(count));
+  }
+}
+
+inline void quantize_pixels(const QuantizePixelsCall& call) {
+  constexpr int kChannels = IntegerUnit::kChannels;
+  constexpr int kBlock = 64;
+  // Channels that a unit has besides stay zero.
+  Element rows[4][kBlock] = {};
+  const int pixel_units = (call.channels + kChannels - 1) / kChannels;
+  auto* out = reinterpret_cast<std::uint32_t*>(call.out);
+  for (int i = 0; i < call.pixels; i += kBlock) {
+    const int count = std::min(call.pixels - i, kBlock);
+    for (int c = 0; c < call.channels; ++c) {
+      const float* from = call.source + i * call.column_stride + c * call.channel_stride;
+      quantize(from, call.column_stride, rows[c], count, call.scale, call.zero, false);
+    }
+    for (int u = 0; u < pixel_units; ++u) {
+      for (int j = 0; j < count; ++j) {
+        std::uint32_t unit = 0;
+        unroll<kChannels>([&](auto k) {
+          const std::uint32_t element = rows[u * kChannels + k.value][j].value;
+          unit |= element << 32 / kChannels * k.value;
+        });
+        out[j * pixel_units + u] = unit;
+      }
+    }
+    out += count * pixel_units;
   }
 }
 
@@ -151,6 +182,7 @@ inline Kernels make_int8_kernels() {
   k.unit_channels = IntegerUnit::kChannels;
   k.gather = gather_elements;
   k.quantize = quantize;
+  k.quantize_pixels = quantize_pixels;
   k.dequantize = dequantize;
   return k;
 }

@@ -1,0 +1,173 @@
+#include "cpu/band_conv.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cpu/cache_sizes.h"
+#include "cpu/convert.h"
+
+namespace ifast::cpu {
+namespace {
+
+constexpr int kTasksPerThread = 8;
+
+}  // namespace
+
+BandConv::BandConv(ConvProblem problem, TapRectangle rectangle, const Kernels& kernels,
+                   WeightStore& store)
+    : problem_(std::move(problem)),
+      rectangle_(std::move(rectangle)),
+      kernels_(kernels),
+      unit_channels_(kernels.unit_channels),
+      planes_(problem_.quantized() ? 1 : problem_.in_channels),
+      pixel_units_(units_of(problem_.in_channels / planes_, unit_channels_)),
+      units_(planes_ * problem_.tap_count() * pixel_units_),
+      tiles_(column_tiles(problem_, kernels_, store)) {
+  pack_weights(store);
+  problem_.weights = {};
+}
+
+void BandConv::pack_weights(WeightStore& store) {
+  const int lanes = kernels_.lanes;
+  float* packed = store.take<float>(padded_channels(tiles_, lanes) * units_);
+  weights_ = packed;
+  for (const ColumnTile& tile : tiles_) {
+    for (int unit = 0; unit < units_; ++unit) {
+      const int place = unit / pixel_units_;
+      const int tap = rectangle_.taps[place % problem_.tap_count()];
+      const int plane = place / problem_.tap_count();
+      for (int j = 0; j < tile.width(lanes); ++j, ++packed) {
+        float values[4] = {};
+        for (int i = 0; i < unit_channels_; ++i) {
+          const int channel = plane + unit % pixel_units_ * unit_channels_ + i;
+          if (j < tile.columns && channel < problem_.in_channels) {
+            values[i] = problem_.weight(tile.channel + j, tap, channel);
+          }
+        }
+        *packed = problem_.quantized() ? integer_unit(values, unit_channels_) : values[0];
+      }
+    }
+  }
+}
+
+int BandConv::band_width() const {
+  return (problem_.width() - 1) * problem_.stride.horizontal + rectangle_.extent.horizontal;
+}
+
+int BandConv::band_rows(int output_rows) const {
+  return (output_rows - 1) * problem_.stride.vertical + rectangle_.extent.vertical;
+}
+
+Tiling BandConv::tile(int batch, int threads) const {
+  const std::size_t row_bytes = sizeof(float) * planes_ * pixel_units_ * band_width();
+  // A band stays in the second-level cache, beside the weights and what is written.
+  const int fitting = static_cast<int>(cache_sizes().level2 / 4 / row_bytes);
+  const int rows = std::max(1, (fitting - rectangle_.extent.vertical) / problem_.stride.vertical);
+  Tiling tiling;
+  tiling.splits = std::min(problem_.height(), std::max({1, kTasksPerThread * threads / batch,
+                                                        (problem_.height() + rows - 1) / rows}));
+  tiling.blocks = batch;
+  tiling.tasks = tiling.blocks * tiling.splits;
+  const int most = (problem_.height() + tiling.splits - 1) / tiling.splits;
+  const std::size_t segments = planes_ * rectangle_.extent.vertical;
+  tiling.scratch = band_rows(most) * row_bytes + segments * sizeof(std::ptrdiff_t) + kCacheLine;
+  tiling.cost = batch * problem_.multiply_adds() / unit_channels_;
+  return tiling;
+}
+
+void BandConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const {
+  const int n = task / tiling.splits;
+  const Range rows = part_of(problem_.height(), task % tiling.splits, tiling.splits);
+  const std::ptrdiff_t row_units = static_cast<std::ptrdiff_t>(band_width()) * pixel_units_;
+  const std::ptrdiff_t height = band_rows(rows.size());
+  const int segments = planes_ * rectangle_.extent.vertical;
+  auto* offsets = reinterpret_cast<std::ptrdiff_t*>(scratch.memory);
+  auto* band = reinterpret_cast<float*>(offsets + segments);
+  scratch.owner = nullptr;
+  copy_band(frame, n, rows, band);
+  for (int s = 0; s < segments; ++s) {
+    const int plane = s / rectangle_.extent.vertical, row = s % rectangle_.extent.vertical;
+    offsets[s] = (plane * height + row) * row_units;
+  }
+
+  GemmCall call;
+  call.row_stride = static_cast<std::ptrdiff_t>(problem_.stride.horizontal) * pixel_units_;
+  call.offsets = offsets;
+  call.segments = segments;
+  call.segment_length = rectangle_.extent.horizontal * pixel_units_;
+  call.prefetch = weights_;
+  call.claim = true;
+  const int blocks = gemm_blocks(problem_.width(), kernels_);
+  for (int y = rows.begin; y < rows.end; ++y) {
+    const float* row = band + (y - rows.begin) * problem_.stride.vertical * row_units;
+    for (int i = 0; i < blocks; ++i) {
+      const Range columns = part_of(problem_.width(), i, blocks);
+      call.a = row + columns.begin * call.row_stride;
+      for (const ColumnTile& tile : tiles_) {
+        const Target& target = problem_.targets[tile.target];
+        const Requantization requantization = problem_.requantization(tile);
+        call.b = weights_ + tile.offset * units_;
+        call.bias = tile.bias;
+        call.requantization = &requantization;
+        call.columns = tile.columns;
+        call.relu = target.relu;
+        call.out =
+            frame.at(target.view, n, y, columns.begin) + tile.first * target.view.element_size;
+        call.out_stride = frame.strides[target.view.buffer].column;
+        const auto& table = problem_.writes_numbers(tile) ? kernels_.gemm_raw : kernels_.gemm;
+        table[columns.size() - 1][tile.vectors - 1](call);
+      }
+    }
+  }
+}
+
+void BandConv::copy_band(const Frame& frame, int n, Range rows, float* band) const {
+  const View& source = problem_.source;
+  const std::ptrdiff_t channel_stride = frame.strides[source.buffer].channel;
+  const float padding = problem_.quantized() ? zero_unit(source.zero, unit_channels_) : 0.0f;
+  const int width = band_width(), left = rectangle_.first.horizontal;
+  const int top = rows.begin * problem_.stride.vertical + rectangle_.first.vertical;
+  // Columns of the band that lie in the image.
+  const int begin = std::clamp(-left, 0, width),
+            end = std::clamp(source.width - left, begin, width);
+  const auto pad = [&](int columns) { band = std::fill_n(band, columns * pixel_units_, padding); };
+  for (int plane = 0; plane < planes_; ++plane) {
+    for (int i = 0; i < band_rows(rows.size()); ++i) {
+      const int y = top + i;
+      if (y < 0 || y >= source.height) {
+        pad(width);
+        continue;
+      }
+      pad(begin);
+      const auto offset = static_cast<std::ptrdiff_t>(source.element_size) * plane * channel_stride;
+      copy_pixels(frame, frame.at(source, n, y, left + begin) + offset, end - begin, band);
+      band += (end - begin) * pixel_units_;
+      pad(width - end);
+    }
+  }
+}
+
+// n pixels of one row, or one channel of each.
+void BandConv::copy_pixels(const Frame& frame, const std::byte* from, int n, float* to) const {
+  const View& source = problem_.source;
+  const Strides& strides = frame.strides[source.buffer];
+  const int channels = problem_.in_channels;
+  if (!problem_.quantized()) {
+    kernels_.widen(from, strides.column, to, n);
+  } else if (source.element_size == sizeof(float)) {
+    kernels_.quantize_pixels({reinterpret_cast<const float*>(from), strides.column, strides.channel,
+                              channels, source.scale, source.zero, to, n});
+  } else if (strides.column == channels && channels % unit_channels_ == 0) {
+    kernels_.gather(from, to, n * channels);
+  } else {
+    for (int i = 0; i < n; ++i, from += strides.column, to += pixel_units_) {
+      kernels_.gather(from, to, channels);
+    }
+  }
+}
+
+std::string BandConv::describe() const {
+  return problem_.quantized() ? "direct, int8, from a band" : "direct, from a band";
+}
+
+}  // namespace ifast::cpu
