@@ -94,7 +94,8 @@ def conv_net(rng: random.Random) -> tuple[Plan, Constants, ConvStep]:
                 at += counts[i]
     constants = {
         "w": torch.randint(-127, 128, (out_channels, len(taps), channels), dtype=torch.int8),
-        "s": torch.rand(out_channels) * 2e-4 + 1e-5,
+        # Now and then results that no 32-bit integer holds.
+        "s": (torch.rand(out_channels) * 2e-4 + 1e-5) * rng.choice([1, 1, 1, 1e9]),
     }
     bias = rng.choice([None, "b"])
     if bias:
@@ -168,6 +169,8 @@ def pool_net(rng: random.Random) -> tuple[Plan, Constants]:
     mode, channels = rng.choice(["max", "avg"]), rng.choice([1, 3, 16, 17, 64, 71])
     net = Net(rng, size, channels + 2)  # type: ignore[arg-type]
     target = net.add("y", out, channels, rng.choice(["arena", "output"]))  # type: ignore[arg-type]
+    if net.buffers[target].scale is not None and rng.random() < 0.3:
+        net.buffers[target] = replace(net.buffers[target], scale=net.buffers[0].scale, zero=net.buffers[0].zero)
     bias = rng.choice([None, "b"]) if mode == "avg" else None
     constants = {"b": torch.randn(channels)} if bias else {}
     where = Destination(Slice(target, 0, channels), rng.random() < 0.5)

@@ -65,10 +65,10 @@ void gemm(const GemmCall& call) {
   });
 
   if (call.claim) {
+    constexpr int kLines = (kWidth * sizeof(T) + 63) / 64;
     unroll<Rows>([&](auto m) {
-      unroll<Vectors>([&](auto n) {
-        claim(static_cast<T*>(call.out) + m.value * call.out_stride + n.value * Vec::kLanes);
-      });
+      const T* row = static_cast<const T*>(call.out) + m.value * call.out_stride;
+      unroll<kLines>([&](auto i) { claim(row + i.value * 64 / sizeof(T)); });
     });
   }
 

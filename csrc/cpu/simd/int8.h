@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "cpu/kernels.h"
 #include "cpu/simd/gemm.h"
@@ -27,35 +28,73 @@ struct Rounding {
   Vec least, most, zero;
 };
 
+// Vectors that one step of Narrowing turns into elements.
+constexpr int kNarrowed = 4;
+
+// Whole rows of a block, a few at a time; what is left over is written with the last row again.
+template <int Rows, int Vectors>
+inline __attribute__((always_inline)) void store_rows(const GemmCall& call,
+                                                      const Vec (&x)[Rows][Vectors]) {
+  constexpr int kStep = kNarrowed / Vectors;
+  auto* const out = static_cast<Element*>(call.out);
+  const Narrowing narrowing(call.relu, call.requantization->zero);
+  unroll<(Rows + kStep - 1) / kStep>([&](auto i) __attribute__((always_inline)) {
+    Element* rows[kStep];
+    Vec part[kNarrowed];
+    unroll<kNarrowed>([&](auto j) __attribute__((always_inline)) {
+      constexpr int kAt = i.value * kStep + j.value / Vectors;
+      constexpr int kRow = kAt < Rows ? kAt : Rows - 1;
+      rows[j.value / Vectors] = out + kRow * call.out_stride;
+      part[j.value] = x[kRow][j.value % Vectors];
+    });
+    narrowing.store(rows, part);
+  });
+}
+
 template <class T, int Rows, int Vectors>
 inline __attribute__((always_inline)) void store_integers(const GemmCall& call,
                                                           Vec (&acc)[Rows][Vectors]) {
-  constexpr int kWidth = Vectors * Vec::kLanes;
   const Requantization& r = *call.requantization;
-  const Mask last(call.columns - (Vectors - 1) * Vec::kLanes);
-  const bool whole = call.columns == kWidth;
-  const Rounding rounding(call.relu, r.zero);
-  const Vec residual_scale = broadcast(r.residual_scale);
-  const Vec residual_zero = broadcast(static_cast<float>(r.residual_zero));
-  unroll<Rows>([&](auto m) {
-    T* out = static_cast<T*>(call.out) + m.value * call.out_stride;
-    unroll<Vectors>([&](auto n) {
-      constexpr int kAt = n.value * Vec::kLanes;
-      const bool partial = n.value == Vectors - 1 && !whole;
-      Vec x = integers_to_floats(acc[m.value][n.value]) * load(r.scale + kAt);
-      if (call.residual) {
-        const auto* residual =
-            static_cast<const Element*>(call.residual) + m.value * call.residual_stride + kAt;
-        const Vec element = partial ? load(residual, last) : load(residual);
-        x = x + (element - residual_zero) * residual_scale;
-      }
-      x = rounding.apply(x, T{});
-      if (partial) {
-        store(out + kAt, x, last);
-      } else {
-        store(out + kAt, x);
-      }
+  const auto each = [&](auto f) __attribute__((always_inline)) {
+    unroll<Rows>([&](auto m) {
+      unroll<Vectors>([&](auto n) { f(m.value, n.value, acc[m.value][n.value]); });
     });
+  };
+  Vec scale[Vectors];
+  unroll<Vectors>([&](auto n) { scale[n.value] = load(r.scale + n.value * Vec::kLanes); });
+  each([&](int, int n, Vec& x)
+           __attribute__((always_inline)) { x = integers_to_floats(x) * scale[n]; });
+
+  const bool whole = call.columns == Vectors * Vec::kLanes;
+  const Mask last(call.columns - (Vectors - 1) * Vec::kLanes);
+  const auto partial = [whole](int n) { return n == Vectors - 1 && !whole; };
+  if (call.residual) {
+    const auto* const residual = static_cast<const Element*>(call.residual);
+    const std::ptrdiff_t stride = call.residual_stride;
+    const Vec unit = broadcast(r.residual_scale);
+    const Vec zero = broadcast(static_cast<float>(r.residual_zero));
+    each([&](int m, int n, Vec& x) __attribute__((always_inline)) {
+      const Element* from = residual + m * stride + n * Vec::kLanes;
+      x = x + ((partial(n) ? load(from, last) : load(from)) - zero) * unit;
+    });
+  }
+  if constexpr (std::is_same_v<T, Element>) {
+    if (whole) {
+      store_rows(call, acc);
+      return;
+    }
+  }
+  T* const out = static_cast<T*>(call.out);
+  const std::ptrdiff_t stride = call.out_stride;
+  const Rounding rounding(call.relu, r.zero);
+  each([&](int m, int n, Vec x) __attribute__((always_inline)) {
+    T* const to = out + m * stride + n * Vec::kLanes;
+    x = rounding.apply(x, T{});
+    if (partial(n)) {
+      store(to, x, last);
+    } else {
+      store(to, x);
+    }
   });
 }
 
@@ -74,35 +113,43 @@ void max_pool_elements(const PoolCall& call) {
   T* out = static_cast<T*>(call.out);
   const Rounding rounding(call.relu, call.zero);
   const Vec scale = broadcast(call.scale), zero = broadcast(static_cast<float>(call.source_zero));
-  each_vector(call.channels, [&](int c, auto load, auto store) {
-    Vec best = load(source + c);
+  const bool same = std::is_same_v<T, Element> && call.scale == 1 && call.source_zero == call.zero;
+  const Bytes least = broadcast_byte(same && call.relu ? call.zero : 0);
+  for (int first = 0; first < call.channels; first += Bytes::kLanes) {
+    const int count = std::min(call.channels - first, Bytes::kLanes);
+    Bytes best = least;
     for (int y = 0; y < call.rows; ++y) {
       for (int x = 0; x < call.columns; ++x) {
         const Element* pixel = source + y * call.row_stride + x * call.column_stride;
-        best = max_or_nan(best, load(pixel + c));
+        best = max(best, Bytes::load(pixel + first, count));
       }
     }
-    store(out + c, rounding.apply((best - zero) * scale, T{}));
-  });
+    if (same) {
+      best.store(reinterpret_cast<Element*>(out) + first, count);
+      continue;
+    }
+    alignas(64) Element elements[Bytes::kLanes];
+    best.store(elements, Bytes::kLanes);
+    each_vector(count, [&](int c, auto load, auto store) {
+      store(out + first + c, rounding.apply((load(elements + c) - zero) * scale, T{}));
+    });
+  }
 }
 
-// Sums of few elements are exact in float32; longer ones go into integers before they are not.
 template <class T>
 void average_pool_elements(const PoolCall& call) {
-  const auto* source = static_cast<const Element*>(call.source);
+  const auto* source = static_cast<const Whole*>(call.source);
   T* out = static_cast<T*>(call.out);
   const Rounding rounding(call.relu, call.zero);
-  const Vec scale = broadcast(call.scale), zero = broadcast(static_cast<float>(call.source_zero));
+  const Vec scale = broadcast(call.scale);
+  const Vec start = broadcast_integer(-call.rows * call.columns * call.source_zero);
   each_vector(call.channels, [&](int c, auto load, auto store) {
-    Vec total = broadcast(0.0f);
+    Vec total = start;
     for (int y = 0; y < call.rows; ++y) {
-      Vec row = broadcast(0.0f);
       for (int x = 0; x < call.columns; ++x) {
-        const Element* pixel = source + y * call.row_stride + x * call.column_stride;
-        row = row + (load(pixel + c) - zero);
+        const Whole* pixel = source + y * call.row_stride + x * call.column_stride;
+        total = add_integers(total, load(pixel + c));
       }
-      // At most 255 * 2^15 in a row, a whole number.
-      total = add_integers(total, floats_to_integers(row));
     }
     Vec average = integers_to_floats(total) * scale;
     if (call.bias) average = average + load(call.bias + c);
@@ -139,7 +186,7 @@ inline void quantize_pixels(const QuantizePixelsCall& call) {
   constexpr int kBlock = 64;
   // Channels that a unit has besides stay zero.
   Element rows[4][kBlock] = {};
-  const int pixel_units = (call.channels + kChannels - 1) / kChannels;
+  const int pixel_units = kChannels == 4 ? 1 : (call.channels + kChannels - 1) / kChannels;
   auto* out = reinterpret_cast<std::uint32_t*>(call.out);
   for (int i = 0; i < call.pixels; i += kBlock) {
     const int count = std::min(call.pixels - i, kBlock);

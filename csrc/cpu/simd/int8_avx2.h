@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstring>
+
 #include "cpu/simd/vec_avx2.h"
 
 // What quantised Plans need of a vector beside float32 arithmetic. Sums of integers lie in the same
@@ -45,8 +47,76 @@ inline Vec add_integers(Vec a, Vec b) {
   return {
       _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.v), _mm256_castps_si256(b.v)))};
 }
+inline Vec broadcast_integer(int x) { return {_mm256_castsi256_ps(_mm256_set1_epi32(x))}; }
 
-inline Vec floats_to_integers(Vec x) { return {_mm256_castsi256_ps(_mm256_cvtps_epi32(x.v))}; }
+// An element that becomes an integer.
+struct Whole {
+  std::uint8_t value;
+};
+inline Vec load(const Whole* p) {
+  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  return {_mm256_castsi256_ps(_mm256_cvtepu8_epi32(bytes))};
+}
+inline Vec load(const Whole* p, Mask m) {
+  alignas(8) Whole lanes[Vec::kLanes] = {};
+  for (int i = 0; i < m.lanes; ++i) lanes[i] = p[i];
+  return load(lanes);
+}
+
+// Elements as they are.
+struct Bytes {
+  static constexpr int kLanes = 32;
+  __m256i v;
+
+  // The first n of them, n from 1 to kLanes.
+  static Bytes load(const Element* p, int n) {
+    if (n == kLanes) return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+    Element lanes[kLanes] = {};
+    std::memcpy(lanes, p, n);
+    return load(lanes, kLanes);
+  }
+  void store(Element* p, int n) const {
+    Element lanes[kLanes];
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(n == kLanes ? p : lanes), v);
+    if (n != kLanes) std::memcpy(p, lanes, n);
+  }
+};
+inline Bytes broadcast_byte(int x) { return {_mm256_set1_epi8(static_cast<char>(x))}; }
+inline Bytes max(Bytes a, Bytes b) { return {_mm256_max_epu8(a.v, b.v)}; }
+
+// How four vectors of numbers become elements at once: the instructions that pack integers clamp
+// them, which leaves the rounding and the zero.
+class Narrowing {
+ public:
+  Narrowing(bool relu, int zero)
+      : most_(broadcast(255)),
+        zero_(_mm256_set1_epi16(static_cast<short>(zero))),
+        least_(_mm256_set1_epi8(static_cast<char>(relu ? zero : 0))) {}
+
+  // The vectors fill the rows one after the other.
+  template <int Rows>
+  void store(Element* const (&rows)[Rows], const Vec (&x)[4]) const {
+    const __m256i first = _mm256_packs_epi32(integers(x[0]), integers(x[1]));
+    const __m256i second = _mm256_packs_epi32(integers(x[2]), integers(x[3]));
+    __m256i bytes =
+        _mm256_packus_epi16(_mm256_adds_epi16(first, zero_), _mm256_adds_epi16(second, zero_));
+    // Packed are halves of the vectors: the first of each, the second of each.
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    bytes = _mm256_permutevar8x32_epi32(_mm256_max_epu8(bytes, least_), order);
+    alignas(32) Element packed[32];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(packed), bytes);
+    constexpr int kRow = 32 / Rows;
+    for (int i = 0; i < Rows; ++i) std::memcpy(rows[i], packed + i * kRow, kRow);
+  }
+
+ private:
+  // Too large a number has no integer, nor does NaN, which the bound leaves as it is: the
+  // conversion gives both, and what is too small, the least one.
+  __m256i integers(Vec x) const { return _mm256_cvtps_epi32(_mm256_min_ps(most_.v, x.v)); }
+
+  Vec most_;
+  __m256i zero_, least_;
+};
 
 // A unit is two elements in 16 bits each, and two such weights for each lane. The instruction that
 // takes bytes (vpmaddubsw) saturates its sums of two products.

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+
 #include "cpu/simd/vec_portable.h"
 
 // What quantised Plans need of a vector beside float32 arithmetic. Sums of integers lie in the same
@@ -29,16 +31,66 @@ inline Vec integers_to_floats(Vec x) {
   }
   return result;
 }
-inline Vec floats_to_integers(Vec x) {
-  Vec result;
-  for (int i = 0; i < Vec::kLanes; ++i) {
-    result.v[i] = std::bit_cast<float>(static_cast<std::int32_t>(x.v[i]));
-  }
-  return result;
-}
+inline Vec broadcast_integer(int x) { return broadcast(std::bit_cast<float>(x)); }
 inline Vec add_integers(Vec a, Vec b) {
   return {std::bit_cast<Vec::Lanes>(std::bit_cast<Integers>(a.v) + std::bit_cast<Integers>(b.v))};
 }
+
+// An element that becomes an integer.
+struct Whole {
+  std::uint8_t value;
+};
+inline Vec load(const Whole* p, Mask m) {
+  Vec x = broadcast_integer(0);
+  for (int i = 0; i < m.lanes; ++i) x.v[i] = std::bit_cast<float>(std::uint32_t{p[i].value});
+  return x;
+}
+inline Vec load(const Whole* p) { return load(p, Mask(Vec::kLanes)); }
+
+// Elements as they are.
+struct Bytes {
+  static constexpr int kLanes = 16;
+  Element v[kLanes];
+
+  // The first n of them, n from 1 to kLanes.
+  static Bytes load(const Element* p, int n) {
+    Bytes x{};
+    std::copy_n(p, n, x.v);
+    return x;
+  }
+  void store(Element* p, int n) const { std::copy_n(v, n, p); }
+};
+inline Bytes broadcast_byte(int x) {
+  Bytes result;
+  std::fill_n(result.v, Bytes::kLanes, Element{static_cast<std::uint8_t>(x)});
+  return result;
+}
+inline Bytes max(Bytes a, Bytes b) {
+  for (int i = 0; i < Bytes::kLanes; ++i) a.v[i].value = std::max(a.v[i].value, b.v[i].value);
+  return a;
+}
+
+// How four vectors of numbers become elements at once.
+class Narrowing {
+ public:
+  Narrowing(bool relu, int zero)
+      : least_(broadcast(static_cast<float>(relu ? 0 : -zero))),
+        most_(broadcast(static_cast<float>(255 - zero))),
+        zero_(broadcast(static_cast<float>(zero))) {}
+
+  // The vectors fill the rows one after the other.
+  template <int Rows>
+  void store(Element* const (&rows)[Rows], const Vec (&x)[4]) const {
+    constexpr int kVectors = 4 / Rows;
+    for (int i = 0; i < 4; ++i) {
+      Element* to = rows[i / kVectors] + i % kVectors * Vec::kLanes;
+      ifast::cpu::store(to, round_to_even(clamp(x[i], least_, most_)) + zero_);
+    }
+  }
+
+ private:
+  Vec least_, most_, zero_;
+};
 
 // A unit is four elements, and four weights for each lane.
 struct IntegerUnit {
