@@ -16,8 +16,10 @@ from inception_fast.plan.plan import Convolution, ConvStep, Plan, Step, destinat
 
 LEVELS = 255
 """Steps between the smallest and the largest element."""
-SAMPLES = 1 << 17
-"""Elements looked at of every slice and group of images: the error of a scale is an average over them."""
+SAMPLES = 1 << 18
+"""Values of a buffer that are kept: the error of a scale is an average over them, however many images there are."""
+OUTERMOST = 8
+"""Extremes that count besides, at either end."""
 GROUP = 4
 """Images in memory at a time."""
 SHARES = tuple(1 - 0.04 * i for i in range(16))
@@ -57,10 +59,49 @@ def calibrate(plan: Plan, constants: Mapping[str, torch.Tensor], images: torch.T
     return observer.result(len(images))
 
 
+class Samples:
+    """A share of the values that a buffer has had; it takes no more memory for more of them.
+
+    Attributes:
+        kept: one in so many of them in the order in which they came, float32; at most SAMPLES.
+        extremes: the outermost of what was added each time, in order; at most OUTERMOST at either end.
+    """
+
+    def __init__(self) -> None:
+        self.kept = self.extremes = torch.empty(0)
+        self._every, self._passed = 1, 0
+
+    def add(self, values: torch.Tensor) -> None:
+        """More values, of any shape.
+
+        Raises:
+            ValueError: one is not finite.
+        """
+        flat = values.reshape(-1)
+        extremes = torch.stack(flat.aminmax())
+        if not extremes.isfinite().all():
+            raise ValueError("values that are not finite")
+        ordered = torch.cat([self.extremes, extremes]).sort().values
+        self.extremes = torch.cat([ordered[:OUTERMOST], ordered[OUTERMOST:][-OUTERMOST:]])
+        self.kept = torch.cat([self.kept, flat[-self._passed % self._every :: self._every]])
+        self._passed += len(flat)
+        while len(self.kept) > SAMPLES:
+            # By three, since an odd distance meets every channel and column; a copy, lest the whole stay alive.
+            self.kept, self._every = self.kept[::3].clone(), 3 * self._every
+
+    def best_range(self) -> tuple[float, int]:
+        """The scale and the zero that lose least."""
+        # The share alone may have missed the few values that a small range would clip.
+        values = torch.cat([self.kept, self.extremes])
+        least, most = min(self.extremes[0].item(), 0.0), max(self.extremes[-1].item(), 0.0)
+        candidates = (_scale_and_zero(least * share, most * share) for share in SHARES)
+        return min(candidates, key=lambda c: _loss(values, *c))
+
+
 class _Observer(ReferenceExecutor):
     def __init__(self, plan: Plan, constants: Mapping[str, torch.Tensor]) -> None:
         super().__init__(plan, constants, torch.device("cpu"))
-        self._samples: dict[int, list[torch.Tensor]] = defaultdict(list)
+        self._samples: dict[int, Samples] = defaultdict(Samples)
         self._totals: dict[str, torch.Tensor] = {}
         self._seen = 0
 
@@ -80,18 +121,14 @@ class _Observer(ReferenceExecutor):
             self._sample(d.slice.buffer, memory.nchw(d.slice))
 
     def _sample(self, buffer: int, values: torch.Tensor) -> None:
-        # A copy, lest the samples keep the whole alive. An odd distance meets every channel and column.
-        flat = values.reshape(-1)
-        extremes = torch.stack(flat.aminmax())
-        if not extremes.isfinite().all():
-            name = self._plan.buffers[buffer].name
-            raise InputError(
-                "model", f"values that are not finite in {name}", "finite activations to calibrate int8 on"
-            )
-        self._samples[buffer].append(torch.cat([flat[:: (len(flat) // SAMPLES) | 1], extremes]))
+        try:
+            self._samples[buffer].add(values)
+        except ValueError as error:
+            got = f"{error} in {self._plan.buffers[buffer].name}"
+            raise InputError("model", got, "finite activations to calibrate int8 on") from error
 
     def result(self, images: int) -> Calibration:
-        ranges = {buffer: best_range(torch.cat(samples)) for buffer, samples in self._samples.items()}
+        ranges = {buffer: samples.best_range() for buffer, samples in self._samples.items()}
         for step in self._plan.steps:
             self._share(step, ranges)
         return Calibration(ranges, {name: total / self._seen for name, total in self._totals.items()}, images)
@@ -116,13 +153,6 @@ def tap_means(x: torch.Tensor, conv: Convolution, size: tuple[int, int]) -> torc
             inside = inside.index_select(1 + axis, kept)
         means[tap] = inside.sum(dim=(1, 2)) / (size[0] * size[1])
     return means
-
-
-def best_range(samples: torch.Tensor) -> tuple[float, int]:
-    """The scale and the zero that lose least of ``samples``."""
-    least, most = min(samples.min().item(), 0.0), max(samples.max().item(), 0.0)
-    candidates = (_scale_and_zero(least * share, most * share) for share in SHARES)
-    return min(candidates, key=lambda c: _loss(samples, *c))
 
 
 def _scale_and_zero(least: float, most: float) -> tuple[float, int]:
