@@ -209,9 +209,10 @@ def test_hostile_images(infer: Path, engine: Path, images: Path, tmp_path: Path)
     assert HEADERS // 2 < refused < HEADERS
 
 
-def test_hostile_engines(programs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_hostile_engines(programs: Path, tmp_path: Path, precision: str) -> None:
     """Every mutant is refused where Python refuses it, else loads and runs; no sanitizer objects."""
-    sound, paths, expected = engine_bytes(tiny_engine()), [], []
+    sound, paths, expected = engine_bytes(tiny_engine(precision)), [], []
     for kind in MUTATORS:
         for data in mutations(kind, sound, MUTANTS, seed=1):
             try:

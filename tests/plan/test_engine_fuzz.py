@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from inception_fast.backends.cpu import CpuExecutor
 from inception_fast.backends.reference import ReferenceBackend
+from inception_fast.backends.reference_int8 import QuantizedExecutor
 from inception_fast.errors import EngineFileError
 from inception_fast.plan.engine_file import EngineFile, Metadata, engine_bytes, read_engine_bytes
 from inception_fast.plan.plan import Plan, Slice, destinations_of, sources_of
@@ -18,6 +20,8 @@ from tests.plan.tiny_engine import tiny_engine
 
 COUNTS = {"fp32": 4000, "int8": 1500}
 """Mutations of each kind of each file; there are six kinds."""
+ALIKE = 300
+"""Of the quantised ones, that are run on every instruction set."""
 RUNNABLE = 1 << 20
 """Elements; mutated Plans that need more are not run."""
 
@@ -83,6 +87,25 @@ def test_mutated_plans_that_load_also_run(precision: str) -> None:
                 assert made.shape == (1, buffer.channels, buffer.height, buffer.width)
             run += 1
     assert run > COUNTS[precision] // 100
+
+
+@pytest.mark.parametrize("kind", ["bytes_with_checksum", "json_numbers"])
+def test_quantised_mutants_run_alike_on_every_instruction_set(kind: str) -> None:
+    """Whatever the constants and numbers of a sound file are, the kernels give the reference's bits."""
+    native = pytest.importorskip("inception_fast._native")
+    ran = 0
+    for data, engine in zip(mutations(kind, sound_file("int8"), ALIKE), python_outcomes(kind, "int8"), strict=False):
+        if not isinstance(engine, EngineFile) or _size(engine.plan) > RUNNABLE or data == sound_file("int8"):
+            continue
+        x = torch.randn(2, *engine.metadata.input_shape, generator=torch.Generator().manual_seed(ran))
+        x[1].view(-1)[:3] = torch.tensor([float("nan"), float("inf"), -1e30])
+        expected = QuantizedExecutor(engine.plan, engine.constants, x.device).run(x)
+        for isa in native.instruction_sets():
+            made = CpuExecutor(engine.plan, engine.constants, isa=isa, threads=1).run(x)
+            for got, wanted in zip(made, expected, strict=True):
+                assert torch.allclose(got, wanted, rtol=0, atol=0, equal_nan=True)
+        ran += 1
+    assert ran > ALIKE // 20
 
 
 def _size(plan: Plan) -> int:
