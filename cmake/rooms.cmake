@@ -44,6 +44,10 @@ endforeach()
 # The result of a quantised Plan is defined operation by operation; a compiler that fuses two of them would change it.
 file(GLOB int8_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/cpu/int8_*.cpp)
 set_property(SOURCE ${int8_sources} APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)
+# GCC would keep two copies of every sum in the loops of twin_gemm, and run out of registers.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  set_property(SOURCE ${int8_sources} APPEND PROPERTY COMPILE_OPTIONS -fno-tree-pre)
+endif()
 
 foreach(room plan cpu emulator)
   ifast_room(${room})

@@ -8,6 +8,7 @@
 #include "cpu/band_conv.h"
 #include "cpu/cache_sizes.h"
 #include "cpu/direct_conv.h"
+#include "cpu/integer_winograd_conv.h"
 #include "cpu/winograd_conv.h"
 
 namespace ifast::cpu {
@@ -63,12 +64,15 @@ bool gains_from_bands(const ConvProblem& p, const Kernels& kernels) {
 
 }  // namespace
 
-bool quantizes_input(const std::vector<Pair>& taps, int in_channels) {
-  return in_channels <= BandConv::kMostChannels && tap_rectangle(taps);
+bool quantizes_input(const Convolution& conv) {
+  return !conv.winograd && conv.in_channels <= BandConv::kMostChannels && tap_rectangle(conv.taps);
 }
 
 std::unique_ptr<Op> choose_conv(ConvProblem problem, bool strided, const std::string& algorithm,
                                 const Kernels& kernels, Dtype dtype, WeightStore& store) {
+  if (problem.winograd) {
+    return std::make_unique<IntegerWinogradConv>(std::move(problem), kernels, store);
+  }
   if (problem.quantized()) {
     if (auto rectangle = tap_rectangle(problem.taps);
         rectangle && (strided || gains_from_bands(problem, kernels))) {

@@ -2,7 +2,6 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "cpu/conv_problem.h"
 
@@ -16,6 +15,6 @@ std::unique_ptr<Op> choose_conv(ConvProblem problem, bool strided, const std::st
                                 const Kernels& kernels, Dtype dtype, WeightStore& store);
 
 // Whether a quantised convolution, without a residual, can read the caller's numbers.
-bool quantizes_input(const std::vector<Pair>& taps, int in_channels);
+bool quantizes_input(const Convolution& conv);
 
 }  // namespace ifast::cpu

@@ -6,32 +6,68 @@
 namespace ifast::cpu {
 namespace {
 
-// The pixels are read as elements, so that a sum starts with what their zero adds to it, taken off.
-// The Plan's rules bound the products and the bias: nothing overflows, here or on the way.
-std::int32_t first_sum(const ConvProblem& problem, int channel) {
-  std::int32_t weights = 0;
-  for (int tap = 0; tap < problem.tap_count(); ++tap) {
-    for (int in = 0; in < problem.in_channels; ++in) {
-      weights += static_cast<std::int32_t>(problem.weight(channel, tap, in));
-    }
-  }
+// What the sums of even and odd outputs start with. The Plan's rules bound the products and the
+// bias: nothing overflows, here or on the way.
+struct FirstSums {
+  std::int32_t even = 0;
+  std::int32_t odd = 0;
+};
+
+// A difference of elements, halved, stands this far from zero.
+constexpr int kHalfRange = 128;
+
+// The bias, less what the zero of the elements adds to each product.
+FirstSums first_sums(const ConvProblem& problem, int channel) {
   const std::int32_t bias = problem.sum_bias.empty() ? 0 : problem.sum_bias[channel];
-  return bias - weights * problem.source.zero;
+  const int zero = problem.source.zero;
+  const auto total = [&](int weight) {
+    std::int32_t sum = 0;
+    for (int in = 0; in < problem.in_channels; ++in) {
+      sum += static_cast<std::int32_t>(problem.weight(channel, weight, in));
+    }
+    return sum;
+  };
+  FirstSums sums{bias, bias};
+  const auto both = [&](std::int32_t x) {
+    sums.even -= x;
+    sums.odd -= x;
+  };
+  const int triples = problem.winograd ? 4 * problem.winograd->triples : 0;
+  const int line = problem.winograd ? problem.winograd->line_weights() : 1;
+  for (int i = 0; i < problem.weight_count(); ++i) {
+    if (i % line >= triples) {
+      both(total(i) * zero);
+      continue;
+    }
+    sums.even -= total(i) * kHalfRange;
+    both(total(i + 1) * zero);
+    sums.even -= total(i + 2) * kHalfRange;
+    sums.odd += total(i + 2) * kHalfRange;
+    sums.odd -= total(i + 3) * kHalfRange;
+    i += 3;
+  }
+  return sums;
 }
 
 void add_quantized_constants(const ConvProblem& problem, ColumnTile& tile, int lanes,
                              WeightStore& store) {
-  auto* bias = store.take<float>(tile.width(lanes));
-  auto* scale = store.take<float>(tile.width(lanes));
-  std::fill_n(bias, tile.width(lanes), 0.0f);
-  std::fill_n(scale, tile.width(lanes), 0.0f);
+  const int width = tile.width(lanes);
+  const auto zeros = [&] {
+    auto* values = store.take<float>(width);
+    std::fill_n(values, width, 0.0f);
+    return values;
+  };
+  float *bias = zeros(), *scale = zeros(), *odd_bias = problem.winograd ? zeros() : nullptr;
   for (int j = 0; j < tile.columns; ++j) {
     const int channel = tile.channel + j;
-    bias[j] = std::bit_cast<float>(first_sum(problem, channel));
+    const FirstSums sums = first_sums(problem, channel);
+    bias[j] = std::bit_cast<float>(sums.even);
+    if (odd_bias) odd_bias[j] = std::bit_cast<float>(sums.odd);
     const float unit = problem.weight_scale[channel] * problem.source.scale;
     scale[j] = unit / problem.targets[tile.target].view.scale;
   }
   tile.bias = bias;
+  tile.odd_bias = odd_bias;
   tile.scale = scale;
 }
 

@@ -7,6 +7,7 @@
 #include "cpu/kernels.h"
 #include "cpu/memory.h"
 #include "cpu/op.h"
+#include "plan/winograd_taps.h"
 
 namespace ifast::cpu {
 
@@ -21,11 +22,12 @@ struct ConvProblem {
   Pair stride;
   int in_channels = 0;
   int out_channels = 0;
-  std::vector<float> weights;  // [out_channels][taps][in_channels]
+  std::vector<float> weights;  // [out_channels][weight_count()][in_channels]
   std::vector<float> bias;     // [out_channels], or empty
   // In a quantised Plan the weights are whole numbers, and these [out_channels] besides:
   std::vector<float> weight_scale;
   std::vector<std::int32_t> sum_bias;  // or empty
+  std::optional<WinogradTaps> winograd;
 
   int height() const { return targets.front().view.height; }
   int width() const { return targets.front().view.width; }
@@ -37,8 +39,9 @@ struct ConvProblem {
   double multiply_adds() const {
     return 1.0 * height() * width() * out_channels * tap_count() * in_channels;
   }
-  float weight(int out, int tap, int in) const {
-    return weights[(static_cast<std::size_t>(out) * tap_count() + tap) * in_channels + in];
+  int weight_count() const { return winograd ? winograd->weights() : tap_count(); }
+  float weight(int out, int i, int in) const {
+    return weights[(static_cast<std::size_t>(out) * weight_count() + i) * in_channels + in];
   }
 };
 
@@ -49,9 +52,10 @@ struct ColumnTile {
   int channel = 0;  // of the convolution
   int columns = 0;
   int vectors = 0;
-  std::size_t offset = 0;        // sum of the widths of the tiles before, in channels
-  const float* bias = nullptr;   // padded to the width; in a quantised Plan the bits of int32
-  const float* scale = nullptr;  // the same in a quantised Plan, of a sum in units of the target
+  std::size_t offset = 0;           // sum of the widths of the tiles before, in channels
+  const float* bias = nullptr;      // padded to the width; in a quantised Plan the bits of int32
+  const float* odd_bias = nullptr;  // of odd outputs, where F(2, 3) has the even ones in `bias`
+  const float* scale = nullptr;     // the same in a quantised Plan, of a sum in units of the target
   int width(int lanes) const { return vectors * lanes; }
 };
 

@@ -46,6 +46,34 @@ struct GemmCall {
 };
 using Gemm = void (*)(const GemmCall&);
 
+// Two rows of outputs, even and odd, of a quantised convolution by F(2, 3) (docs/int8.md). A row of
+// A has the units of the points that the outputs share, first of their sum, then of their
+// difference, `shared_units` each; then `own_units` of the even output's own point and as many of
+// the odd one's. B has two panels side by side in each unit: of sum and difference, then of even
+// and odd.
+struct TwinGemmCall {
+  GemmCall even;  // of its K only a, row_stride and b count
+  int shared_units = 0;
+  int own_units = 0;
+  const float* odd_bias = nullptr;
+  const void* odd_residual = nullptr;
+  void* odd_out = nullptr;
+  int odd_rows = 0;  // written: as many as even ones, one fewer, or none
+};
+using TwinGemm = void (*)(const TwinGemmCall&);
+
+// What F(2, 3) multiplies, of pairs of outputs side by side: from four input pixels, or from two
+// that are multiplied as they are.
+struct TwinInput {
+  int tiles = 1;
+  const void* pixels[4] = {};      // of the first tile
+  std::ptrdiff_t strides[4] = {};  // of each pixel from tile to tile, in elements
+  int channels = 0;
+  float* out = nullptr;
+  std::ptrdiff_t out_stride = 0;     // units
+  std::ptrdiff_t positions[4] = {};  // units: even's own, sum, difference, odd's own
+};
+
 // A tile of Winograd convolution: `outputs` from `points` inputs along each of `dimensions` axes.
 // With one dimension the axis is the tile's columns; for a vertical one, swap rows and columns.
 struct WinogradSize {
@@ -184,7 +212,11 @@ struct Kernels {
   // `gemm_raw` and these float32 for an output.
   Pool max_pool_raw = nullptr;
   Pool average_pool_raw = nullptr;
-  int unit_channels = 1;                                              // in 4 bytes
+  int unit_channels = 1;  // in 4 bytes
+  TwinGemm twin_gemm[kMaxGemmRows / 2][kMaxGemmVectors] = {};
+  TwinGemm twin_gemm_raw[kMaxGemmRows / 2][kMaxGemmVectors] = {};
+  void (*twin_input)(const TwinInput&) = nullptr;
+  void (*twin_copy)(const TwinInput&) = nullptr;                      // of two pixels
   void (*gather)(const void* source, float* units, int n) = nullptr;  // n channels into units
   // n numbers, `stride` apart, to elements that stand for scale * (element - zero), and back.
   void (*quantize)(const float* source, std::ptrdiff_t stride, void* out, int n, float scale,

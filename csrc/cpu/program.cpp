@@ -113,7 +113,7 @@ class Builder {
       if (const auto* conv = std::get_if<ConvStep>(&step)) {
         if (conv->residual && conv->residual->buffer == program_.input) return false;
         return !quantized_ || conv->source.buffer != program_.input ||
-               (!conv->residual && quantizes_input(conv->conv.taps, conv->conv.in_channels));
+               (!conv->residual && quantizes_input(conv->conv));
       }
       if (const auto* pointwise = std::get_if<PointwiseStep>(&step)) {
         if (pointwise->other && pointwise->other->buffer == program_.input) return false;
@@ -194,6 +194,7 @@ class Builder {
     if (quantized_) {
       problem.weight_scale = floats(conv.scale);
       if (conv.bias) problem.sum_bias = to_integers(constants_.at(*conv.bias));
+      if (conv.winograd) problem.winograd = winograd_taps(conv, *conv.winograd);
     } else {
       problem.bias = floats(conv.bias);
     }

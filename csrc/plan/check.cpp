@@ -5,6 +5,7 @@
 #include <set>
 
 #include "plan/order.h"
+#include "plan/winograd_taps.h"
 
 namespace ifast {
 namespace {
@@ -144,9 +145,16 @@ class Checker {
     require_step(conv.scale.has_value() == is_quantized(),
                  "a convolution has a scale where, and only where, the Plan is quantised");
     const std::int64_t taps = std::ssize(conv.taps);
+    std::int64_t weights = taps;
+    if (conv.winograd) {
+      const auto lines = winograd_taps(conv, *conv.winograd);
+      require_step(is_quantized() && lines.has_value(),
+                   "its taps or its Plan are not for Winograd's F(2, 3)");
+      weights = lines->weights();
+    }
     require_step(!is_quantized() || taps * conv.in_channels <= kMaxQuantizedTerms,
                  "too many products in a quantised sum");
-    constant(conv.weight, {conv.out_channels, taps, conv.in_channels},
+    constant(conv.weight, {conv.out_channels, weights, conv.in_channels},
              is_quantized() ? Dtype::kInt8 : plan_.dtype);
     if (conv.bias) {
       constant(*conv.bias, {conv.out_channels},

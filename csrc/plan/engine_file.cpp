@@ -38,7 +38,7 @@ inline constexpr auto kFields<Document> =
 namespace {
 
 constexpr std::array<unsigned char, 8> kMagic{0x89, 'I', 'F', 'A', 'S', 'T', '\r', '\n'};
-constexpr std::uint32_t kFormat = 2;  // 1 for Plans that are not quantised
+constexpr std::uint32_t kFormat = 3;  // format_of() says what needs it
 constexpr std::uint64_t kMaxJson = 1 << 24;
 constexpr std::uint64_t kSectionAlignment = 4096;
 constexpr std::int64_t kConstantAlignment = 64;
@@ -124,6 +124,16 @@ void check_metadata(const Plan& plan, const Metadata& metadata) {
           "metadata.input_shape: the Plan takes another shape");
 }
 
+// The oldest format that a Plan can be written in.
+std::uint32_t format_of(const Plan& plan) {
+  if (plan.dtype != Dtype::kUInt8) return 1;
+  const bool winograd = std::ranges::any_of(plan.steps, [](const Step& step) {
+    return std::ranges::any_of(convolutions_of(step),
+                               [](const Convolution* conv) { return conv->winograd.has_value(); });
+  });
+  return winograd ? 3 : 2;
+}
+
 // Bytes of each constant, which must lie aligned in the section and apart from one another.
 ConstantBytes place_constants(const Document& document, std::span<const std::byte> section) {
   std::vector<std::pair<std::int64_t, std::int64_t>> taken;
@@ -172,8 +182,9 @@ EngineFile read_engine(std::span<const std::byte> contents, std::string_view lay
   Document document;
   decode(json::parse(sections.text), document, "engine");
   check(document.plan);
-  require(document.plan.dtype != Dtype::kUInt8 || sections.format >= 2,
-          "a quantised Plan in a file of format 1");
+  const std::uint32_t needed = format_of(document.plan);
+  require(sections.format >= needed, "a Plan of format " + std::to_string(needed) +
+                                         " in a file of format " + std::to_string(sections.format));
   const Metadata& metadata = document.metadata;
   require(metadata.layout == layout, "the constants are packed for '" + metadata.layout +
                                          "', not for '" + std::string(layout) + "'");

@@ -42,6 +42,8 @@ inline constexpr std::array<std::string_view, 7> kNames<Dtype>{
 template <>
 inline constexpr std::array<std::string_view, 3> kNames<Home>{"input", "arena", "output"};
 template <>
+inline constexpr std::array<std::string_view, 2> kNames<Axis>{"vertical", "horizontal"};
+template <>
 inline constexpr std::array<std::string_view, 2> kNames<PoolMode>{"max", "avg"};
 template <>
 inline constexpr std::array<std::string_view, 2> kNames<Divisor>{"window", "inside"};
@@ -70,7 +72,8 @@ inline constexpr auto kFields<Convolution> =
                Field{"out_channels", &Convolution::out_channels},
                Field{"taps", &Convolution::taps},
                Field{"stride", &Convolution::stride},
-               Field{"scale", &Convolution::scale, true}};
+               Field{"scale", &Convolution::scale, true},
+               Field{"winograd", &Convolution::winograd, true}};
 
 template <>
 inline constexpr std::string_view kKind<ConvStep> = "conv";

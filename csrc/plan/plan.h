@@ -91,6 +91,8 @@ struct Destination {
   bool relu = false;
 };
 
+enum class Axis { kVertical, kHorizontal };
+
 // out[y, x, o] = bias[o] + sum over t, c of weight[o, t, c] * in[y * stride.vertical +
 // taps[t].vertical, x * stride.horizontal + taps[t].horizontal, c]; pixels outside the image are
 // zero.
@@ -104,6 +106,9 @@ struct Convolution {
   int out_channels = 0;
   std::vector<Pair> taps;
   Pair stride;
+  // In a kUInt8 Plan: outputs are computed two by two along it, by Winograd's F(2, 3); the weight
+  // is [C_out, WinogradTaps::weights(), C_in] then.
+  std::optional<Axis> winograd = std::nullopt;
 };
 
 struct ConvStep {

@@ -24,6 +24,7 @@ from inception_fast.plan.plan import (
     Step,
     destinations_of,
 )
+from inception_fast.plan.winograd import winograd_taps
 
 
 class QuantizedExecutor(ReferenceExecutor):
@@ -69,9 +70,24 @@ class QuantizedExecutor(ReferenceExecutor):
             start += d.slice.channels
 
     def _sums(self, x: torch.Tensor, conv: Convolution, size: tuple[int, int]) -> torch.Tensor:
+        if conv.winograd is not None:
+            return self._twin_sums(x, conv, size)
         bias = None if conv.bias is None else self._constants[conv.bias]
         window, origin = dense_window(conv, self._constants[conv.weight])
         return F.conv2d(padded(x, conv, origin, window.shape[2:], size), window, bias, conv.stride)
+
+    def _twin_sums(self, x: torch.Tensor, conv: Convolution, size: tuple[int, int]) -> torch.Tensor:
+        taps = winograd_taps(conv, conv.winograd or "horizontal")
+        assert taps is not None
+        across = taps.axis == 1
+        height, width = (n + n % 2 if axis == taps.axis else n for axis, n in enumerate(size))
+        image = padded(x, conv, taps.first, taps.extent, (height, width))
+        weight = self._constants[conv.weight].unflatten(1, (taps.lines, taps.line_weights))
+        if not across:
+            image = image.transpose(2, 3)
+        sums = twin_sums(image, weight.permute(2, 0, 3, 1).unsqueeze(-1), taps.triples)
+        result = (sums if across else sums.transpose(2, 3))[:, :, : size[0], : size[1]]
+        return result if conv.bias is None else result + per_channel(self._constants[conv.bias])
 
     def _run_pool(self, step: PoolStep, memory: Memory) -> None:
         source, target = (self._plan.buffers[i] for i in (step.source.buffer, step.destination.slice.buffer))
@@ -101,6 +117,29 @@ class QuantizedExecutor(ReferenceExecutor):
         else:
             result = rounded(result, buffer.zero, destination.relu)
         memory.nchw(destination.slice).copy_(result)
+
+
+def twin_sums(x: torch.Tensor, weight: torch.Tensor, triples: int) -> torch.Tensor:
+    """Convolution along the last axis by F(2, 3) on halves.
+
+    Args:
+        x: ``[N, C_in, H, W]`` whole numbers ``q - zero``, W even once the taps but one are taken off.
+        weight: ``[line weights, C_out, C_in, lines, 1]``.
+    """
+    singles = len(weight) - 4 * triples
+    outputs = x.shape[3] - (3 * triples + singles - 1)
+    even = odd = torch.zeros((), dtype=x.dtype, device=x.device)
+    for i in range(triples):
+        d0, d1, d2, d3 = (x[..., 3 * i + j :][..., : outputs - 1 : 2] for j in range(4))
+        u = weight[4 * i :]
+        shared = F.conv2d(((d1 + d2) / 2).ceil(), u[1])
+        turned = F.conv2d(((d2 - d1) / 2).floor(), u[2])
+        even = even + shared + turned + F.conv2d(((d0 - d2) / 2).floor(), u[0])
+        odd = odd + shared - turned + F.conv2d(((d3 - d1) / 2).floor(), u[3])
+    for i in range(singles):
+        d0, d1 = (x[..., 3 * triples + i + j :][..., : outputs - 1 : 2] for j in range(2))
+        even, odd = even + F.conv2d(d0, weight[4 * triples + i]), odd + F.conv2d(d1, weight[4 * triples + i])
+    return torch.stack([even, odd], dim=-1).flatten(-2)
 
 
 def rounded(x: torch.Tensor, zero: int, relu: bool) -> torch.Tensor:

@@ -30,6 +30,7 @@ from inception_fast.plan.plan import (
     destinations_of,
     sources_of,
 )
+from inception_fast.plan.winograd import AXES, winograd_taps
 
 DTYPES = ("float32", "float16", "bfloat16", "float64", QUANTIZED)
 MAX_EXTENT = 1 << 15
@@ -143,8 +144,15 @@ def _check_convolution(plan: Plan, step: Step, conv: Convolution) -> None:
         not quantized or terms <= MAX_QUANTIZED_TERMS,
         f"step {step.name}: sums of {terms} products, int8 takes at most {MAX_QUANTIZED_TERMS}",
     )
+    weights = len(taps)
+    if conv.winograd is not None:
+        _require(conv.winograd in AXES, f"step {step.name}: Winograd's F(2, 3) along {conv.winograd!r}")
+        lines = winograd_taps(conv, conv.winograd)
+        fits = quantized and lines is not None
+        _require(fits, f"step {step.name}: taps {taps[:9]}, stride {conv.stride} for Winograd's F(2, 3)")
+        weights = 0 if lines is None else lines.weights
     weight, bias = ("int8", "int32") if quantized else (plan.dtype, accumulator_dtype(plan.dtype))
-    _check_constant(plan, step, conv.weight, (conv.out_channels, len(taps), conv.in_channels), weight)
+    _check_constant(plan, step, conv.weight, (conv.out_channels, weights, conv.in_channels), weight)
     _check_constant(plan, step, conv.bias, (conv.out_channels,), bias)
     _check_constant(plan, step, conv.scale, (conv.out_channels,), "float32")
 

@@ -23,12 +23,14 @@ from inception_fast._build_info import package_version
 from inception_fast.errors import EngineFileError, PlanError
 from inception_fast.plan import strict_json
 from inception_fast.plan.check import MAX_QUANTIZED_BIAS
-from inception_fast.plan.plan import QUANTIZED, Constant, Plan
+from inception_fast.plan.plan import QUANTIZED, Constant, Plan, convolutions_of
 from inception_fast.plan.serialize import decode, encode
 
 MAGIC = b"\x89IFAST\r\n"
-VERSION = 2
-"""The newest format; files of format 1 hold the Plans that are not quantised."""
+VERSION = 3
+"""The newest format; files of format 1 hold the Plans that are not quantised, of format 2 those without Winograd's
+F(2, 3).
+"""
 HEADER = struct.Struct("<8sIIQQ")
 """Magic, format version, checksum, bytes of JSON, bytes of constants."""
 CHECKSUM_AT = 12
@@ -184,7 +186,9 @@ def read_engine_bytes(data: bytes, *, layout: str = CANONICAL) -> EngineFile:
 
 def format_of(plan: Plan) -> int:
     """The oldest format that a Plan can be written in."""
-    return VERSION if plan.dtype == QUANTIZED else 1
+    if plan.dtype != QUANTIZED:
+        return 1
+    return 3 if any(conv.winograd for step in plan.steps for conv in convolutions_of(step)) else 2
 
 
 def align(size: int, alignment: int) -> int:
@@ -226,7 +230,7 @@ def _read(data: mmap.mmap | bytearray, layout: str) -> EngineFile:
     text, start, length, version = _check_header(memoryview(data))
     document = _parse(text)
     if format_of(document.plan) > version:
-        raise EngineFileError(f"a Plan in {document.plan.dtype} in a file of format {version}")
+        raise EngineFileError(f"a Plan of format {format_of(document.plan)} in a file of format {version}")
     if document.metadata.layout != layout:
         raise EngineFileError(f"the constants are packed for {document.metadata.layout!r}, not for {layout!r}")
     plan = document.plan

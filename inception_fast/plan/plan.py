@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import ClassVar, Literal
 
 Pair = tuple[int, int]
+Axis = Literal["vertical", "horizontal"]
 
 QUANTIZED = "uint8"
 """The dtype of quantised Plans."""
@@ -85,6 +86,8 @@ class Convolution:
             folded into them, so a 3x3 with padding 1 has taps (-1, -1) ... (1, 1).
         stride: (vertical, horizontal).
         scale: in a ``uint8`` Plan, the name of a constant ``[C_out]`` float32: what a weight of 1 stands for.
+        winograd: in a ``uint8`` Plan, the axis along which outputs are computed two by two, by Winograd's F(2, 3); the
+            weight is ``[C_out, winograd_taps(...).weights, C_in]`` then.
     """
 
     weight: str
@@ -94,6 +97,7 @@ class Convolution:
     taps: tuple[Pair, ...]
     stride: Pair
     scale: str | None = field(default=None, metadata=OPTIONAL)
+    winograd: Axis | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,9 @@ from inception_fast.plan.plan import (
     sources_of,
 )
 from inception_fast.plan.schedule import schedule
+from inception_fast.plan.winograd import AXES
 from inception_fast.quantization.calibration import Calibration
+from inception_fast.quantization.winograd import best_winograd_taps, mean_points, transformed
 
 MOST = 127
 """Largest weight; -128 is not used, so that negation changes nothing."""
@@ -105,18 +107,23 @@ class _Maker:
 
     def convolution(self, step: ConvStep) -> Convolution:
         conv, (unit, _) = step.conv, self.calibration.ranges[step.source.buffer]
-        weight = self.constants[conv.weight].double()
+        weight, means = self.constants[conv.weight].double(), self.calibration.means[conv.weight]
         bias = weight.new_zeros(conv.out_channels) if conv.bias is None else self.constants[conv.bias].double()
+        target = self.plan.buffers[step.destinations[0].slice.buffer]
+        taps = best_winograd_taps(conv, (target.height, target.width))
+        if taps is not None:
+            weight, means = transformed(weight, taps), mean_points(means, taps)
         scale = weight_scale(weight, bias / unit)
         elements = (weight / scale.view(-1, 1, 1)).round()
         rounding = elements * scale.view(-1, 1, 1) - weight
-        bias = bias - (rounding * self.calibration.means[conv.weight]).sum(dim=(1, 2))
+        bias = bias - (rounding * means).sum(dim=(1, 2))
         self.made[conv.weight] = elements.to(torch.int8)
         names = f"{conv.weight}.quantized_bias", f"{conv.weight}.scale"
         sums = (bias / (unit * scale)).round().clamp(-MAX_QUANTIZED_BIAS, MAX_QUANTIZED_BIAS)
         self.made[names[0]] = sums.to(torch.int32)
         self.made[names[1]] = scale.float()
-        return replace(conv, bias=names[0], scale=names[1])
+        axis = None if taps is None else AXES[taps.axis]
+        return replace(conv, bias=names[0], scale=names[1], winograd=axis)
 
 
 def weight_scale(weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

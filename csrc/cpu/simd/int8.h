@@ -5,6 +5,7 @@
 
 #include "cpu/kernels.h"
 #include "cpu/simd/gemm.h"
+#include "cpu/simd/integer_winograd.h"
 #include "cpu/simd/rows.h"
 
 // The kernels of quantised Plans over the Vec and the IntegerUnit that were included before.
@@ -56,12 +57,16 @@ inline __attribute__((always_inline)) void store_integers(const GemmCall& call,
                                                           Vec (&acc)[Rows][Vectors]) {
   const Requantization& r = *call.requantization;
   const auto each = [&](auto f) __attribute__((always_inline)) {
-    unroll<Rows>([&](auto m) {
-      unroll<Vectors>([&](auto n) { f(m.value, n.value, acc[m.value][n.value]); });
+    unroll<Rows>([&](auto m) __attribute__((always_inline)) {
+      unroll<Vectors>([&](auto n) __attribute__((always_inline)) {
+        f(m.value, n.value, acc[m.value][n.value]);
+      });
     });
   };
   Vec scale[Vectors];
-  unroll<Vectors>([&](auto n) { scale[n.value] = load(r.scale + n.value * Vec::kLanes); });
+  unroll<Vectors>([&](auto n) __attribute__((always_inline)) {
+    scale[n.value] = load(r.scale + n.value * Vec::kLanes);
+  });
   each([&](int, int n, Vec& x)
            __attribute__((always_inline)) { x = integers_to_floats(x) * scale[n]; });
 
@@ -217,6 +222,10 @@ inline void dequantize(const void* source, float* out, int n, float scale, int z
 
 inline Kernels make_int8_kernels() {
   Kernels k;
+  fill_twins<QuantizedUnit, Element>(k.twin_gemm);
+  fill_twins<QuantizedUnit, float>(k.twin_gemm_raw);
+  k.twin_input = twin_input<true>;
+  k.twin_copy = twin_input<false>;
   k.lanes = Vec::kLanes;
   k.gemm_rows = kGemmRows;
   k.gemm_vectors = kGemmVectors;

@@ -47,6 +47,10 @@ inline Vec add_integers(Vec a, Vec b) {
   return {
       _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.v), _mm256_castps_si256(b.v)))};
 }
+inline Vec subtract_integers(Vec a, Vec b) {
+  return {
+      _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_castps_si256(a.v), _mm256_castps_si256(b.v)))};
+}
 inline Vec broadcast_integer(int x) { return {_mm256_castsi256_ps(_mm256_set1_epi32(x))}; }
 
 // An element that becomes an integer.
@@ -83,6 +87,10 @@ struct Bytes {
 };
 inline Bytes broadcast_byte(int x) { return {_mm256_set1_epi8(static_cast<char>(x))}; }
 inline Bytes max(Bytes a, Bytes b) { return {_mm256_max_epu8(a.v, b.v)}; }
+// (a + b + 1) / 2.
+inline Bytes average(Bytes a, Bytes b) { return {_mm256_avg_epu8(a.v, b.v)}; }
+// 255 - a.
+inline Bytes complement(Bytes a) { return {_mm256_xor_si256(a.v, _mm256_set1_epi8(-1))}; }
 
 // How four vectors of numbers become elements at once: the instructions that pack integers clamp
 // them, which leaves the rounding and the zero.
@@ -142,6 +150,18 @@ struct IntegerUnit {
     if (n % kChannels != 0) to[n] = 0;
   }
 };
+
+// The first n elements as units; what fills the last one up is whatever x has there.
+inline void store_units(float* units, Bytes x, int n) {
+  constexpr int kUnit = IntegerUnit::kChannels, kUnits = Bytes::kLanes / kUnit;
+  alignas(32) float all[kUnits];
+  float* const to = n == Bytes::kLanes ? units : all;
+  const auto widen = [](__m128i bytes) { return _mm256_cvtepu8_epi16(bytes); };
+  auto* const halves = reinterpret_cast<__m256i*>(to);
+  _mm256_storeu_si256(halves, widen(_mm256_castsi256_si128(x.v)));
+  _mm256_storeu_si256(halves + 1, widen(_mm256_extracti128_si256(x.v, 1)));
+  if (to == all) std::memcpy(units, all, (n + kUnit - 1) / kUnit * sizeof(float));
+}
 
 }  // namespace
 }  // namespace ifast::cpu

@@ -36,6 +36,10 @@ inline Vec add_integers(Vec a, Vec b) {
   return {
       _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a.v), _mm512_castps_si512(b.v)))};
 }
+inline Vec subtract_integers(Vec a, Vec b) {
+  return {
+      _mm512_castsi512_ps(_mm512_sub_epi32(_mm512_castps_si512(a.v), _mm512_castps_si512(b.v)))};
+}
 inline Vec broadcast_integer(int x) { return {_mm512_castsi512_ps(_mm512_set1_epi32(x))}; }
 
 // An element that becomes an integer.
@@ -62,6 +66,10 @@ struct Bytes {
 };
 inline Bytes broadcast_byte(int x) { return {_mm512_set1_epi8(static_cast<char>(x))}; }
 inline Bytes max(Bytes a, Bytes b) { return {_mm512_max_epu8(a.v, b.v)}; }
+// (a + b + 1) / 2.
+inline Bytes average(Bytes a, Bytes b) { return {_mm512_avg_epu8(a.v, b.v)}; }
+// 255 - a.
+inline Bytes complement(Bytes a) { return {_mm512_ternarylogic_epi32(a.v, a.v, a.v, 0x55)}; }
 
 // How four vectors of numbers become elements at once: the instructions that pack integers clamp
 // them, which leaves the rounding and the zero.
@@ -125,6 +133,16 @@ struct IntegerUnit {
     }
   }
 };
+
+// The first n elements as units; what fills the last one up is whatever x has there.
+inline void store_units(float* units, Bytes x, int n) {
+  constexpr int kUnit = IntegerUnit::kChannels;
+  if (n == Bytes::kLanes) {
+    _mm512_storeu_si512(units, x.v);
+  } else {
+    x.store(reinterpret_cast<Element*>(units), (n + kUnit - 1) / kUnit * kUnit);
+  }
+}
 
 }  // namespace
 }  // namespace ifast::cpu

@@ -35,6 +35,9 @@ inline Vec broadcast_integer(int x) { return broadcast(std::bit_cast<float>(x));
 inline Vec add_integers(Vec a, Vec b) {
   return {std::bit_cast<Vec::Lanes>(std::bit_cast<Integers>(a.v) + std::bit_cast<Integers>(b.v))};
 }
+inline Vec subtract_integers(Vec a, Vec b) {
+  return {std::bit_cast<Vec::Lanes>(std::bit_cast<Integers>(a.v) - std::bit_cast<Integers>(b.v))};
+}
 
 // An element that becomes an integer.
 struct Whole {
@@ -67,6 +70,19 @@ inline Bytes broadcast_byte(int x) {
 }
 inline Bytes max(Bytes a, Bytes b) {
   for (int i = 0; i < Bytes::kLanes; ++i) a.v[i].value = std::max(a.v[i].value, b.v[i].value);
+  return a;
+}
+
+// (a + b + 1) / 2.
+inline Bytes average(Bytes a, Bytes b) {
+  for (int i = 0; i < Bytes::kLanes; ++i) {
+    a.v[i].value = static_cast<std::uint8_t>((a.v[i].value + b.v[i].value + 1) / 2);
+  }
+  return a;
+}
+// 255 - a.
+inline Bytes complement(Bytes a) {
+  for (Element& e : a.v) e.value = static_cast<std::uint8_t>(~e.value);
   return a;
 }
 
@@ -116,6 +132,12 @@ struct IntegerUnit {
     for (int i = n; i % kChannels != 0; ++i) to[i].value = 0;
   }
 };
+
+// The first n elements as units; what fills the last one up is whatever x has there.
+inline void store_units(float* units, Bytes x, int n) {
+  constexpr int kUnit = IntegerUnit::kChannels;
+  x.store(reinterpret_cast<Element*>(units), (n + kUnit - 1) / kUnit * kUnit);
+}
 
 }  // namespace
 }  // namespace ifast::cpu

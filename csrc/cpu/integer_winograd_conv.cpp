@@ -1,0 +1,238 @@
+#include "cpu/integer_winograd_conv.h"
+
+#include <algorithm>
+
+#include "cpu/cache_sizes.h"
+#include "cpu/convert.h"
+
+namespace ifast::cpu {
+namespace {
+
+constexpr int kTasksPerThread = 8;
+
+// Of a group's four points, in the order of its weights.
+enum Point { kEven, kSum, kDifference, kOdd };
+
+}  // namespace
+
+IntegerWinogradConv::IntegerWinogradConv(ConvProblem problem, const Kernels& kernels,
+                                         WeightStore& store)
+    : problem_(std::move(problem)),
+      kernels_(kernels),
+      groups_(groups_of(*problem_.winograd)),
+      tap_units_(units_of(problem_.in_channels, kernels.unit_channels)),
+      shared_units_(problem_.winograd->lines * problem_.winograd->triples * tap_units_),
+      own_units_(static_cast<int>(groups_.size()) * tap_units_),
+      row_stride_(panel_stride(2 * (shared_units_ + own_units_))),
+      tiles_(column_tiles(problem_, kernels_, store)),
+      padding_(problem_.in_channels, Element{static_cast<std::uint8_t>(problem_.source.zero)}) {
+  pack_weights(store);
+  problem_.weights = {};
+}
+
+std::vector<IntegerWinogradConv::Group> IntegerWinogradConv::groups_of(const WinogradTaps& taps) {
+  std::vector<Group> groups;
+  const auto add = [&](int line, int tap, int pixels, int weight) {
+    const Pair step = taps.axis == Axis::kVertical ? Pair{tap, line} : Pair{line, tap};
+    groups.push_back(
+        {{taps.first.vertical + step.vertical, taps.first.horizontal + step.horizontal},
+         pixels,
+         line * taps.line_weights() + weight});
+  };
+  for (int line = 0; line < taps.lines; ++line) {
+    for (int i = 0; i < taps.triples; ++i) add(line, 3 * i, 4, 4 * i);
+  }
+  for (int line = 0; line < taps.lines; ++line) {
+    for (int i = 0; i < taps.singles; ++i) add(line, 3 * taps.triples + i, 2, 4 * taps.triples + i);
+  }
+  return groups;
+}
+
+void IntegerWinogradConv::pack_weights(WeightStore& store) {
+  const std::size_t units = 2 * (shared_units_ + own_units_);
+  float* packed = store.take<float>(padded_channels(tiles_, kernels_.lanes) * units);
+  weights_ = packed;
+  for (const ColumnTile& tile : tiles_) {
+    for (const Group& group : groups_) {
+      if (group.pixels == 4)
+        pack_panels(tile, group.weight + kSum, group.weight + kDifference, packed);
+    }
+    for (const Group& group : groups_) {
+      const bool single = group.pixels == 2;
+      pack_panels(tile, group.weight, single ? group.weight : group.weight + kOdd, packed);
+    }
+  }
+}
+
+// The weights of two points side by side, unit by unit.
+void IntegerWinogradConv::pack_panels(const ColumnTile& tile, int first, int second,
+                                      float*& packed) const {
+  for (int unit = 0; unit < tap_units_; ++unit) {
+    for (const int weight : {first, second}) {
+      for (int j = 0; j < tile.width(kernels_.lanes); ++j) {
+        float values[4] = {};
+        for (int i = 0; i < kernels_.unit_channels; ++i) {
+          const int channel = unit * kernels_.unit_channels + i;
+          if (j < tile.columns && channel < problem_.in_channels) {
+            values[i] = problem_.weight(tile.channel + j, weight, channel);
+          }
+        }
+        *packed++ = integer_unit(values, kernels_.unit_channels);
+      }
+    }
+  }
+}
+
+Pair IntegerWinogradConv::tiles_of_image() const {
+  const int height = problem_.height(), width = problem_.width();
+  return vertical() ? Pair{(height + 1) / 2, width} : Pair{height, (width + 1) / 2};
+}
+
+Tiling IntegerWinogradConv::tile(int batch, int threads) const {
+  const Pair image = tiles_of_image();
+  const int tiles = batch * image.vertical * image.horizontal, rows = kernels_.gemm_rows / 2;
+  const std::size_t row_bytes = row_stride_ * sizeof(float);
+  // Half of the second-level cache for the panel, the rest for weights and output.
+  const int fitting = static_cast<int>(cache_sizes().level2 / 2 / row_bytes);
+  const int block = std::max(rows, fitting / rows * rows);
+  Tiling tiling;
+  tiling.blocks = (tiles + block - 1) / block;
+  if (tiling.blocks % threads != 0 && tiles >= 2 * rows * threads) {
+    tiling.blocks += threads - tiling.blocks % threads;
+  }
+  const int wanted = kTasksPerThread * threads;
+  tiling.splits =
+      std::clamp((wanted + tiling.blocks - 1) / tiling.blocks, 1, static_cast<int>(tiles_.size()));
+  tiling.tasks = tiling.blocks * tiling.splits;
+  tiling.scratch = ((tiles + tiling.blocks - 1) / tiling.blocks) * row_bytes;
+  tiling.cost = 2.0 * tiles * (shared_units_ + own_units_) * problem_.out_channels;
+  return tiling;
+}
+
+void IntegerWinogradConv::run(const Frame& frame, const Tiling& tiling, int task,
+                              Scratch& scratch) const {
+  const int block = task / tiling.splits;
+  const Pair image = tiles_of_image();
+  const Range tiles =
+      part_of(frame.batch * image.vertical * image.horizontal, block, tiling.blocks);
+  float* panel = reinterpret_cast<float*>(scratch.memory);
+  if (scratch.owner != this || scratch.block != block) {
+    transform(frame, tiles, panel);
+    scratch.owner = this;
+    scratch.block = block;
+  }
+  const Range columns =
+      part_of(static_cast<int>(tiles_.size()), task % tiling.splits, tiling.splits);
+  for (int j = columns.begin; j < columns.end; ++j) multiply(frame, tiles, tiles_[j], panel);
+}
+
+IntegerWinogradConv::Place IntegerWinogradConv::place_of(int tile) const {
+  const Pair image = tiles_of_image();
+  const int row = tile / image.horizontal, column = tile % image.horizontal;
+  const int y = row % image.vertical;
+  return {row / image.vertical, vertical() ? 2 * y : y, vertical() ? column : 2 * column,
+          image.horizontal - column};
+}
+
+void IntegerWinogradConv::transform(const Frame& frame, Range tiles, float* panel) const {
+  const View& source = problem_.source;
+  const std::ptrdiff_t column_stride = frame.strides[source.buffer].column;
+  const int step = vertical() ? 1 : 2;
+  TwinInput call;
+  call.channels = problem_.in_channels;
+  call.out_stride = row_stride_;
+  for (int g = 0; g < static_cast<int>(groups_.size()); ++g) {
+    const Group& group = groups_[g];
+    const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(g) * tap_units_;
+    call.positions[kEven] = 2 * shared_units_ + at;
+    call.positions[kSum] = at;
+    call.positions[kDifference] = shared_units_ + at;
+    call.positions[kOdd] = 2 * shared_units_ + own_units_ + at;
+    // Columns that a tile's pixels take up.
+    const int span = vertical() ? 1 : group.pixels;
+    const auto kernel = group.pixels == 4 ? kernels_.twin_input : kernels_.twin_copy;
+    for (int t = tiles.begin; t < tiles.end; t += call.tiles) {
+      const Place place = place_of(t);
+      const int y = place.y + group.offset.vertical, x = place.x + group.offset.horizontal;
+      call.tiles = 1;
+      if (x >= 0 && x + span <= source.width) {
+        call.tiles = std::min({(source.width - span - x) / step + 1, place.left, tiles.end - t});
+      }
+      for (int i = 0; i < group.pixels; ++i) {
+        const int row = vertical() ? y + i : y, column = vertical() ? x : x + i;
+        const bool inside = row >= 0 && row < source.height && column >= 0 && column < source.width;
+        call.pixels[i] = inside ? static_cast<const void*>(frame.at(source, place.n, row, column))
+                                : padding_.data();
+        call.strides[i] = inside ? step * column_stride : 0;
+      }
+      call.out = panel + static_cast<std::ptrdiff_t>(t - tiles.begin) * row_stride_;
+      kernel(call);
+    }
+  }
+}
+
+void IntegerWinogradConv::multiply(const Frame& frame, Range tiles, const ColumnTile& tile,
+                                   const float* panel) const {
+  const Target& target = problem_.targets[tile.target];
+  const auto element = static_cast<std::ptrdiff_t>(target.view.element_size);
+  const Strides& strides = frame.strides[target.view.buffer];
+  const Requantization requantization = problem_.requantization(tile);
+  const int units = 2 * (shared_units_ + own_units_), step = vertical() ? 1 : 2;
+  TwinGemmCall call;
+  call.shared_units = shared_units_;
+  call.own_units = own_units_;
+  call.odd_bias = tile.odd_bias;
+  GemmCall& even = call.even;
+  even.row_stride = row_stride_;
+  even.b = weights_ + tile.offset * units;
+  even.bias = tile.bias;
+  even.requantization = &requantization;
+  even.columns = tile.columns;
+  even.relu = target.relu;
+  even.claim = true;
+  even.out_stride = step * strides.column;
+  if (problem_.residual) {
+    even.residual_stride = step * frame.strides[problem_.residual->buffer].column;
+  }
+  const WeightsAhead ahead(even.b, units, tile.width(kernels_.lanes));
+  const auto& table = problem_.writes_numbers(tile) ? kernels_.twin_gemm_raw : kernels_.twin_gemm;
+  const int most = kernels_.gemm_rows / 2;
+  // Rows of pairs whose outputs follow one another without a gap are one.
+  const bool seamless = !vertical() && problem_.width() % 2 == 0;
+  int calls = 0;
+  for (int t = tiles.begin, run; t < tiles.end; t += run) {
+    const Place place = place_of(t);
+    run = std::min(seamless ? tiles.end - t : place.left, tiles.end - t);
+    const bool odd_inside = vertical() ? place.y + 1 < problem_.height() : true;
+    const bool ends_short = !vertical() && !seamless && run == place.left;
+    const std::ptrdiff_t to_odd = vertical() ? strides.row : strides.column;
+    const int blocks = (run + most - 1) / most;
+    for (int i = 0; i < blocks; ++i) {
+      const Range rows = part_of(run, i, blocks);
+      even.a = panel + static_cast<std::ptrdiff_t>(t - tiles.begin + rows.begin) * row_stride_;
+      std::byte* out = frame.at(target.view, place.n, place.y, place.x) +
+                       (rows.begin * even.out_stride + tile.first) * element;
+      even.out = out;
+      call.odd_out = out + to_odd * element;
+      call.odd_rows = odd_inside ? rows.size() - (ends_short && rows.end == run) : 0;
+      if (problem_.residual) {
+        const View& residual = *problem_.residual;
+        const Strides& from = frame.strides[residual.buffer];
+        even.residual = frame.at(residual, place.n, place.y, place.x) +
+                        (rows.begin * even.residual_stride + tile.channel) *
+                            static_cast<std::ptrdiff_t>(residual.element_size);
+        call.odd_residual = static_cast<const std::byte*>(even.residual) +
+                            (vertical() ? from.row : from.column) *
+                                static_cast<std::ptrdiff_t>(residual.element_size);
+      }
+      even.prefetch = ahead.of_call(calls++);
+      table[rows.size() - 1][tile.vectors - 1](call);
+    }
+  }
+}
+
+std::string IntegerWinogradConv::describe() const {
+  return std::string("F(2, 3) ") + (vertical() ? "vertical" : "horizontal") + ", int8";
+}
+
+}  // namespace ifast::cpu

@@ -1,0 +1,140 @@
+#pragma once
+
+#include <algorithm>
+
+#include "cpu/claim.h"
+#include "cpu/kernels.h"
+#include "cpu/simd/unroll.h"
+
+// Quantised convolution by pairs of outputs, Winograd's F(2, 3) in halves: docs/int8.md. The
+// transforms average bytes, which the processor does for a whole vector in one instruction.
+namespace ifast::cpu {
+namespace {
+
+constexpr int kTwinRows = kGemmRows / 2;
+
+template <bool Triple>
+inline void twin_input(const TwinInput& call) {
+  const Element* pixels[4];
+  for (int i = 0; i < 4; ++i) pixels[i] = static_cast<const Element*>(call.pixels[i]);
+  float* out = call.out;
+  for (int t = 0; t < call.tiles; ++t, out += call.out_stride) {
+    for (int c = 0; c < call.channels; c += Bytes::kLanes) {
+      const int n = std::min(call.channels - c, Bytes::kLanes);
+      float* const units = out + c / IntegerUnit::kChannels;
+      const auto pixel = [&](int i) { return Bytes::load(pixels[i] + t * call.strides[i] + c, n); };
+      const auto put = [&](int i, Bytes x) { store_units(units + call.positions[i], x, n); };
+      if constexpr (Triple) {
+        const Bytes d0 = pixel(0), d1 = pixel(1), d2 = pixel(2), d3 = pixel(3);
+        const Bytes less = complement(d1);
+        put(0, average(d0, complement(d2)));
+        put(1, average(d1, d2));
+        put(2, average(d2, less));
+        put(3, average(d3, less));
+      } else {
+        put(0, pixel(0));
+        put(3, pixel(1));
+      }
+    }
+  }
+}
+
+// Adds the products of two rows of A for each pair with two panels of B that lie side by side.
+template <class Unit, int Rows, int Vectors>
+inline __attribute__((always_inline)) void add_twin_products(const float* a, std::ptrdiff_t stride,
+                                                             std::ptrdiff_t units, const char*& b,
+                                                             const char*& ahead,
+                                                             Vec (&acc)[2][Rows][Vectors]) {
+  constexpr int kWidth = Vectors * Vec::kLanes;
+  constexpr int kBases = (Rows + 2) / 3;
+  // As in gemm(): one base per three rows.
+  const float* base[2][kBases];
+  unroll<kBases>([&](auto i) {
+    base[0][i.value] = a + 3 * i.value * stride;
+    base[1][i.value] = base[0][i.value] + units;
+  });
+  for (std::ptrdiff_t k = 0; k < units; ++k) {
+    unroll<2>([&](auto side) __attribute__((always_inline)) {
+      Vec weights[Vectors];
+      unroll<Vectors>([&](auto n) {
+        weights[n.value] = Unit::load_weights(b + n.value * Vec::kLanes * sizeof(float));
+      });
+      b += kWidth * sizeof(float);
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += 64;
+      unroll<Rows>([&](auto m) {
+        const Vec pixel =
+            Unit::load_pixel(base[side.value][m.value / 3] + m.value % 3 * stride + k);
+        unroll<Vectors>([&](auto n) {
+          Vec& sum = acc[side.value][m.value][n.value];
+          sum = Unit::multiply_add(pixel, weights[n.value], sum);
+        });
+      });
+    });
+  }
+}
+
+template <class Unit, class T, int Rows, int Vectors>
+void twin_gemm(const TwinGemmCall& call) {
+  const GemmCall& even = call.even;
+  if (even.claim) {
+    unroll<Rows>([&](auto m) {
+      unroll<Vectors>([&](auto n) {
+        const std::ptrdiff_t at = m.value * even.out_stride + n.value * Vec::kLanes;
+        claim(static_cast<T*>(even.out) + at);
+        if (m.value < call.odd_rows) claim(static_cast<T*>(call.odd_out) + at);
+      });
+    });
+  }
+  Vec acc[2][Rows][Vectors];
+  const auto each = [&](auto f) __attribute__((always_inline)) {
+    unroll<Rows>([&](auto m) {
+      unroll<Vectors>(
+          [&](auto n) { f(n.value, acc[0][m.value][n.value], acc[1][m.value][n.value]); });
+    });
+  };
+  each([](int, Vec& sum, Vec& difference) { sum = difference = broadcast(0.0f); });
+  const auto* a = static_cast<const float*>(even.a);
+  const auto* b = static_cast<const char*>(even.b);
+  const auto* ahead = static_cast<const char*>(even.prefetch);
+  const std::ptrdiff_t stride = even.row_stride;
+  add_twin_products<Unit>(a, stride, call.shared_units, b, ahead, acc);
+  Vec even_bias[Vectors], odd_bias[Vectors];
+  unroll<Vectors>([&](auto n) {
+    even_bias[n.value] = load(even.bias + n.value * Vec::kLanes);
+    odd_bias[n.value] = load(call.odd_bias + n.value * Vec::kLanes);
+  });
+  each([&](int n, Vec& x, Vec& y) {
+    const Vec sum = x, difference = y;
+    x = add_integers(add_integers(sum, difference), even_bias[n]);
+    y = add_integers(subtract_integers(sum, difference), odd_bias[n]);
+  });
+  add_twin_products<Unit>(a + 2 * call.shared_units, stride, call.own_units, b, ahead, acc);
+
+  Unit::template finish<T>(even, acc[0]);
+  GemmCall odd = even;
+  odd.residual = call.odd_residual;
+  odd.out = call.odd_out;
+  if (call.odd_rows == Rows) {
+    Unit::template finish<T>(odd, acc[1]);
+  } else if constexpr (Rows > 1) {
+    if (call.odd_rows == Rows - 1) {
+      Vec part[Rows - 1][Vectors];
+      unroll<Rows - 1>([&](auto m) {
+        unroll<Vectors>([&](auto n) { part[m.value][n.value] = acc[1][m.value][n.value]; });
+      });
+      Unit::template finish<T>(odd, part);
+    }
+  }
+}
+
+template <class Unit, class T>
+void fill_twins(TwinGemm (&table)[kMaxGemmRows / 2][kMaxGemmVectors]) {
+  unroll<kTwinRows>([&](auto m) {
+    unroll<kGemmVectors>(
+        [&](auto n) { table[m.value][n.value] = twin_gemm<Unit, T, m.value + 1, n.value + 1>; });
+  });
+}
+
+}  // namespace
+}  // namespace ifast::cpu
