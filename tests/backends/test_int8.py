@@ -105,7 +105,7 @@ def test_biases_make_up_for_rounding(
     executor = get_backend("reference").compile(fast.plan, constants, device=device, precision="int8")
     truth = true_outputs(model, images)
     without = compare([result.flatten(1).double() for result in executor.run(images)], truth)
-    assert compare(flatten(fast(images)), truth).relative_l2 < 0.8 * without.relative_l2
+    assert compare(flatten(fast(images)), truth).relative_l2 < 0.9 * without.relative_l2
 
 
 @pytest.mark.parametrize("backend", [name for name in names() if name not in ("cpu", "reference")])
