@@ -9,7 +9,10 @@
 namespace ifast::cpu {
 namespace {
 
-constexpr int kTasksPerThread = 8;
+// Tasks for each thread: at least so many, more where they take long, for rows and columns seldom
+// divide evenly and the threads wait for the last task.
+constexpr int kLeastTasks = 8, kMostTasks = 32;
+constexpr double kTaskCost = 1e6;
 
 }  // namespace
 
@@ -59,63 +62,77 @@ int BandConv::band_rows(int output_rows) const {
 }
 
 Tiling BandConv::tile(int batch, int threads) const {
+  Tiling tiling;
+  tiling.cost = batch * problem_.multiply_adds() / unit_channels_;
+  const double share = tiling.cost / kTaskCost / threads;
+  const int wanted = threads * static_cast<int>(std::clamp<double>(share, kLeastTasks, kMostTasks));
   const std::size_t row_bytes = sizeof(float) * planes_ * pixel_units_ * band_width();
   // A band stays in the second-level cache, beside the weights and what is written.
   const int fitting = static_cast<int>(cache_sizes().level2 / 4 / row_bytes);
   const int rows = std::max(1, (fitting - rectangle_.extent.vertical) / problem_.stride.vertical);
-  Tiling tiling;
-  tiling.splits = std::min(problem_.height(), std::max({1, kTasksPerThread * threads / batch,
-                                                        (problem_.height() + rows - 1) / rows}));
-  tiling.blocks = batch;
+  // Columns first, for they share the copy of a band.
+  const int columns = static_cast<int>(tiles_.size());
+  const int needed = (wanted + batch * columns - 1) / (batch * columns);
+  int bands = std::max(needed, (problem_.height() + rows - 1) / rows);
+  if (batch == 1) bands = (bands + threads - 1) / threads * threads;
+  bands = std::min(bands, problem_.height());
+  tiling.blocks = batch * bands;
+  tiling.splits = std::clamp(2 * wanted / tiling.blocks, 1, columns);
   tiling.tasks = tiling.blocks * tiling.splits;
-  const int most = (problem_.height() + tiling.splits - 1) / tiling.splits;
+  const int most = (problem_.height() + bands - 1) / bands;
   const std::size_t segments = planes_ * rectangle_.extent.vertical;
   tiling.scratch = band_rows(most) * row_bytes + segments * sizeof(std::ptrdiff_t) + kCacheLine;
-  tiling.cost = batch * problem_.multiply_adds() / unit_channels_;
   return tiling;
 }
 
 void BandConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const {
-  const int n = task / tiling.splits;
-  const Range rows = part_of(problem_.height(), task % tiling.splits, tiling.splits);
+  const int block = task / tiling.splits, bands = tiling.blocks / frame.batch;
+  const int n = block / bands;
+  const Range rows = part_of(problem_.height(), block % bands, bands);
   const std::ptrdiff_t row_units = static_cast<std::ptrdiff_t>(band_width()) * pixel_units_;
-  const std::ptrdiff_t height = band_rows(rows.size());
   const int segments = planes_ * rectangle_.extent.vertical;
   auto* offsets = reinterpret_cast<std::ptrdiff_t*>(scratch.memory);
   auto* band = reinterpret_cast<float*>(offsets + segments);
-  scratch.owner = nullptr;
-  copy_band(frame, n, rows, band);
-  for (int s = 0; s < segments; ++s) {
-    const int plane = s / rectangle_.extent.vertical, row = s % rectangle_.extent.vertical;
-    offsets[s] = (plane * height + row) * row_units;
+  if (scratch.owner != this || scratch.block != block) {
+    copy_band(frame, n, rows, band);
+    for (int s = 0; s < segments; ++s) {
+      const int plane = s / rectangle_.extent.vertical, row = s % rectangle_.extent.vertical;
+      offsets[s] = (static_cast<std::ptrdiff_t>(plane) * band_rows(rows.size()) + row) * row_units;
+    }
+    scratch.owner = this;
+    scratch.block = block;
   }
-
-  GemmCall call;
-  call.row_stride = static_cast<std::ptrdiff_t>(problem_.stride.horizontal) * pixel_units_;
-  call.offsets = offsets;
-  call.segments = segments;
-  call.segment_length = rectangle_.extent.horizontal * pixel_units_;
-  call.prefetch = weights_;
-  call.claim = true;
+  const Range columns =
+      part_of(static_cast<int>(tiles_.size()), task % tiling.splits, tiling.splits);
   const int blocks = gemm_blocks(problem_.width(), kernels_);
-  for (int y = rows.begin; y < rows.end; ++y) {
-    const float* row = band + (y - rows.begin) * problem_.stride.vertical * row_units;
-    for (int i = 0; i < blocks; ++i) {
-      const Range columns = part_of(problem_.width(), i, blocks);
-      call.a = row + columns.begin * call.row_stride;
-      for (const ColumnTile& tile : tiles_) {
-        const Target& target = problem_.targets[tile.target];
-        const Requantization requantization = problem_.requantization(tile);
-        call.b = weights_ + tile.offset * units_;
-        call.bias = tile.bias;
-        call.requantization = &requantization;
-        call.columns = tile.columns;
-        call.relu = target.relu;
+  for (int j = columns.begin; j < columns.end; ++j) {
+    const ColumnTile& tile = tiles_[j];
+    const Target& target = problem_.targets[tile.target];
+    const Requantization requantization = problem_.requantization(tile);
+    GemmCall call;
+    call.row_stride = static_cast<std::ptrdiff_t>(problem_.stride.horizontal) * pixel_units_;
+    call.offsets = offsets;
+    call.segments = segments;
+    call.segment_length = rectangle_.extent.horizontal * pixel_units_;
+    call.b = weights_ + tile.offset * units_;
+    call.bias = tile.bias;
+    call.requantization = &requantization;
+    call.columns = tile.columns;
+    call.relu = target.relu;
+    call.claim = true;
+    call.out_stride = frame.strides[target.view.buffer].column;
+    const WeightsAhead ahead(call.b, units_, tile.width(kernels_.lanes));
+    const auto& table = problem_.writes_numbers(tile) ? kernels_.gemm_raw : kernels_.gemm;
+    int calls = 0;
+    for (int y = rows.begin; y < rows.end; ++y) {
+      const float* row = band + (y - rows.begin) * problem_.stride.vertical * row_units;
+      for (int i = 0; i < blocks; ++i) {
+        const Range pixels = part_of(problem_.width(), i, blocks);
+        call.a = row + pixels.begin * call.row_stride;
         call.out =
-            frame.at(target.view, n, y, columns.begin) + tile.first * target.view.element_size;
-        call.out_stride = frame.strides[target.view.buffer].column;
-        const auto& table = problem_.writes_numbers(tile) ? kernels_.gemm_raw : kernels_.gemm;
-        table[columns.size() - 1][tile.vectors - 1](call);
+            frame.at(target.view, n, y, pixels.begin) + tile.first * target.view.element_size;
+        call.prefetch = ahead.of_call(calls++);
+        table[pixels.size() - 1][tile.vectors - 1](call);
       }
     }
   }

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "cpu/band_conv.h"
-#include "cpu/cache_sizes.h"
 #include "cpu/direct_conv.h"
 #include "cpu/integer_winograd_conv.h"
 #include "cpu/winograd_conv.h"
@@ -54,12 +53,10 @@ double winograd_cost(const ConvProblem& p, const WinogradLayout& layout, const K
                       positions * k * p.out_channels);
 }
 
-// Whether reading a band takes less time than a panel of all taps: it does where the weights stay
-// in the second-level cache, for they pass by for each few pixels.
+// Whether reading a band takes less time than a panel of all taps: it does where the pixels of a
+// row fill a block of the micro-kernel, which does not reach into the next row.
 bool gains_from_bands(const ConvProblem& p, const Kernels& kernels) {
-  const std::size_t weights = units_of(p.in_channels, kernels.unit_channels) * sizeof(float) *
-                              p.tap_count() * p.out_channels;
-  return !p.residual && p.tap_count() > 1 && weights <= cache_sizes().level2 / 8;
+  return !p.residual && p.tap_count() > 1 && p.width() >= kernels.gemm_rows;
 }
 
 }  // namespace
