@@ -104,7 +104,7 @@ Tiling IntegerWinogradConv::tile(int batch, int threads) const {
   tiling.splits =
       std::clamp((wanted + tiling.blocks - 1) / tiling.blocks, 1, static_cast<int>(tiles_.size()));
   tiling.tasks = tiling.blocks * tiling.splits;
-  tiling.scratch = ((tiles + tiling.blocks - 1) / tiling.blocks) * row_bytes;
+  tiling.scratch = ((tiles + tiling.blocks - 1) / tiling.blocks) * (row_bytes + 2 * sizeof(int));
   tiling.cost = 2.0 * tiles * (shared_units_ + own_units_) * problem_.out_channels;
   return tiling;
 }
@@ -116,14 +116,19 @@ void IntegerWinogradConv::run(const Frame& frame, const Tiling& tiling, int task
   const Range tiles =
       part_of(frame.batch * image.vertical * image.horizontal, block, tiling.blocks);
   float* panel = reinterpret_cast<float*>(scratch.memory);
+  int* pixels =
+      reinterpret_cast<int*>(panel + static_cast<std::size_t>(tiles.size()) * row_stride_);
   if (scratch.owner != this || scratch.block != block) {
     transform(frame, tiles, panel);
+    place_outputs(tiles, pixels);
     scratch.owner = this;
     scratch.block = block;
   }
   const Range columns =
       part_of(static_cast<int>(tiles_.size()), task % tiling.splits, tiling.splits);
-  for (int j = columns.begin; j < columns.end; ++j) multiply(frame, tiles, tiles_[j], panel);
+  for (int j = columns.begin; j < columns.end; ++j) {
+    multiply(frame, tiles_[j], panel, pixels, tiles.size());
+  }
 }
 
 IntegerWinogradConv::Place IntegerWinogradConv::place_of(int tile) const {
@@ -132,6 +137,18 @@ IntegerWinogradConv::Place IntegerWinogradConv::place_of(int tile) const {
   const int y = row % image.vertical;
   return {row / image.vertical, vertical() ? 2 * y : y, vertical() ? column : 2 * column,
           image.horizontal - column};
+}
+
+// The pixels of the tiles' outputs, counted through all images.
+void IntegerWinogradConv::place_outputs(Range tiles, int* pixels) const {
+  const int height = problem_.height(), width = problem_.width();
+  for (int t = tiles.begin; t < tiles.end; ++t) {
+    const Place place = place_of(t);
+    const int even = (place.n * height + place.y) * width + place.x;
+    const bool whole = vertical() ? place.y + 1 < height : place.x + 1 < width;
+    *pixels++ = even;
+    *pixels++ = whole ? even + (vertical() ? width : 1) : -1;
+  }
 }
 
 void IntegerWinogradConv::transform(const Frame& frame, Range tiles, float* panel) const {
@@ -171,63 +188,39 @@ void IntegerWinogradConv::transform(const Frame& frame, Range tiles, float* pane
   }
 }
 
-void IntegerWinogradConv::multiply(const Frame& frame, Range tiles, const ColumnTile& tile,
-                                   const float* panel) const {
+void IntegerWinogradConv::multiply(const Frame& frame, const ColumnTile& tile, const float* panel,
+                                   const int* pixels, int tiles) const {
   const Target& target = problem_.targets[tile.target];
-  const auto element = static_cast<std::ptrdiff_t>(target.view.element_size);
-  const Strides& strides = frame.strides[target.view.buffer];
   const Requantization requantization = problem_.requantization(tile);
-  const int units = 2 * (shared_units_ + own_units_), step = vertical() ? 1 : 2;
+  const int units = 2 * (shared_units_ + own_units_);
   TwinGemmCall call;
   call.shared_units = shared_units_;
   call.own_units = own_units_;
   call.odd_bias = tile.odd_bias;
-  GemmCall& even = call.even;
-  even.row_stride = row_stride_;
-  even.b = weights_ + tile.offset * units;
-  even.bias = tile.bias;
-  even.requantization = &requantization;
-  even.columns = tile.columns;
-  even.relu = target.relu;
-  even.claim = true;
-  even.out_stride = step * strides.column;
+  GemmCall& gemm = call.gemm;
+  gemm.row_stride = row_stride_;
+  gemm.b = weights_ + tile.offset * units;
+  gemm.bias = tile.bias;
+  gemm.requantization = &requantization;
+  gemm.columns = tile.columns;
+  gemm.relu = target.relu;
+  gemm.claim = true;
+  gemm.out = frame.image(target.view, 0) + tile.first * target.view.element_size;
+  gemm.out_stride = frame.strides[target.view.buffer].column;
   if (problem_.residual) {
-    even.residual_stride = step * frame.strides[problem_.residual->buffer].column;
+    const View& residual = *problem_.residual;
+    gemm.residual = frame.image(residual, 0) + tile.channel * residual.element_size;
+    gemm.residual_stride = frame.strides[residual.buffer].column;
   }
-  const WeightsAhead ahead(even.b, units, tile.width(kernels_.lanes));
+  const WeightsAhead ahead(gemm.b, units, tile.width(kernels_.lanes));
   const auto& table = problem_.writes_numbers(tile) ? kernels_.twin_gemm_raw : kernels_.twin_gemm;
-  const int most = kernels_.gemm_rows / 2;
-  // Rows of pairs whose outputs follow one another without a gap are one.
-  const bool seamless = !vertical() && problem_.width() % 2 == 0;
-  int calls = 0;
-  for (int t = tiles.begin, run; t < tiles.end; t += run) {
-    const Place place = place_of(t);
-    run = std::min(seamless ? tiles.end - t : place.left, tiles.end - t);
-    const bool odd_inside = vertical() ? place.y + 1 < problem_.height() : true;
-    const bool ends_short = !vertical() && !seamless && run == place.left;
-    const std::ptrdiff_t to_odd = vertical() ? strides.row : strides.column;
-    const int blocks = (run + most - 1) / most;
-    for (int i = 0; i < blocks; ++i) {
-      const Range rows = part_of(run, i, blocks);
-      even.a = panel + static_cast<std::ptrdiff_t>(t - tiles.begin + rows.begin) * row_stride_;
-      std::byte* out = frame.at(target.view, place.n, place.y, place.x) +
-                       (rows.begin * even.out_stride + tile.first) * element;
-      even.out = out;
-      call.odd_out = out + to_odd * element;
-      call.odd_rows = odd_inside ? rows.size() - (ends_short && rows.end == run) : 0;
-      if (problem_.residual) {
-        const View& residual = *problem_.residual;
-        const Strides& from = frame.strides[residual.buffer];
-        even.residual = frame.at(residual, place.n, place.y, place.x) +
-                        (rows.begin * even.residual_stride + tile.channel) *
-                            static_cast<std::ptrdiff_t>(residual.element_size);
-        call.odd_residual = static_cast<const std::byte*>(even.residual) +
-                            (vertical() ? from.row : from.column) *
-                                static_cast<std::ptrdiff_t>(residual.element_size);
-      }
-      even.prefetch = ahead.of_call(calls++);
-      table[rows.size() - 1][tile.vectors - 1](call);
-    }
+  const int most = kernels_.gemm_rows / 2, blocks = (tiles + most - 1) / most;
+  for (int i = 0; i < blocks; ++i) {
+    const Range rows = part_of(tiles, i, blocks);
+    gemm.a = panel + static_cast<std::ptrdiff_t>(rows.begin) * row_stride_;
+    gemm.prefetch = ahead.of_call(i);
+    call.pixels = pixels + 2 * rows.begin;
+    table[rows.size() - 1][tile.vectors - 1](call);
   }
 }
 

@@ -42,7 +42,9 @@ class IntegerWinogradConv : public Op {
   Pair tiles_of_image() const;
   Place place_of(int tile) const;
   void transform(const Frame& frame, Range tiles, float* panel) const;
-  void multiply(const Frame& frame, Range tiles, const ColumnTile& tile, const float* panel) const;
+  void place_outputs(Range tiles, int* pixels) const;
+  void multiply(const Frame& frame, const ColumnTile& tile, const float* panel, const int* pixels,
+                int tiles) const;
 
   ConvProblem problem_;
   const Kernels kernels_;

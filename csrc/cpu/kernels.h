@@ -46,19 +46,16 @@ struct GemmCall {
 };
 using Gemm = void (*)(const GemmCall&);
 
-// Two rows of outputs, even and odd, of a quantised convolution by F(2, 3) (docs/int8.md). A row of
-// A has the units of the points that the outputs share, first of their sum, then of their
-// difference, `shared_units` each; then `own_units` of the even output's own point and as many of
-// the odd one's. B has two panels side by side in each unit: of sum and difference, then of even
-// and odd.
+// Pairs of outputs, even and odd, of a quantised convolution by F(2, 3) (docs/int8.md). A row of A
+// has the units of the points that the outputs share, first of their sum, then of their difference,
+// `shared_units` each; then `own_units` of the even output's own point and as many of the odd
+// one's. B has two panels side by side in each unit: of sum and difference, then of even and odd.
 struct TwinGemmCall {
-  GemmCall even;  // of its K only a, row_stride and b count
+  GemmCall gemm;  // out and residual are of pixel 0; of the K only a, row_stride and b count
+  const int* pixels = nullptr;      // [rows][2] of the outputs, -1 for one outside the image
+  const float* odd_bias = nullptr;  // the even outputs' is in gemm
   int shared_units = 0;
   int own_units = 0;
-  const float* odd_bias = nullptr;
-  const void* odd_residual = nullptr;
-  void* odd_out = nullptr;
-  int odd_rows = 0;  // written: as many as even ones, one fewer, or none
 };
 using TwinGemm = void (*)(const TwinGemmCall&);
 

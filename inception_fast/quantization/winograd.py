@@ -11,7 +11,7 @@ import torch
 from inception_fast.plan.plan import Convolution, Pair
 from inception_fast.plan.winograd import AXES, WinogradTaps, winograd_taps
 
-FEWEST_CHANNELS = 48
+FEWEST_CHANNELS = 64
 """With fewer, sums average the rounding of the transforms less, and direct kernels are nearly as fast."""
 
 

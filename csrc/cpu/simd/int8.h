@@ -32,12 +32,30 @@ struct Rounding {
 // Vectors that one step of Narrowing turns into elements.
 constexpr int kNarrowed = 4;
 
+// Rows of a block at equal distances.
+template <class T>
+struct EvenRows {
+  explicit EvenRows(const GemmCall& call)
+      : first(static_cast<T*>(call.out)),
+        stride(call.out_stride),
+        first_residual(static_cast<const Element*>(call.residual)),
+        residual_stride(call.residual_stride) {}
+
+  T* out(int m) const { return first + m * stride; }
+  const Element* residual(int m) const { return first_residual + m * residual_stride; }
+
+  T* first;
+  std::ptrdiff_t stride;
+  const Element* first_residual;
+  std::ptrdiff_t residual_stride;
+};
+
 // Whole rows of a block, a few at a time; what is left over is written with the last row again.
-template <int Rows, int Vectors>
+template <int Rows, int Vectors, class Places>
 inline __attribute__((always_inline)) void store_rows(const GemmCall& call,
-                                                      const Vec (&x)[Rows][Vectors]) {
+                                                      const Vec (&x)[Rows][Vectors],
+                                                      const Places& places) {
   constexpr int kStep = kNarrowed / Vectors;
-  auto* const out = static_cast<Element*>(call.out);
   const Narrowing narrowing(call.relu, call.requantization->zero);
   unroll<(Rows + kStep - 1) / kStep>([&](auto i) __attribute__((always_inline)) {
     Element* rows[kStep];
@@ -45,16 +63,18 @@ inline __attribute__((always_inline)) void store_rows(const GemmCall& call,
     unroll<kNarrowed>([&](auto j) __attribute__((always_inline)) {
       constexpr int kAt = i.value * kStep + j.value / Vectors;
       constexpr int kRow = kAt < Rows ? kAt : Rows - 1;
-      rows[j.value / Vectors] = out + kRow * call.out_stride;
+      rows[j.value / Vectors] = places.out(kRow);
       part[j.value] = x[kRow][j.value % Vectors];
     });
     narrowing.store(rows, part);
   });
 }
 
-template <class T, int Rows, int Vectors>
+// places: where the rows of the result and of the residual are.
+template <class T, int Rows, int Vectors, class Places>
 inline __attribute__((always_inline)) void store_integers(const GemmCall& call,
-                                                          Vec (&acc)[Rows][Vectors]) {
+                                                          Vec (&acc)[Rows][Vectors],
+                                                          const Places& places) {
   const Requantization& r = *call.requantization;
   const auto each = [&](auto f) __attribute__((always_inline)) {
     unroll<Rows>([&](auto m) __attribute__((always_inline)) {
@@ -74,26 +94,22 @@ inline __attribute__((always_inline)) void store_integers(const GemmCall& call,
   const Mask last(call.columns - (Vectors - 1) * Vec::kLanes);
   const auto partial = [whole](int n) { return n == Vectors - 1 && !whole; };
   if (call.residual) {
-    const auto* const residual = static_cast<const Element*>(call.residual);
-    const std::ptrdiff_t stride = call.residual_stride;
     const Vec unit = broadcast(r.residual_scale);
     const Vec zero = broadcast(static_cast<float>(r.residual_zero));
     each([&](int m, int n, Vec& x) __attribute__((always_inline)) {
-      const Element* from = residual + m * stride + n * Vec::kLanes;
+      const Element* from = places.residual(m) + n * Vec::kLanes;
       x = x + ((partial(n) ? load(from, last) : load(from)) - zero) * unit;
     });
   }
   if constexpr (std::is_same_v<T, Element>) {
     if (whole) {
-      store_rows(call, acc);
+      store_rows(call, acc, places);
       return;
     }
   }
-  T* const out = static_cast<T*>(call.out);
-  const std::ptrdiff_t stride = call.out_stride;
   const Rounding rounding(call.relu, r.zero);
   each([&](int m, int n, Vec x) __attribute__((always_inline)) {
-    T* const to = out + m * stride + n * Vec::kLanes;
+    T* const to = places.out(m) + n * Vec::kLanes;
     x = rounding.apply(x, T{});
     if (partial(n)) {
       store(to, x, last);
@@ -108,7 +124,14 @@ struct QuantizedUnit : IntegerUnit {
   template <class T, int Rows, int Vectors>
   static inline __attribute__((always_inline)) void finish(const GemmCall& call,
                                                            Vec (&acc)[Rows][Vectors]) {
-    store_integers<T>(call, acc);
+    store_integers<T>(call, acc, EvenRows<T>(call));
+  }
+
+  template <class T, int Rows, int Vectors, class Places>
+  static inline __attribute__((always_inline)) void finish(const GemmCall& call,
+                                                           Vec (&acc)[Rows][Vectors],
+                                                           const Places& places) {
+    store_integers<T>(call, acc, places);
   }
 };
 

@@ -74,15 +74,36 @@ inline __attribute__((always_inline)) void add_twin_products(const float* a, std
   }
 }
 
+// The even or the odd outputs of consecutive pairs; those outside the image go nowhere.
+template <class T>
+struct TwinRows {
+  TwinRows(const TwinGemmCall& call, int side, T* nowhere)
+      : pixels(call.pixels + side), gemm(call.gemm), nowhere(nowhere) {}
+
+  T* out(int m) const {
+    const std::ptrdiff_t pixel = pixels[2 * m];
+    return pixel < 0 ? nowhere : static_cast<T*>(gemm.out) + pixel * gemm.out_stride;
+  }
+  const Element* residual(int m) const {
+    const std::ptrdiff_t pixel = std::max(pixels[2 * m], 0);
+    return static_cast<const Element*>(gemm.residual) + pixel * gemm.residual_stride;
+  }
+
+  const int* pixels;
+  const GemmCall& gemm;
+  T* nowhere;
+};
+
 template <class Unit, class T, int Rows, int Vectors>
 void twin_gemm(const TwinGemmCall& call) {
-  const GemmCall& even = call.even;
-  if (even.claim) {
+  const GemmCall& gemm = call.gemm;
+  alignas(64) T nowhere[Vectors * Vec::kLanes];
+  const TwinRows<T> even(call, 0, nowhere), odd(call, 1, nowhere);
+  if (gemm.claim) {
     unroll<Rows>([&](auto m) {
       unroll<Vectors>([&](auto n) {
-        const std::ptrdiff_t at = m.value * even.out_stride + n.value * Vec::kLanes;
-        claim(static_cast<T*>(even.out) + at);
-        if (m.value < call.odd_rows) claim(static_cast<T*>(call.odd_out) + at);
+        claim(even.out(m.value) + n.value * Vec::kLanes);
+        claim(odd.out(m.value) + n.value * Vec::kLanes);
       });
     });
   }
@@ -94,14 +115,14 @@ void twin_gemm(const TwinGemmCall& call) {
     });
   };
   each([](int, Vec& sum, Vec& difference) { sum = difference = broadcast(0.0f); });
-  const auto* a = static_cast<const float*>(even.a);
-  const auto* b = static_cast<const char*>(even.b);
-  const auto* ahead = static_cast<const char*>(even.prefetch);
-  const std::ptrdiff_t stride = even.row_stride;
+  const auto* a = static_cast<const float*>(gemm.a);
+  const auto* b = static_cast<const char*>(gemm.b);
+  const auto* ahead = static_cast<const char*>(gemm.prefetch);
+  const std::ptrdiff_t stride = gemm.row_stride;
   add_twin_products<Unit>(a, stride, call.shared_units, b, ahead, acc);
   Vec even_bias[Vectors], odd_bias[Vectors];
   unroll<Vectors>([&](auto n) {
-    even_bias[n.value] = load(even.bias + n.value * Vec::kLanes);
+    even_bias[n.value] = load(gemm.bias + n.value * Vec::kLanes);
     odd_bias[n.value] = load(call.odd_bias + n.value * Vec::kLanes);
   });
   each([&](int n, Vec& x, Vec& y) {
@@ -110,22 +131,8 @@ void twin_gemm(const TwinGemmCall& call) {
     y = add_integers(subtract_integers(sum, difference), odd_bias[n]);
   });
   add_twin_products<Unit>(a + 2 * call.shared_units, stride, call.own_units, b, ahead, acc);
-
-  Unit::template finish<T>(even, acc[0]);
-  GemmCall odd = even;
-  odd.residual = call.odd_residual;
-  odd.out = call.odd_out;
-  if (call.odd_rows == Rows) {
-    Unit::template finish<T>(odd, acc[1]);
-  } else if constexpr (Rows > 1) {
-    if (call.odd_rows == Rows - 1) {
-      Vec part[Rows - 1][Vectors];
-      unroll<Rows - 1>([&](auto m) {
-        unroll<Vectors>([&](auto n) { part[m.value][n.value] = acc[1][m.value][n.value]; });
-      });
-      Unit::template finish<T>(odd, part);
-    }
-  }
+  Unit::template finish<T>(gemm, acc[0], even);
+  Unit::template finish<T>(gemm, acc[1], odd);
 }
 
 template <class Unit, class T>
