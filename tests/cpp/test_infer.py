@@ -101,10 +101,10 @@ def assert_same_bits(ours: list[np.ndarray], theirs: list[np.ndarray]) -> None:
         assert a.tobytes() == b.tobytes()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
-def test_same_bits_as_the_cpu_backend(infer: Path, tmp_path: Path, precision: str) -> None:
+@pytest.mark.parametrize("tiny", ["fp32", "bf16", "int8", "winograd"])
+def test_same_bits_as_the_cpu_backend(infer: Path, tmp_path: Path, tiny: str) -> None:
     pytest.importorskip("inception_fast._native")
-    engine, x = tiny_engine(precision), torch.randn(BATCH, 3, 6, 6)
+    engine, x = tiny_engine(tiny), torch.randn(BATCH, 3, 6, 6)
     write_engine(tmp_path / "m.ifast", engine)
     python = CpuExecutor(engine.plan, engine.constants, isa="portable")
     expected = python_arrays(python, engine, x)
@@ -209,10 +209,10 @@ def test_hostile_images(infer: Path, engine: Path, images: Path, tmp_path: Path)
     assert HEADERS // 2 < refused < HEADERS
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_hostile_engines(programs: Path, tmp_path: Path, precision: str) -> None:
+@pytest.mark.parametrize("tiny", ["fp32", "int8", "winograd"])
+def test_hostile_engines(programs: Path, tmp_path: Path, tiny: str) -> None:
     """Every mutant is refused where Python refuses it, else loads and runs; no sanitizer objects."""
-    sound, paths, expected = engine_bytes(tiny_engine(precision)), [], []
+    sound, paths, expected = engine_bytes(tiny_engine(tiny)), [], []
     for kind in MUTATORS:
         for data in mutations(kind, sound, MUTANTS, seed=1):
             try:

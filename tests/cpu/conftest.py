@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import torch
 
 from inception_fast.backends import get_backend
 
@@ -24,3 +27,12 @@ def _needs_native() -> None:
     availability = get_backend("cpu").availability()
     if not availability.available:
         pytest.skip(availability.reason)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For PyTorch, of which the executors' threads are independent: tensors here are too small for a second one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -9,17 +9,12 @@ import pytest
 import torch
 
 from inception_fast.backends.cpu import CpuExecutor
-from inception_fast.backends.reference_int8 import QuantizedExecutor
 from inception_fast.errors import EngineFileError
 from inception_fast.plan.check import MAX_QUANTIZED_BIAS, MAX_QUANTIZED_TERMS, MAX_QUANTIZED_WINDOW
-from inception_fast.plan.lower import describe
-from inception_fast.plan.memory import align
 from inception_fast.plan.plan import (
-    Buffer,
     Convolution,
     ConvStep,
     Destination,
-    Output,
     Plan,
     PointwiseStep,
     PoolStep,
@@ -27,122 +22,11 @@ from inception_fast.plan.plan import (
     Slice,
     Step,
 )
-from tests.cpu.single_step import convolve, run_guarded, window
+from tests.cpu.quantized_step import Constants, Net, check, conv_net, elements, expected_conv, reference
+from tests.cpu.single_step import run_guarded
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SHAPES, PARTS = 1000, 10
-Constants = dict[str, torch.Tensor]
-
-
-class Net:
-    """A Plan in the making: an input, one step, and a copy to the caller of what it writes as elements."""
-
-    def __init__(self, rng: random.Random, size: tuple[int, int], channels: int) -> None:
-        self.rng, self.arena = rng, 0
-        self.buffers: list[Buffer] = []
-        self.add("x", size, channels, "input")
-
-    def add(self, name: str, size: tuple[int, int], channels: int, home: str) -> int:
-        buffer = Buffer(name, *size, channels, home)  # type: ignore[arg-type]
-        if home != "output":
-            zero = self.rng.choice([0, 0, 128, 255, self.rng.randrange(256)])
-            scale = torch.tensor(self.rng.uniform(0.02, 2)).item()
-            buffer = replace(buffer, scale=scale, zero=zero, offset=self.arena if home == "arena" else 0)
-            self.arena += align(buffer.size) if home == "arena" else 0
-        self.buffers.append(buffer)
-        return len(self.buffers) - 1
-
-    def plan(self, step: Step, constants: Constants) -> Plan:
-        steps, stages = [step], [(0,)]
-        for index, b in list(enumerate(self.buffers)):
-            if b.home == "arena":
-                copy = self.add(f"{b.name}.output", (b.height, b.width), b.channels, "output")
-                whole = Slice(index, 0, b.channels)
-                steps.append(PointwiseStep(f"{b.name}.copy", whole, Destination(replace(whole, buffer=copy), False)))
-        if len(steps) > 1:
-            stages.append(tuple(range(1, len(steps))))
-        outputs = tuple(Output(i, False) for i, b in enumerate(self.buffers) if b.home == "output")
-        return Plan("uint8", tuple(self.buffers), tuple(steps), tuple(stages), describe(constants), outputs, self.arena)
-
-
-def elements(x: torch.Tensor, b: Buffer) -> torch.Tensor:
-    """``q - zero`` of numbers, float64."""
-    return ((x / torch.tensor(b.scale)).clamp(-b.zero, 255 - b.zero)).round().double()
-
-
-def conv_net(rng: random.Random) -> tuple[Plan, Constants, ConvStep]:
-    size = rng.randint(1, 12), rng.randint(1, 12)
-    taps = rng.choice([((0, 0),), window(3, 3), window(1, 7), window(5, 5), tuple(rng.sample(window(5, 5), 4))])
-    stride = rng.choice([(1, 1), (1, 1), (2, 2), (1, 3)])
-    out_size = tuple(max(1, -(-extent // step)) for extent, step in zip(size, stride, strict=True))
-    channels, start = rng.choice([1, 2, 3, 4, 7, 16, 33, 65, 130]), rng.choice([0, 0, 1, 5, 16])
-    counts = [rng.choice([1, 2, 5, 8, 16, 17, 31, 32, 33, 50, 80]) for _ in range(rng.choice([1, 1, 2, 3]))]
-    out_channels, residual = sum(counts), None
-    width = start + channels + rng.choice([0, 1])
-    if out_size == size and rng.random() < 0.5:
-        residual = Slice(0, rng.choice([0, 3]), out_channels)
-        width = max(width, residual.start + out_channels)
-    net = Net(rng, size, width)
-    members = [[i for i in range(len(counts)) if i % 2 == side] for side in (0, 1)]
-    places: dict[int, Slice] = {}
-    for side, group in enumerate(members):
-        if group:
-            total = sum(counts[i] for i in group)
-            buffer = net.add(f"y{side}", out_size, total, rng.choice(["arena", "output"]))  # type: ignore[arg-type]
-            at = 0
-            for i in group:
-                places[i] = Slice(buffer, at, counts[i])
-                at += counts[i]
-    constants = {
-        "w": torch.randint(-127, 128, (out_channels, len(taps), channels), dtype=torch.int8),
-        # Now and then results that no 32-bit integer holds.
-        "s": (torch.rand(out_channels) * 2e-4 + 1e-5) * rng.choice([1, 1, 1, 1e9]),
-    }
-    bias = rng.choice([None, "b"])
-    if bias:
-        constants["b"] = torch.randint(-30000, 30000, (out_channels,), dtype=torch.int32)
-    conv = Convolution("w", bias, channels, out_channels, taps, stride, "s")
-    destinations = tuple(Destination(places[i], rng.random() < 0.5) for i in range(len(counts)))
-    step = ConvStep("conv", Slice(0, start, channels), conv, destinations, residual)
-    return net.plan(step, constants), constants, step
-
-
-def expected_conv(plan: Plan, constants: Constants, step: ConvStep, x: torch.Tensor) -> list[torch.Tensor]:
-    """The outputs by the definition, NCHW."""
-    source, first = plan.buffers[0], plan.buffers[step.destinations[0].slice.buffer]
-    q = elements(x, source)
-    inside = q[:, step.source.start : step.source.start + step.source.channels]
-    conv = step.conv
-    total = convolve(inside, constants["w"].double(), conv.taps, conv.stride, (first.height, first.width), 8)
-    total += constants["b"].double().view(-1, 1, 1) if conv.bias else 0
-    written = {i: x.new_empty(len(x), b.channels, b.height, b.width) for i, b in enumerate(plan.buffers)}
-    at = 0
-    for d in step.destinations:
-        target, end = plan.buffers[d.slice.buffer], at + d.slice.channels
-        unit = torch.tensor(1.0 if target.scale is None else target.scale)
-        value = total[:, at:end].float() * (constants["s"] * torch.tensor(source.scale) / unit)[at:end].view(-1, 1, 1)
-        if step.residual:
-            other = q[:, step.residual.start + at : step.residual.start + end]
-            value = value + other.float() * (torch.tensor(source.scale) / unit)
-        if target.scale is not None:
-            value = value.clamp(0 if d.relu else -target.zero, 255 - target.zero).round() * unit
-        elif d.relu:
-            value = value.relu()
-        written[d.slice.buffer][:, d.slice.start : d.slice.start + d.slice.channels] = value
-        at = end
-    copies = {s.destination.slice.buffer: s.source.buffer for s in plan.steps if isinstance(s, PointwiseStep)}
-    return [written[copies.get(o.buffer, o.buffer)] for o in plan.outputs]
-
-
-def reference(plan: Plan, constants: Constants, x: torch.Tensor) -> list[torch.Tensor]:
-    return QuantizedExecutor(plan, constants, torch.device("cpu")).run(x)
-
-
-def check(
-    plan: Plan, constants: Constants, x: torch.Tensor, isa: str, want: list[torch.Tensor], threads: int = 1
-) -> None:
-    native = CpuExecutor(plan, constants, isa=isa, threads=threads)._native
-    for got, truth in zip(run_guarded(native, plan, x), want, strict=True):
-        assert torch.equal(got, truth)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -243,8 +127,8 @@ def test_steps_on_numbers(isa: str, kind: str) -> None:
 
 def test_threads_and_batches(isa: str) -> None:
     rng = random.Random(3)
-    for _ in range(20):
-        plan, constants, _ = conv_net(rng)
+    for i in range(30):
+        plan, constants, _ = conv_net(rng, winograd=i % 3 == 0)
         b = plan.buffers[0]
         x = torch.randn(5, b.channels, b.height, b.width) * 100 * b.scale
         truth = CpuExecutor(plan, constants, isa=isa, threads=1).run(x)
@@ -253,8 +137,8 @@ def test_threads_and_batches(isa: str) -> None:
             for got, want in zip(executor.run(x), truth, strict=True):
                 assert torch.equal(got, want)
             alone = [executor.run(image) for image in x.split(1)]
-            for i, want in enumerate(truth):
-                assert torch.equal(torch.cat([outputs[i] for outputs in alone]), want)
+            for j, want in enumerate(truth):
+                assert torch.equal(torch.cat([outputs[j] for outputs in alone]), want)
 
 
 @pytest.mark.parametrize(("weight", "zero", "bias"), [(-128, 0, -MAX_QUANTIZED_BIAS), (127, 255, MAX_QUANTIZED_BIAS)])

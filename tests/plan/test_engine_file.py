@@ -29,19 +29,9 @@ from inception_fast.plan.engine_file import (
 )
 from inception_fast.plan.plan import Plan
 from inception_fast.plan.serialize import decode
-from tests.plan.mutations import split, with_checksum, with_header
-from tests.plan.tiny_engine import tiny_engine
-
-Reader = Callable[[bytes], object]
-
-
-@pytest.fixture(params=["python", "cpp"])
-def read(request: pytest.FixtureRequest) -> Reader:
-    """Reads the contents of a file with either reader."""
-    if request.param == "python":
-        return read_engine_bytes
-    native = pytest.importorskip("inception_fast._native")
-    return lambda data: native.read_engine_bytes(data, engine_file.CANONICAL)
+from tests.plan.conftest import Reader
+from tests.plan.mutations import header_field, split, with_checksum, with_header
+from tests.plan.tiny_engine import edited, tiny_engine
 
 
 @pytest.fixture
@@ -58,7 +48,7 @@ def assert_same(a: EngineFile, b: EngineFile) -> None:
         assert torch.equal(tensor, b.constants[name]) and tensor.dtype == b.constants[name].dtype
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "winograd"])
 def test_there_and_back(tmp_path: Path, precision: str) -> None:
     engine = tiny_engine(precision)
     write_engine(tmp_path / "a.ifast", engine)
@@ -67,7 +57,7 @@ def test_there_and_back(tmp_path: Path, precision: str) -> None:
     assert_same(read_engine_bytes(engine_bytes(engine)), engine)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "winograd"])
 def test_cpp_reads_the_same(tmp_path: Path, precision: str) -> None:
     native = pytest.importorskip("inception_fast._native")
     engine = tiny_engine(precision)
@@ -179,21 +169,26 @@ def test_an_error_names_the_file(path: Path) -> None:
         read_engine(path)
 
 
-def test_only_a_quantised_plan_needs_format_2(read: Reader) -> None:
-    old, new = engine_bytes(tiny_engine()), engine_bytes(tiny_engine("int8"))
-    assert [HEADER.unpack_from(data)[1] for data in (old, new)] == [1, 2]
-    read(header_field(old, 1, 2))
-    with pytest.raises(EngineFileError, match="in a file of format 1"):
-        read(header_field(new, 1, 1))
+@pytest.mark.parametrize(("tiny", "version"), [("fp32", 1), ("bf16", 1), ("int8", 2), ("winograd", 3)])
+def test_the_oldest_format_that_will_do(read: Reader, tiny: str, version: int) -> None:
+    data = engine_bytes(tiny_engine(tiny))
+    assert HEADER.unpack_from(data)[1] == version
+    for newer in range(version, engine_file.VERSION + 1):
+        read(header_field(data, 1, newer))
+    for older in range(1, version):
+        with pytest.raises(EngineFileError, match=f"in a file of format {older}"):
+            read(header_field(data, 1, older))
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 @pytest.mark.parametrize(
     ("precision", "change", "path"),
     [
         ("fp32", lambda p: p["buffers"][1].update(scale=None), r"buffers\[1\].scale"),
         ("fp32", lambda p: p["buffers"][1].update(zero=0), r"buffers\[1\].zero"),
         ("fp32", lambda p: p["steps"][0]["conv"].update(scale=None), r"steps\[0\].conv.scale"),
+        ("fp32", lambda p: p["steps"][0]["conv"].update(winograd=None), r"steps\[0\].conv.winograd"),
+        ("int8", lambda p: p["steps"][0]["conv"].update(winograd=None), r"steps\[0\].conv.winograd"),
         ("int8", lambda p: p["buffers"][2].update(zero=0), r"buffers\[2\].zero"),
         ("int8", lambda p: p["buffers"][4].update(scale=None), r"buffers\[4\].scale"),
     ],
@@ -223,17 +218,11 @@ def test_a_bias_that_could_overflow_a_sum(read: Reader, value: int) -> None:
         replace(engine, constants={**engine.constants, "conv.bias": biases})
 
 
-def header_field(data: bytes, index: int, value: int) -> bytes:
-    fields = list(HEADER.unpack_from(data))
-    fields[index] = value
-    return with_checksum(HEADER.pack(*fields) + data[HEADER.size :])
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda d: b"PK\3\4" + d[4:], "not an engine file"),
-        (lambda d: header_field(d, 1, 3), "newer version of inception_fast: format 3, this one reads up to 2"),
+        (lambda d: header_field(d, 1, 4), "newer version of inception_fast: format 4, this one reads up to 3"),
         (lambda d: header_field(d, 1, 0), "no format 0"),
         (lambda d: d[:-1] + bytes([d[-1] ^ 1]), "checksum does not match"),
         (lambda d: d + b"\0", "bytes, (the header announces only|more than the header announces)"),
@@ -245,14 +234,6 @@ def header_field(data: bytes, index: int, value: int) -> bytes:
 def test_a_damaged_header_is_named(read: Reader, change: Callable[[bytes], bytes], message: str) -> None:
     with pytest.raises(EngineFileError, match=message):
         read(change(engine_bytes(tiny_engine())))
-
-
-def edited(change: Callable[[Any], object], precision: str = "fp32") -> bytes:
-    """The tiny engine's file with its JSON changed and everything around it right."""
-    text, constants = split(engine_bytes(tiny_engine(precision)))
-    document = json.loads(text)
-    change(document)
-    return with_header(json.dumps(document).encode(), constants)
 
 
 @pytest.mark.parametrize(

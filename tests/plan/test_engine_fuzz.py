@@ -18,7 +18,7 @@ from inception_fast.plan.serialize import decode
 from tests.plan.mutations import MUTATORS, mutations
 from tests.plan.tiny_engine import tiny_engine
 
-COUNTS = {"fp32": 4000, "int8": 1500}
+COUNTS = {"fp32": 4000, "int8": 1500, "winograd": 1500}
 """Mutations of each kind of each file; there are six kinds."""
 ALIKE = 300
 """Of the quantised ones, that are run on every instruction set."""
@@ -27,20 +27,20 @@ RUNNABLE = 1 << 20
 
 
 @pytest.fixture(params=COUNTS)
-def precision(request: pytest.FixtureRequest) -> str:
+def tiny(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @cache
-def sound_file(precision: str) -> bytes:
-    return engine_bytes(tiny_engine(precision))
+def sound_file(tiny: str) -> bytes:
+    return engine_bytes(tiny_engine(tiny))
 
 
 @cache
-def python_outcomes(kind: str, precision: str) -> list[EngineFile | str]:
+def python_outcomes(kind: str, tiny: str) -> list[EngineFile | str]:
     """What the Python reader makes of each mutation: an engine, or the error's message."""
     outcomes: list[EngineFile | str] = []
-    for data in mutations(kind, sound_file(precision), COUNTS[precision]):
+    for data in mutations(kind, sound_file(tiny), COUNTS[tiny]):
         try:
             outcomes.append(read_engine_bytes(data))
         except EngineFileError as error:
@@ -49,20 +49,20 @@ def python_outcomes(kind: str, precision: str) -> list[EngineFile | str]:
 
 
 @pytest.mark.parametrize("kind", MUTATORS)
-def test_python_reader_refuses_or_loads_what_is_safe_to_run(kind: str, precision: str) -> None:
-    outcomes = python_outcomes(kind, precision)
+def test_python_reader_refuses_or_loads_what_is_safe_to_run(kind: str, tiny: str) -> None:
+    outcomes = python_outcomes(kind, tiny)
     refused = [o for o in outcomes if isinstance(o, str)]
-    assert len(refused) > COUNTS[precision] // 3 and all(refused), "the mutations are too tame to prove anything"
+    assert len(refused) > COUNTS[tiny] // 3 and all(refused), "the mutations are too tame to prove anything"
     for engine in outcomes:
         if isinstance(engine, EngineFile) and _size(engine.plan) <= RUNNABLE:
             check_memory_by_running(engine.plan)
 
 
 @pytest.mark.parametrize("kind", MUTATORS)
-def test_cpp_reader_agrees_with_python(kind: str, precision: str) -> None:
+def test_cpp_reader_agrees_with_python(kind: str, tiny: str) -> None:
     native = pytest.importorskip("inception_fast._native")
     for index, (data, expected) in enumerate(
-        zip(mutations(kind, sound_file(precision), COUNTS[precision]), python_outcomes(kind, precision), strict=True)
+        zip(mutations(kind, sound_file(tiny), COUNTS[tiny]), python_outcomes(kind, tiny), strict=True)
     ):
         try:
             found = native.read_engine_bytes(data, "canonical")
@@ -76,9 +76,9 @@ def test_cpp_reader_agrees_with_python(kind: str, precision: str) -> None:
             assert found["constants"][name] == tensor.view(-1).view(torch.uint8).numpy().tobytes()
 
 
-def test_mutated_plans_that_load_also_run(precision: str) -> None:
+def test_mutated_plans_that_load_also_run(tiny: str) -> None:
     run = 0
-    for engine in python_outcomes("json_numbers", precision):
+    for engine in python_outcomes("json_numbers", tiny):
         if isinstance(engine, EngineFile) and _size(engine.plan) <= RUNNABLE:
             x = torch.zeros(1, *engine.metadata.input_shape)
             executor = ReferenceBackend().compile(engine.plan, engine.constants, device=x.device, precision="fp32")
@@ -86,16 +86,17 @@ def test_mutated_plans_that_load_also_run(precision: str) -> None:
                 buffer = engine.plan.buffers[output.buffer]
                 assert made.shape == (1, buffer.channels, buffer.height, buffer.width)
             run += 1
-    assert run > COUNTS[precision] // 100
+    assert run > COUNTS[tiny] // 100
 
 
+@pytest.mark.parametrize("tiny", ["int8", "winograd"])
 @pytest.mark.parametrize("kind", ["bytes_with_checksum", "json_numbers"])
-def test_quantised_mutants_run_alike_on_every_instruction_set(kind: str) -> None:
+def test_quantised_mutants_run_alike_on_every_instruction_set(kind: str, tiny: str) -> None:
     """Whatever the constants and numbers of a sound file are, the kernels give the reference's bits."""
     native = pytest.importorskip("inception_fast._native")
     ran = 0
-    for data, engine in zip(mutations(kind, sound_file("int8"), ALIKE), python_outcomes(kind, "int8"), strict=False):
-        if not isinstance(engine, EngineFile) or _size(engine.plan) > RUNNABLE or data == sound_file("int8"):
+    for data, engine in zip(mutations(kind, sound_file(tiny), ALIKE), python_outcomes(kind, tiny), strict=False):
+        if not isinstance(engine, EngineFile) or _size(engine.plan) > RUNNABLE or data == sound_file(tiny):
             continue
         x = torch.randn(2, *engine.metadata.input_shape, generator=torch.Generator().manual_seed(ran))
         x[1].view(-1)[:3] = torch.tensor([float("nan"), float("inf"), -1e30])

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import torch
 
-from inception_fast.plan.engine_file import EngineFile, Metadata
+from inception_fast.plan.engine_file import EngineFile, Metadata, engine_bytes
 from inception_fast.plan.plan import (
     Buffer,
     Constant,
@@ -20,6 +25,7 @@ from inception_fast.plan.plan import (
     ResizeStep,
     Slice,
 )
+from tests.plan.mutations import split, with_header
 
 BUFFERS = (
     Buffer("x", 6, 6, 3, "input"),
@@ -126,9 +132,30 @@ def quantized_plan() -> Plan:
     return Plan("uint8", buffers, steps, ((0,), (1,), (2, 3), (4,)), constants, outputs, 448)
 
 
-def quantized_engine() -> EngineFile:
-    """:func:`quantized_plan` with random constants; the same each time."""
-    plan, generator = quantized_plan(), torch.Generator().manual_seed(0)
+def winograd_plan() -> Plan:
+    """:func:`quantized_plan` with its first convolution by F(2, 3), and another along the other axis in place of the
+    step on numbers: of lines of four taps, with a residual.
+    """
+    plan = quantized_plan()
+    first, pool, maximum, _, head = plan.steps
+    assert isinstance(first, ConvStep)
+    lines = tuple((y, x) for y in range(-1, 3) for x in range(2))
+    conv = Convolution("tall.weight", "tall.bias", 4, 4, lines, (1, 1), "tall.scale", "vertical")
+    tall = ConvStep("tall", Slice(2, 0, 4), conv, (Destination(Slice(5, 0, 4), True),), Slice(1, 0, 4))
+    constants = {
+        **plan.constants,
+        "conv.weight": Constant((4, 12, 3), "int8"),
+        "tall.weight": Constant((4, 10, 4), "int8"),
+        "tall.bias": Constant((4,), "int32"),
+        "tall.scale": Constant((4,), "float32"),
+    }
+    steps = (replace(first, conv=replace(first.conv, winograd="horizontal")), pool, maximum, tall, head)
+    return replace(plan, steps=steps, constants=constants)
+
+
+def quantized_engine(plan: Plan) -> EngineFile:
+    """A quantised Plan with random constants; the same each time."""
+    generator = torch.Generator().manual_seed(0)
     constants = {
         name: (torch.randn(c.shape, generator=generator) * 40).to(getattr(torch, c.dtype))
         for name, c in plan.constants.items()
@@ -136,16 +163,24 @@ def quantized_engine() -> EngineFile:
     return EngineFile(plan, constants, Metadata("int8", False, (3, 6, 6), "float32", {}, producer="tests"))
 
 
-def tiny_engine(precision: str = "fp32") -> EngineFile:
-    """:func:`tiny_plan` with random constants; the same each time."""
-    if precision == "int8":
-        return quantized_engine()
-    plan = tiny_plan({"fp32": "float32", "bf16": "bfloat16"}[precision])
+def tiny_engine(kind: str = "fp32") -> EngineFile:
+    """The Plan above of a precision, or of "winograd", with random constants; the same each time."""
+    if kind in ("int8", "winograd"):
+        return quantized_engine(quantized_plan() if kind == "int8" else winograd_plan())
+    plan = tiny_plan({"fp32": "float32", "bf16": "bfloat16"}[kind])
     generator = torch.Generator().manual_seed(0)
     constants = {
         name: torch.randn(c.shape, generator=generator).to(getattr(torch, c.dtype))
         for name, c in plan.constants.items()
     }
     structure: dict[str, object] = {"type": "tuple", "items": [0, 1.5, None, "größe"]}
-    metadata = Metadata(precision, False, (3, 6, 6), "float32", structure, producer="tests", report="two\nlines")
+    metadata = Metadata(kind, False, (3, 6, 6), "float32", structure, producer="tests", report="two\nlines")
     return EngineFile(plan, constants, metadata)
+
+
+def edited(change: Callable[[Any], object], kind: str = "fp32") -> bytes:
+    """The tiny engine's file with its JSON changed and everything around it right."""
+    text, constants = split(engine_bytes(tiny_engine(kind)))
+    document = json.loads(text)
+    change(document)
+    return with_header(json.dumps(document).encode(), constants)
