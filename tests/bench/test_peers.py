@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from inception_fast.backends import backends
 from inception_fast.bench.accuracy import compare, flatten, true_outputs
@@ -71,6 +72,25 @@ def test_a_runtime_of_others(package: str, task: Task) -> None:
 
 @pytest.mark.slow
 def test_torch_compile(task: Task) -> None:
+    assert_right(PEERS["torch.compile"](task), task)
+
+
+class Scaled(nn.Module):
+    """Residuals with a scale each, as both Inception-ResNets have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(3, 3, 1) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for conv, scale in zip(self.convs, (0.25, 2.0, 5.0), strict=True):
+            x = (conv(x) * scale + x).relu()
+        return x
+
+
+@pytest.mark.slow
+def test_torch_compile_keeps_scalars_apart() -> None:
+    task = Task(Scaled().eval(), images(3), "fp32", CPU, threads=1)
     assert_right(PEERS["torch.compile"](task), task)
 
 

@@ -6,8 +6,14 @@ import contextlib
 import io
 
 import torch
+from torch import fx
+from torch.utils._python_dispatch import _disable_current_modes
 
 from inception_fast.bench.peers.base import Contestant, PeerUnavailableError, Task, refuse_int8
+
+aten = torch.ops.aten
+FOLDED = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor)
+"""What Inductor folds into the weights and biases of a frozen convolution."""
 
 
 def prepare(task: Task) -> list[Contestant]:
@@ -22,6 +28,28 @@ def prepare(task: Task) -> list[Contestant]:
     torch._dynamo.reset()
     compiled = torch.compile(module, mode=mode, dynamic=False)
     # Freezing needs no_grad, at the first call: this is where everything is compiled. The search prints its tables.
-    with config.patch(freezing=True), torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):
+    settings = config.patch(freezing=True, joint_custom_post_pass=keep_scalars_apart)
+    with settings, torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):
         compiled(x)
     return [Contestant("torch.compile", lambda: compiled(x), f"freezing, {mode}, channels_last")]
+
+
+def keep_scalars_apart(graph: fx.Graph) -> None:
+    """Makes a constant of every scalar that Inductor might fold.
+
+    It would register each under the name ``other_tensor``, so that all convolutions get the value of one (PyTorch 2.11
+    to 2.15, ``_inductor/fx_passes/binary_folding.py``); both Inception-ResNets have several scales.
+    """
+    module = graph.owning_module
+    assert module is not None
+    for node in graph.nodes:
+        if node.target in FOLDED and isinstance(node.args[1], float):
+            value, name = node.meta["val"], f"scalar_of_{node.name}"
+            # The compiler's mode makes tensors without values.
+            with _disable_current_modes():
+                scalar = torch.tensor(node.args[1], dtype=value.dtype, device=value.device)
+            module.register_buffer(name, scalar)
+            with graph.inserting_before(node):
+                constant = graph.get_attr(name)
+            constant.meta["val"] = value.new_empty(())
+            node.update_arg(1, constant)
