@@ -130,9 +130,12 @@ struct WinogradKernels {
   void (*output)(const WinogradOutput&) = nullptr;
 };
 
-// One output pixel: maximum, or sum * scale + bias, over a window inside the image. In a quantised
-// Plan scale and bias are in units of the result, of the maximum too.
+// Output pixels side by side: maximum, or sum * scale + bias, over windows inside the image that
+// are alike. In a quantised Plan scale and bias are in units of the result, of the maximum too.
 struct PoolCall {
+  int pixels = 1;
+  std::ptrdiff_t window_stride = 0;  // from one pixel's window to the next one's
+  std::ptrdiff_t out_stride = 0;
   const void* source = nullptr;
   std::ptrdiff_t row_stride = 0;
   std::ptrdiff_t column_stride = 0;

@@ -1,6 +1,7 @@
 #include "cpu/simd/vec_avx512.h"
 // The Vec comes first: the kernels are written over it.
 #include "cpu/simd/gemm.h"
+#include "cpu/simd/rows.h"
 #include "cpu/simd/winograd.h"
 #include "cpu/tables.h"
 
@@ -55,7 +56,7 @@ void add_dot_kernels_avx512bf16(Kernels& kernels) {
   // Rounding to bfloat16 is one instruction here.
   fill_gemm<FloatUnit, BFloat16>(kernels.gemm);
   fill_winograd<BFloat16>(kernels.winograd);
-  kernels.max_pool = max_pool_bf16;
+  kernels.max_pool = each_pixel<BFloat16, BFloat16, max_pool_bf16>;
   unroll<kWinogradSizeCount>([&](auto i) {
     constexpr WinogradSize s = kWinogradSizes[i.value];
     kernels.winograd[i.value].input_dot =

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cpu/pixels.h"
+
 namespace ifast::cpu {
 namespace {
 
@@ -10,6 +12,9 @@ struct Window {
   int begin;
   int end;
   int counted;
+
+  Window moved(int by) const { return {begin + by, end + by, counted}; }
+  bool operator==(const Window&) const = default;
 };
 
 Window window(int at, int kernel, int stride, int padding, int padding_end, int extent,
@@ -69,28 +74,30 @@ void PoolOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) c
     return window(y, step_.kernel.vertical, step_.stride.vertical, step_.padding.vertical,
                   step_.padding_end.vertical, source_.height, step_.divisor);
   };
-  int n = pixels.begin / (out.width * out.height);
-  int y = pixels.begin / out.width % out.height, x = pixels.begin % out.width;
-  Window rows = rows_at(y);
-  for (int p = pixels.begin; p < pixels.end; ++p) {
-    const Window columns =
-        window(x, step_.kernel.horizontal, step_.stride.horizontal, step_.padding.horizontal,
-               step_.padding_end.horizontal, source_.width, step_.divisor);
-    call.source = frame.at(source_, n, rows.begin, columns.begin) + channel * source_.element_size;
+  const auto columns_at = [this](int x) {
+    return window(x, step_.kernel.horizontal, step_.stride.horizontal, step_.padding.horizontal,
+                  step_.padding_end.horizontal, source_.width, step_.divisor);
+  };
+  call.window_stride = step_.stride.horizontal * call.column_stride;
+  call.out_stride = frame.strides[out.buffer].column;
+  for (int p = pixels.begin; p < pixels.end; p += call.pixels) {
+    const Pixel at = pixel_at(out, p);
+    const Window rows = rows_at(at.y), columns = columns_at(at.x);
+    // As far as the windows are alike: from one edge of the image to the other.
+    const int last = std::min(at.x + pixels.end - p, out.width);
+    call.pixels = 1;
+    while (at.x + call.pixels < last &&
+           columns_at(at.x + call.pixels) == columns.moved(call.pixels * step_.stride.horizontal)) {
+      ++call.pixels;
+    }
+    call.source =
+        frame.at(source_, at.n, rows.begin, columns.begin) + channel * source_.element_size;
     call.rows = rows.end - rows.begin;
     call.columns = columns.end - columns.begin;
     const float share = 1.0f / static_cast<float>(rows.counted * columns.counted);
     call.scale = average ? scale_ * share : scale_;
-    call.out = frame.at(out, n, y, x) + channel * out.element_size;
+    call.out = frame.at(out, at.n, at.y, at.x) + channel * out.element_size;
     pool(call);
-    if (++x == out.width) {
-      x = 0;
-      if (++y == out.height) {
-        y = 0;
-        ++n;
-      }
-      rows = rows_at(y);
-    }
   }
 }
 

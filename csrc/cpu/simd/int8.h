@@ -254,10 +254,10 @@ inline Kernels make_int8_kernels() {
   k.gemm_vectors = kGemmVectors;
   fill_gemm<QuantizedUnit, Element>(k.gemm);
   fill_gemm<QuantizedUnit, float>(k.gemm_raw);
-  k.max_pool = max_pool_elements<Element>;
-  k.average_pool = average_pool_elements<Element>;
-  k.max_pool_raw = max_pool_elements<float>;
-  k.average_pool_raw = average_pool_elements<float>;
+  k.max_pool = each_pixel<Element, Element, max_pool_elements<Element>>;
+  k.average_pool = each_pixel<Element, Element, average_pool_elements<Element>>;
+  k.max_pool_raw = each_pixel<Element, float, max_pool_elements<float>>;
+  k.average_pool_raw = each_pixel<Element, float, average_pool_elements<float>>;
   k.unit_channels = IntegerUnit::kChannels;
   k.gather = gather_elements;
   k.quantize = quantize;

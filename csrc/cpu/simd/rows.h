@@ -22,6 +22,17 @@ inline void each_vector(int channels, F f) {
   }
 }
 
+// The pixels of a call one by one, as `pool` computes them.
+template <class From, class To, void (*pool)(const PoolCall&)>
+void each_pixel(const PoolCall& call) {
+  PoolCall one = call;
+  for (int i = 0; i < call.pixels; ++i) {
+    one.source = static_cast<const From*>(call.source) + i * call.window_stride;
+    one.out = static_cast<To*>(call.out) + i * call.out_stride;
+    pool(one);
+  }
+}
+
 template <class T>
 void max_pool(const PoolCall& call) {
   const T* source = static_cast<const T*>(call.source);

@@ -17,8 +17,8 @@ Kernels make_kernels() {
   fill_gemm<FloatUnit, T>(k.gemm);
   fill_gemm<FloatUnit, float>(k.gemm_raw);
   fill_winograd<T>(k.winograd);
-  k.max_pool = max_pool<T>;
-  k.average_pool = average_pool<T>;
+  k.max_pool = each_pixel<T, T, max_pool<T>>;
+  k.average_pool = each_pixel<T, T, average_pool<T>>;
   k.pointwise = pointwise<T>;
   k.blend = blend<T>;
   k.normalize = normalize<T>;
