@@ -88,7 +88,8 @@ def winograd_conv(rng: random.Random, size: Pair) -> tuple[Convolution, Pair]:
 
 
 def conv_net(rng: random.Random, winograd: bool = False) -> tuple[Plan, Constants, ConvStep]:
-    size = rng.randint(1, 12), rng.randint(1, 12)
+    # Wide enough, now and then, for rows that fill a block of every micro-kernel.
+    size = rng.randint(1, 12), rng.randint(1, rng.choice([12, 12, 40]))
     conv, out_size = (winograd_conv if winograd else direct_conv)(rng, size)
     channels, start = rng.choice([1, 2, 3, 4, 7, 16, 33, 63, 64, 65, 130]), rng.choice([0, 0, 1, 5, 16])
     counts = [rng.choice([1, 2, 5, 8, 16, 17, 31, 32, 33, 50, 80]) for _ in range(rng.choice([1, 1, 2, 3]))]
