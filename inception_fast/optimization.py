@@ -19,7 +19,7 @@ from inception_fast.graph.passes import optimize_graph
 from inception_fast.graph.report import PassReport
 from inception_fast.plan.engine_file import PRECISIONS, EngineFile, Metadata
 from inception_fast.plan.lower import lower
-from inception_fast.plan.plan import QUANTIZED, Plan
+from inception_fast.plan.plan import QUANTIZED, Plan, convolutions_of
 from inception_fast.report import passes_to_text
 
 PUBLIC_PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
@@ -104,12 +104,15 @@ def calibrated(
         few = f"example_inputs: int8 is calibrated on {len(images)} images, whose scales may fit no others"
         warnings.warn(few, stacklevel=4)
     calibration = calibrate(plan, constants, images)
+    quantized, elements = quantize(plan, constants, calibration)
+    convs = [conv for step in quantized.steps for conv in convolutions_of(step)]
+    pairs = sum(conv.winograd is not None for conv in convs)
     notes = (
-        f"int8 weights, a scale for each output channel, in {sum(s.kind == 'conv' for s in plan.steps)} convolutions",
+        f"int8 weights, a scale for each output channel, in {len(convs)} convolutions, {pairs} of them by F(2, 3)",
         f"uint8 activations, a scale for each of {len(calibration.ranges)} buffers, from {calibration.images} images",
     )
     size = measure(graph)
-    return *quantize(plan, constants, calibration), PassReport("quantize", size, size, notes)
+    return quantized, elements, PassReport("quantize", size, size, notes)
 
 
 def check_precision(precision: str, *, calibrating: bool = True) -> None:

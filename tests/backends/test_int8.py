@@ -84,7 +84,7 @@ def test_structure_maps_and_files(tmp_path: object) -> None:
     for a, b in zip(flatten(loaded(images)), flatten(fast(images)), strict=True):
         assert torch.equal(a, b)
     report = str(fast.report())
-    assert "int8 weights" in report and "from 6 images" in report
+    assert "int8 weights" in report and "0 of them by F(2, 3)" in report and "from 6 images" in report
 
 
 def test_biases_make_up_for_rounding(
