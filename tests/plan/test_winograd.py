@@ -92,7 +92,12 @@ BROKEN: dict[str, tuple[Callable[[Any], None], str]] = {
     "stride": (in_conv(stride=[2, 1]), "Winograd's"),
     "order of the taps": (transposed, "Winograd's"),
     "a hole": (lambda p: p["steps"][0]["conv"]["taps"].pop(4), "Winograd's"),
-    "a tap elsewhere": (lambda p: p["steps"][0]["conv"]["taps"][4].__setitem__(0, 7), "Winograd's"),
+    "a tap elsewhere in its column": (lambda p: p["steps"][0]["conv"]["taps"][4].__setitem__(0, 7), "Winograd's"),
+    "a tap elsewhere in its row": (lambda p: p["steps"][0]["conv"]["taps"][4].__setitem__(1, 7), "Winograd's"),
+    "order within a row": (
+        lambda p: p["steps"][0]["conv"]["taps"].insert(3, p["steps"][0]["conv"]["taps"].pop(4)),
+        "Winograd's",
+    ),
     "too short": (shorter, "Winograd's"),
     "too short along the other axis": (lambda p: p["steps"][3]["conv"].update(winograd="horizontal"), "Winograd's"),
     "no such axis": (in_conv(winograd="diagonal"), "[Ww]inograd"),
