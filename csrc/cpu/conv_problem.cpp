@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "cpu/cache_sizes.h"
+
 namespace ifast::cpu {
 namespace {
 
@@ -121,6 +123,24 @@ std::vector<ColumnTile> column_tiles(const ConvProblem& problem, const Kernels& 
 
 std::size_t padded_channels(const std::vector<ColumnTile>& tiles, int lanes) {
   return tiles.back().offset + tiles.back().width(lanes);
+}
+
+Tiling tile_panel(const PanelShape& shape, int threads) {
+  // Enough tasks for the threads to finish together, few enough to keep each of them busy.
+  constexpr int kTasksPerThread = 8;
+  // Half of the second-level cache for the panel, the rest for weights and output.
+  const int fitting = static_cast<int>(cache_sizes().level2 / 2 / shape.row_bytes);
+  const int block = std::max(shape.least_rows, fitting / shape.step * shape.step);
+  Tiling tiling;
+  tiling.blocks = (shape.rows + block - 1) / block;
+  if (tiling.blocks % threads != 0 && shape.rows >= shape.thread_rows * threads) {
+    tiling.blocks += threads - tiling.blocks % threads;
+  }
+  const int wanted = kTasksPerThread * threads;
+  tiling.splits = std::clamp((wanted + tiling.blocks - 1) / tiling.blocks, 1, shape.columns);
+  tiling.tasks = tiling.blocks * tiling.splits;
+  tiling.scratch = (shape.rows + tiling.blocks - 1) / tiling.blocks * shape.row_bytes;
+  return tiling;
 }
 
 }  // namespace ifast::cpu

@@ -72,6 +72,18 @@ inline int units_of(int channels, int unit_channels) {
   return (channels + unit_channels - 1) / unit_channels;
 }
 
+// How a product of `rows` with `columns` tiles of weights becomes tasks, each of which makes a
+// panel of its block of rows, `row_bytes` each, in its scratch.
+struct PanelShape {
+  int rows = 0;
+  std::size_t row_bytes = 0;
+  int step = 1;         // of a block's rows
+  int least_rows = 1;   // of a block
+  int thread_rows = 1;  // with fewer for each, threads share a block
+  int columns = 1;
+};
+Tiling tile_panel(const PanelShape& shape, int threads);
+
 // Where the micro-kernel cuts [0, rows): as few blocks as fit, nearly equal.
 inline int gemm_blocks(int rows, const Kernels& kernels) {
   return (rows + kernels.gemm_rows - 1) / kernels.gemm_rows;

@@ -4,14 +4,10 @@
 #include <cstdint>
 #include <cstring>
 
-#include "cpu/cache_sizes.h"
 #include "cpu/convert.h"
 
 namespace ifast::cpu {
 namespace {
-
-// Enough tasks for the threads to finish together, few enough to keep each of them busy.
-constexpr int kTasksPerThread = 8;
 
 // Whether the rows of a product lie in the source as the micro-kernel wants them: whole units, no
 // two rows in the same few sets of the first-level cache.
@@ -74,21 +70,10 @@ float DirectConv::pack_unit(const float (&values)[4]) const {
 Tiling DirectConv::tile(int batch, int threads) const {
   const int pixels = batch * problem_.height() * problem_.width();
   const int rows = kernels_.gemm_rows;
-  // Half of the second-level cache for the panel, the rest for weights and output.
   const std::size_t row_bytes = row_stride_ * sizeof(float);
-  const int fitting = static_cast<int>(cache_sizes().level2 / 2 / row_bytes);
-  const int block = std::max(rows, fitting / rows * rows);
-  Tiling tiling;
-  tiling.blocks = (pixels + block - 1) / block;
-  // Threads share a block's pixels only where there are too few to give each a few rows of its own.
-  if (tiling.blocks % threads != 0 && pixels >= 2 * rows * threads) {
-    tiling.blocks += threads - tiling.blocks % threads;
-  }
-  const int wanted = kTasksPerThread * threads;
-  tiling.splits =
-      std::clamp((wanted + tiling.blocks - 1) / tiling.blocks, 1, static_cast<int>(tiles_.size()));
-  tiling.tasks = tiling.blocks * tiling.splits;
-  if (!in_place_) tiling.scratch = ((pixels + tiling.blocks - 1) / tiling.blocks) * row_bytes;
+  Tiling tiling = tile_panel(
+      {pixels, row_bytes, rows, rows, 2 * rows, static_cast<int>(tiles_.size())}, threads);
+  if (in_place_) tiling.scratch = 0;
   tiling.cost = batch * problem_.multiply_adds() / unit_channels_;
   return tiling;
 }

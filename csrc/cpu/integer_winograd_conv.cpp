@@ -2,13 +2,10 @@
 
 #include <algorithm>
 
-#include "cpu/cache_sizes.h"
 #include "cpu/convert.h"
 
 namespace ifast::cpu {
 namespace {
-
-constexpr int kTasksPerThread = 8;
 
 // Of a group's four points, in the order of its weights.
 enum Point { kEven, kSum, kDifference, kOdd };
@@ -91,20 +88,9 @@ Pair IntegerWinogradConv::tiles_of_image() const {
 Tiling IntegerWinogradConv::tile(int batch, int threads) const {
   const Pair image = tiles_of_image();
   const int tiles = batch * image.vertical * image.horizontal, rows = kernels_.gemm_rows / 2;
-  const std::size_t row_bytes = row_stride_ * sizeof(float);
-  // Half of the second-level cache for the panel, the rest for weights and output.
-  const int fitting = static_cast<int>(cache_sizes().level2 / 2 / row_bytes);
-  const int block = std::max(rows, fitting / rows * rows);
-  Tiling tiling;
-  tiling.blocks = (tiles + block - 1) / block;
-  if (tiling.blocks % threads != 0 && tiles >= 2 * rows * threads) {
-    tiling.blocks += threads - tiling.blocks % threads;
-  }
-  const int wanted = kTasksPerThread * threads;
-  tiling.splits =
-      std::clamp((wanted + tiling.blocks - 1) / tiling.blocks, 1, static_cast<int>(tiles_.size()));
-  tiling.tasks = tiling.blocks * tiling.splits;
-  tiling.scratch = ((tiles + tiling.blocks - 1) / tiling.blocks) * (row_bytes + 2 * sizeof(int));
+  const std::size_t row_bytes = row_stride_ * sizeof(float) + 2 * sizeof(int);
+  Tiling tiling = tile_panel(
+      {tiles, row_bytes, rows, rows, 2 * rows, static_cast<int>(tiles_.size())}, threads);
   tiling.cost = 2.0 * tiles * (shared_units_ + own_units_) * problem_.out_channels;
   return tiling;
 }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "cpu/cache_sizes.h"
 #include "cpu/claim.h"
 #include "cpu/convert.h"
 #include "cpu/winograd_matrices.h"
@@ -11,7 +10,6 @@
 namespace ifast::cpu {
 namespace {
 
-constexpr int kTasksPerThread = 8;
 constexpr std::ptrdiff_t kLine = kCacheLine;
 
 // The positions' panels are read side by side by the transforms; an odd number of cache lines from
@@ -108,17 +106,8 @@ Tiling WinogradConv::tile(int batch, int threads) const {
   const int positions = layout_.size().positions();
   const std::size_t width = kernels_.gemm_vectors * kernels_.lanes;
   const std::size_t tile_bytes = positions * (row_stride_ + width) * sizeof(float);
-  const int fitting = static_cast<int>(cache_sizes().level2 / 2 / tile_bytes);
-  const int block = std::max(rows, fitting);
-  Tiling tiling;
-  tiling.blocks = (tiles + block - 1) / block;
-  if (tiling.blocks % threads != 0 && tiles >= rows * threads) {
-    tiling.blocks += threads - tiling.blocks % threads;
-  }
-  const int wanted = kTasksPerThread * threads;
-  tiling.splits =
-      std::clamp((wanted + tiling.blocks - 1) / tiling.blocks, 1, static_cast<int>(tiles_.size()));
-  tiling.tasks = tiling.blocks * tiling.splits;
+  Tiling tiling =
+      tile_panel({tiles, tile_bytes, 1, rows, rows, static_cast<int>(tiles_.size())}, threads);
   const int most = (tiles + tiling.blocks - 1) / tiling.blocks;
   tiling.scratch = positions * (input_stride(most) + product_stride(most)) * sizeof(float);
   tiling.cost = 1.0 * tiles * positions * units_ * problem_.out_channels;  // two a unit of bfloat16
