@@ -147,7 +147,9 @@ void BandConv::copy_band(const Frame& frame, int n, Range rows, float* band) con
   // Columns of the band that lie in the image.
   const int begin = std::clamp(-left, 0, width),
             end = std::clamp(source.width - left, begin, width);
-  const auto pad = [&](int columns) { band = std::fill_n(band, columns * pixel_units_, padding); };
+  const auto pad = [&](int columns) {
+    band = std::fill_n(band, std::ptrdiff_t{columns} * pixel_units_, padding);
+  };
   for (int plane = 0; plane < planes_; ++plane) {
     for (int i = 0; i < band_rows(rows.size()); ++i) {
       const int y = top + i;
@@ -158,7 +160,7 @@ void BandConv::copy_band(const Frame& frame, int n, Range rows, float* band) con
       pad(begin);
       const auto offset = static_cast<std::ptrdiff_t>(source.element_size) * plane * channel_stride;
       copy_pixels(frame, frame.at(source, n, y, left + begin) + offset, end - begin, band);
-      band += (end - begin) * pixel_units_;
+      band += std::ptrdiff_t{end - begin} * pixel_units_;
       pad(width - end);
     }
   }

@@ -8,15 +8,15 @@
 
 namespace ifast::cpu {
 
-// Convolution with few input channels, from an NHWC buffer or from the caller's tensor in its own
-// strides. A task copies the rows under a band of output rows into its scratch with their padding,
+// Convolution from an NHWC buffer, or from the caller's tensor of few channels in its own strides.
+// A task copies the rows under a band of output rows into its scratch with their padding,
 // and the micro-kernel reads its pixels straight from there: neighbours in a row are `stride`
 // apart, and the taps of a row are a run. In float32 a band has a plane for each channel; in a
 // quantised Plan its pixels are units of elements, which the caller's numbers become on the way.
 class BandConv : public Op {
  public:
-  // No residual. In a quantised Plan a source of float32 is the caller's and has at most
-  // kMostChannels.
+  // No residual, and no gap between the windows of two outputs. In a quantised Plan a source of
+  // float32 is the caller's and has at most kMostChannels.
   BandConv(ConvProblem problem, TapRectangle rectangle, const Kernels& kernels, WeightStore& store);
 
   Tiling tile(int batch, int threads) const override;

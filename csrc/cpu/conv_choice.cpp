@@ -53,6 +53,17 @@ double winograd_cost(const ConvProblem& p, const WinogradLayout& layout, const K
                       positions * k * p.out_channels);
 }
 
+// The taps as a band wants them. One with gaps between the windows of two outputs would copy them
+// too.
+std::optional<TapRectangle> band_taps(const std::vector<Pair>& taps, const Pair& stride) {
+  auto rectangle = tap_rectangle(taps);
+  if (rectangle && stride.vertical <= rectangle->extent.vertical &&
+      stride.horizontal <= rectangle->extent.horizontal) {
+    return rectangle;
+  }
+  return std::nullopt;
+}
+
 // Whether reading a band takes less time than a panel of all taps: it does where the pixels of a
 // row fill a block of the micro-kernel, which does not reach into the next row.
 bool gains_from_bands(const ConvProblem& p, const Kernels& kernels) {
@@ -62,7 +73,8 @@ bool gains_from_bands(const ConvProblem& p, const Kernels& kernels) {
 }  // namespace
 
 bool quantizes_input(const Convolution& conv) {
-  return !conv.winograd && conv.in_channels <= BandConv::kMostChannels && tap_rectangle(conv.taps);
+  return !conv.winograd && conv.in_channels <= BandConv::kMostChannels &&
+         band_taps(conv.taps, conv.stride);
 }
 
 std::unique_ptr<Op> choose_conv(ConvProblem problem, bool strided, const std::string& algorithm,
@@ -71,7 +83,7 @@ std::unique_ptr<Op> choose_conv(ConvProblem problem, bool strided, const std::st
     return std::make_unique<IntegerWinogradConv>(std::move(problem), kernels, store);
   }
   if (problem.quantized()) {
-    if (auto rectangle = tap_rectangle(problem.taps);
+    if (auto rectangle = band_taps(problem.taps, problem.stride);
         rectangle && (strided || gains_from_bands(problem, kernels))) {
       return std::make_unique<BandConv>(std::move(problem), std::move(*rectangle), kernels, store);
     }
@@ -91,7 +103,7 @@ std::unique_ptr<Op> choose_conv(ConvProblem problem, bool strided, const std::st
     }
   }
   if (strided && problem.in_channels <= BandConv::kMostChannels && !problem.residual) {
-    if (auto rectangle = tap_rectangle(problem.taps)) {
+    if (auto rectangle = band_taps(problem.taps, problem.stride)) {
       return std::make_unique<BandConv>(std::move(problem), std::move(*rectangle), kernels, store);
     }
   }

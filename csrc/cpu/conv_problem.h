@@ -55,7 +55,8 @@ struct ColumnTile {
   std::size_t offset = 0;           // sum of the widths of the tiles before, in channels
   const float* bias = nullptr;      // padded to the width; in a quantised Plan the bits of int32
   const float* odd_bias = nullptr;  // of odd outputs, where F(2, 3) has the even ones in `bias`
-  const float* scale = nullptr;     // the same in a quantised Plan, of a sum in units of the target
+  const float* scale =
+      nullptr;  // padded too, in a quantised Plan: of a sum, in units of the target
   int width(int lanes) const { return vectors * lanes; }
 };
 

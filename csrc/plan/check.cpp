@@ -147,9 +147,11 @@ class Checker {
     const std::int64_t taps = std::ssize(conv.taps);
     std::int64_t weights = taps;
     if (conv.winograd) {
+      require_step(is_quantized(), "Winograd's F(2, 3) in a Plan that is not quantised");
       const auto lines = winograd_taps(conv, *conv.winograd);
-      require_step(is_quantized() && lines.has_value(),
-                   "its taps or its Plan are not for Winograd's F(2, 3)");
+      require_step(lines.has_value(),
+                   "Winograd's F(2, 3) of taps that are no rectangle, row by row, at least three "
+                   "long along its axis, or of a stride other than 1");
       weights = lines->weights();
     }
     require_step(!is_quantized() || taps * conv.in_channels <= kMaxQuantizedTerms,

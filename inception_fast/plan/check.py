@@ -146,10 +146,12 @@ def _check_convolution(plan: Plan, step: Step, conv: Convolution) -> None:
     )
     weights = len(taps)
     if conv.winograd is not None:
-        _require(conv.winograd in AXES, f"step {step.name}: Winograd's F(2, 3) along {conv.winograd!r}")
+        what = f"step {step.name}: Winograd's F(2, 3) along {conv.winograd!r}"
+        _require(quantized, f"{what} in a {plan.dtype} Plan, expected {QUANTIZED}")
+        _require(conv.winograd in AXES, f"{what}, expected one of {', '.join(AXES)}")
         lines = winograd_taps(conv, conv.winograd)
-        fits = quantized and lines is not None
-        _require(fits, f"step {step.name}: taps {taps[:9]}, stride {conv.stride} for Winograd's F(2, 3)")
+        expected = "a rectangle, row by row, at least three long along the axis, and stride 1"
+        _require(lines is not None, f"{what} of taps {taps[:9]}, stride {conv.stride}, expected {expected}")
         weights = 0 if lines is None else lines.weights
     weight, bias = ("int8", "int32") if quantized else (plan.dtype, accumulator_dtype(plan.dtype))
     _check_constant(plan, step, conv.weight, (conv.out_channels, weights, conv.in_channels), weight)

@@ -69,7 +69,7 @@ def elements(x: torch.Tensor, b: Buffer) -> torch.Tensor:
 def direct_conv(rng: random.Random, size: Pair) -> tuple[Convolution, Pair]:
     """Taps and stride of a direct convolution of an image of ``size``, channels to be set, and its output's size."""
     taps = rng.choice([((0, 0),), window(3, 3), window(1, 7), window(5, 5), tuple(rng.sample(window(5, 5), 4))])
-    stride = rng.choice([(1, 1), (1, 1), (2, 2), (1, 3)])
+    stride = rng.choice([(1, 1), (1, 1), (2, 2), (1, 3), (7, 9), (1, 40)])
     height, width = (max(1, -(-extent // step)) for extent, step in zip(size, stride, strict=True))
     return Convolution("w", None, 1, 1, taps, stride, "s"), (height, width)
 
@@ -89,7 +89,7 @@ def winograd_conv(rng: random.Random, size: Pair) -> tuple[Convolution, Pair]:
 
 def conv_net(rng: random.Random, winograd: bool = False) -> tuple[Plan, Constants, ConvStep]:
     # Wide enough, now and then, for rows that fill a block of every micro-kernel.
-    size = rng.randint(1, 12), rng.randint(1, rng.choice([12, 12, 40]))
+    size = rng.randint(1, 12), rng.randint(1, rng.choice([12, 40]))
     conv, out_size = (winograd_conv if winograd else direct_conv)(rng, size)
     channels, start = rng.choice([1, 2, 3, 4, 7, 16, 33, 63, 64, 65, 130]), rng.choice([0, 0, 1, 5, 16])
     counts = [rng.choice([1, 2, 5, 8, 16, 17, 31, 32, 33, 50, 80]) for _ in range(rng.choice([1, 1, 2, 3]))]

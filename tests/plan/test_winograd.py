@@ -10,6 +10,7 @@ import pytest
 
 from inception_fast.errors import EngineFileError, PlanError
 from inception_fast.plan.plan import Axis, Convolution, ConvStep, Pair, Plan
+from inception_fast.plan.serialize import plan_from_json, plan_to_json
 from inception_fast.plan.winograd import winograd_taps
 from tests.plan.conftest import Reader
 from tests.plan.tiny_engine import edited, tiny_plan, winograd_plan
@@ -143,4 +144,5 @@ def test_an_axis_that_is_none() -> None:
 
 
 def test_either_axis_of_a_square() -> None:
-    assert with_conv(winograd_plan(), winograd="vertical").steps[0] != winograd_plan().steps[0]
+    turned = plan_from_json(plan_to_json(with_conv(winograd_plan(), winograd="vertical"))).steps[0]
+    assert isinstance(turned, ConvStep) and turned.conv.winograd == "vertical"

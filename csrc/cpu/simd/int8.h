@@ -212,9 +212,9 @@ inline void quantize(const float* source, std::ptrdiff_t stride, void* out, int 
 inline void quantize_pixels(const QuantizePixelsCall& call) {
   constexpr int kChannels = IntegerUnit::kChannels;
   constexpr int kBlock = 64;
-  // The image lies in memory, one plane for each channel as a rule: rows to come, far enough for it
-  // to answer in time.
-  constexpr int kAhead = 640;
+  // Rows to come of an image in planes, far enough for memory to answer in time; any address.
+  constexpr std::ptrdiff_t kAhead = 640 * sizeof(float), kLine = 64;
+  const bool planes = call.column_stride == 1;
   // Channels that a unit has besides stay zero.
   Element rows[4][kBlock] = {};
   const int pixel_units = kChannels == 4 ? 1 : (call.channels + kChannels - 1) / kChannels;
@@ -223,7 +223,9 @@ inline void quantize_pixels(const QuantizePixelsCall& call) {
     const int count = std::min(call.pixels - i, kBlock);
     for (int c = 0; c < call.channels; ++c) {
       const float* from = call.source + i * call.column_stride + c * call.channel_stride;
-      for (int line = 0; line < kBlock; line += 16) __builtin_prefetch(from + kAhead + line);
+      const char* ahead = reinterpret_cast<const char*>(from) + kAhead;
+      for (int line = 0; planes && line < kBlock / 16; ++line)
+        __builtin_prefetch(ahead + line * kLine);
       quantize(from, call.column_stride, rows[c], count, call.scale, call.zero, false);
     }
     for (int u = 0; u < pixel_units; ++u) {
