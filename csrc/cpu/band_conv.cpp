@@ -39,16 +39,8 @@ void BandConv::pack_weights(WeightStore& store) {
       const int place = unit / pixel_units_;
       const int tap = rectangle_.taps[place % problem_.tap_count()];
       const int plane = place / problem_.tap_count();
-      for (int j = 0; j < tile.width(lanes); ++j, ++packed) {
-        float values[4] = {};
-        for (int i = 0; i < unit_channels_; ++i) {
-          const int channel = plane + unit % pixel_units_ * unit_channels_ + i;
-          if (j < tile.columns && channel < problem_.in_channels) {
-            values[i] = problem_.weight(tile.channel + j, tap, channel);
-          }
-        }
-        *packed = problem_.quantized() ? integer_unit(values, unit_channels_) : values[0];
-      }
+      const int channel = plane + unit % pixel_units_ * unit_channels_;
+      packed = pack_units(problem_, tile, tile.width(lanes), tap, channel, unit_channels_, packed);
     }
   }
 }
@@ -107,20 +99,14 @@ void BandConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch& 
   const int blocks = gemm_blocks(problem_.width(), kernels_);
   for (int j = columns.begin; j < columns.end; ++j) {
     const ColumnTile& tile = tiles_[j];
-    const Target& target = problem_.targets[tile.target];
+    const View& target = problem_.targets[tile.target].view;
     const Requantization requantization = problem_.requantization(tile);
-    GemmCall call;
+    GemmCall call =
+        gemm_call(frame, problem_, tile, requantization, weights_ + tile.offset * units_);
     call.row_stride = static_cast<std::ptrdiff_t>(problem_.stride.horizontal) * pixel_units_;
     call.offsets = offsets;
     call.segments = segments;
     call.segment_length = rectangle_.extent.horizontal * pixel_units_;
-    call.b = weights_ + tile.offset * units_;
-    call.bias = tile.bias;
-    call.requantization = &requantization;
-    call.columns = tile.columns;
-    call.relu = target.relu;
-    call.claim = true;
-    call.out_stride = frame.strides[target.view.buffer].column;
     const WeightsAhead ahead(call.b, units_, tile.width(kernels_.lanes));
     const auto& table = problem_.writes_numbers(tile) ? kernels_.gemm_raw : kernels_.gemm;
     int calls = 0;
@@ -129,8 +115,7 @@ void BandConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch& 
       for (int i = 0; i < blocks; ++i) {
         const Range pixels = part_of(problem_.width(), i, blocks);
         call.a = row + pixels.begin * call.row_stride;
-        call.out =
-            frame.at(target.view, n, y, pixels.begin) + tile.first * target.view.element_size;
+        call.out = frame.at(target, n, y, pixels.begin) + tile.first * target.element_size;
         call.prefetch = ahead.of_call(calls++);
         table[pixels.size() - 1][tile.vectors - 1](call);
       }

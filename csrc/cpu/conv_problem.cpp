@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "cpu/cache_sizes.h"
+#include "cpu/convert.h"
 
 namespace ifast::cpu {
 namespace {
@@ -123,6 +124,41 @@ std::vector<ColumnTile> column_tiles(const ConvProblem& problem, const Kernels& 
 
 std::size_t padded_channels(const std::vector<ColumnTile>& tiles, int lanes) {
   return tiles.back().offset + tiles.back().width(lanes);
+}
+
+float* pack_units(const ConvProblem& problem, const ColumnTile& tile, int width, int weight,
+                  int channel, int unit_channels, float* packed) {
+  const int channels = std::min(unit_channels, problem.in_channels - channel);
+  for (int j = 0; j < width; ++j) {
+    float values[4] = {};
+    for (int i = 0; i < channels && j < tile.columns; ++i) {
+      values[i] = problem.weight(tile.channel + j, weight, channel + i);
+    }
+    *packed++ = problem.quantized()  ? integer_unit(values, unit_channels)
+                : unit_channels == 2 ? bfloat16_pair(values[0], values[1])
+                                     : values[0];
+  }
+  return packed;
+}
+
+GemmCall gemm_call(const Frame& frame, const ConvProblem& problem, const ColumnTile& tile,
+                   const Requantization& requantization, const float* weights) {
+  const Target& target = problem.targets[tile.target];
+  GemmCall call;
+  call.b = weights;
+  call.bias = tile.bias;
+  call.requantization = &requantization;
+  call.columns = tile.columns;
+  call.relu = target.relu;
+  call.claim = true;
+  call.out = frame.image(target.view, 0) + tile.first * target.view.element_size;
+  call.out_stride = frame.strides[target.view.buffer].column;
+  if (problem.residual) {
+    const View& residual = *problem.residual;
+    call.residual = frame.image(residual, 0) + tile.channel * residual.element_size;
+    call.residual_stride = frame.strides[residual.buffer].column;
+  }
+  return call;
 }
 
 Tiling tile_panel(const PanelShape& shape, int threads) {

@@ -73,6 +73,16 @@ inline int units_of(int channels, int unit_channels) {
   return (channels + unit_channels - 1) / unit_channels;
 }
 
+// One unit of each column of a tile: of a weight, the `unit_channels` from `channel` on; what is
+// not there is zero. Returns what follows in `packed`.
+float* pack_units(const ConvProblem& problem, const ColumnTile& tile, int width, int weight,
+                  int channel, int unit_channels, float* packed);
+
+// What all calls of the micro-kernel for a tile have in common; out and residual are those of the
+// first pixel of the first image.
+GemmCall gemm_call(const Frame& frame, const ConvProblem& problem, const ColumnTile& tile,
+                   const Requantization& requantization, const float* weights);
+
 // How a product of `rows` with `columns` tiles of weights becomes tasks, each of which makes a
 // panel of its block of rows, `row_bytes` each, in its scratch.
 struct PanelShape {

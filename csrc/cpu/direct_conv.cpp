@@ -47,24 +47,11 @@ void DirectConv::pack_weights(WeightStore& store) {
   weights_ = packed;
   for (const ColumnTile& tile : tiles_) {
     for (int unit = 0; unit < units_; ++unit) {
-      for (int j = 0; j < tile.width(lanes); ++j, ++packed) {
-        float values[4] = {};
-        for (int i = 0; i < unit_channels_; ++i) {
-          const int channel = unit % tap_units_ * unit_channels_ + i;
-          if (j < tile.columns && channel < problem_.in_channels) {
-            values[i] = problem_.weight(tile.channel + j, unit / tap_units_, channel);
-          }
-        }
-        *packed = pack_unit(values);
-      }
+      const int channel = unit % tap_units_ * unit_channels_;
+      packed = pack_units(problem_, tile, tile.width(lanes), unit / tap_units_, channel,
+                          unit_channels_, packed);
     }
   }
-}
-
-float DirectConv::pack_unit(const float (&values)[4]) const {
-  if (dot_) return bfloat16_pair(values[0], values[1]);
-  if (!problem_.quantized()) return values[0];
-  return integer_unit(values, unit_channels_);
 }
 
 Tiling DirectConv::tile(int batch, int threads) const {
@@ -96,22 +83,13 @@ void DirectConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch
   const int row_blocks = gemm_blocks(range.size(), kernels_);
   for (int j = columns.begin; j < columns.end; ++j) {
     const ColumnTile& tile = tiles_[j];
-    const Target& target = problem_.targets[tile.target];
-    const std::size_t element_size = target.view.element_size;
     const Requantization requantization = problem_.requantization(tile);
-    GemmCall call;
+    const GemmCall first =
+        gemm_call(frame, problem_, tile, requantization, weights_ + tile.offset * units_);
+    GemmCall call = first;
     call.row_stride = row_stride_;
     call.segment_length = units_;
-    call.b = weights_ + tile.offset * units_;
-    call.bias = tile.bias;
-    call.requantization = &requantization;
-    call.columns = tile.columns;
-    call.relu = target.relu;
-    call.claim = true;
-    call.out_stride = frame.strides[target.view.buffer].column;
-    if (problem_.residual) {
-      call.residual_stride = frame.strides[problem_.residual->buffer].column;
-    }
+    const std::size_t element_size = problem_.targets[tile.target].view.element_size;
     const WeightsAhead ahead(call.b, units_, tile.width(kernels_.lanes));
     const auto& table = dot_                            ? kernels_.gemm_dot
                         : problem_.writes_numbers(tile) ? kernels_.gemm_raw
@@ -120,12 +98,10 @@ void DirectConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch
       const Range rows = part_of(range.size(), i, row_blocks);
       const std::ptrdiff_t pixel = range.begin + rows.begin;
       call.a = panel + static_cast<std::ptrdiff_t>(rows.begin) * row_stride_;
-      call.out =
-          frame.image(target.view, 0) + (pixel * call.out_stride + tile.first) * element_size;
+      call.out = static_cast<std::byte*>(first.out) + pixel * call.out_stride * element_size;
       if (problem_.residual) {
-        call.residual =
-            frame.image(*problem_.residual, 0) +
-            (pixel * call.residual_stride + tile.channel) * problem_.residual->element_size;
+        call.residual = static_cast<const std::byte*>(first.residual) +
+                        pixel * call.residual_stride * problem_.residual->element_size;
       }
       call.prefetch = ahead.of_call(i);
       table[rows.size() - 1][tile.vectors - 1](call);

@@ -23,7 +23,6 @@ class DirectConv : public Op {
 
  private:
   void pack_weights(WeightStore& store);
-  float pack_unit(const float (&values)[4]) const;
   void gather(const Frame& frame, Range pixels, float* panel) const;
 
   ConvProblem problem_;

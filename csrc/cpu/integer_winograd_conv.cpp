@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "cpu/convert.h"
 
 namespace ifast::cpu {
 namespace {
@@ -66,16 +65,8 @@ void IntegerWinogradConv::pack_panels(const ColumnTile& tile, int first, int sec
                                       float*& packed) const {
   for (int unit = 0; unit < tap_units_; ++unit) {
     for (const int weight : {first, second}) {
-      for (int j = 0; j < tile.width(kernels_.lanes); ++j) {
-        float values[4] = {};
-        for (int i = 0; i < kernels_.unit_channels; ++i) {
-          const int channel = unit * kernels_.unit_channels + i;
-          if (j < tile.columns && channel < problem_.in_channels) {
-            values[i] = problem_.weight(tile.channel + j, weight, channel);
-          }
-        }
-        *packed++ = integer_unit(values, kernels_.unit_channels);
-      }
+      packed = pack_units(problem_, tile, tile.width(kernels_.lanes), weight,
+                          unit * kernels_.unit_channels, kernels_.unit_channels, packed);
     }
   }
 }
@@ -176,28 +167,15 @@ void IntegerWinogradConv::transform(const Frame& frame, Range tiles, float* pane
 
 void IntegerWinogradConv::multiply(const Frame& frame, const ColumnTile& tile, const float* panel,
                                    const int* pixels, int tiles) const {
-  const Target& target = problem_.targets[tile.target];
   const Requantization requantization = problem_.requantization(tile);
   const int units = 2 * (shared_units_ + own_units_);
   TwinGemmCall call;
   call.shared_units = shared_units_;
   call.own_units = own_units_;
   call.odd_bias = tile.odd_bias;
+  call.gemm = gemm_call(frame, problem_, tile, requantization, weights_ + tile.offset * units);
   GemmCall& gemm = call.gemm;
   gemm.row_stride = row_stride_;
-  gemm.b = weights_ + tile.offset * units;
-  gemm.bias = tile.bias;
-  gemm.requantization = &requantization;
-  gemm.columns = tile.columns;
-  gemm.relu = target.relu;
-  gemm.claim = true;
-  gemm.out = frame.image(target.view, 0) + tile.first * target.view.element_size;
-  gemm.out_stride = frame.strides[target.view.buffer].column;
-  if (problem_.residual) {
-    const View& residual = *problem_.residual;
-    gemm.residual = frame.image(residual, 0) + tile.channel * residual.element_size;
-    gemm.residual_stride = frame.strides[residual.buffer].column;
-  }
   const WeightsAhead ahead(gemm.b, units, tile.width(kernels_.lanes));
   const auto& table = problem_.writes_numbers(tile) ? kernels_.twin_gemm_raw : kernels_.twin_gemm;
   const int most = kernels_.gemm_rows / 2, blocks = (tiles + most - 1) / most;

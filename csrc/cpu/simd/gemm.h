@@ -55,6 +55,49 @@ struct FloatUnit : FloatSums {
   static Vec multiply_add(Vec pixel, Vec weights, Vec sum) { return fma(pixel, weights, sum); }
 };
 
+// Where the panels of weights, and what is to be fetched ahead, have been read up to.
+struct Progress {
+  const char* b;
+  const char* ahead;
+};
+
+// Rows of A, `stride` apart, one base for each three of them: base, base + stride and base + 2 *
+// stride are addressing modes.
+template <int Rows>
+struct RowBases {
+  RowBases(const float* a, std::ptrdiff_t stride) : stride(stride) {
+    unroll<kBases>([&](auto i) { base[i.value] = a + 3 * i.value * stride; });
+  }
+  template <int M>
+  const float* row() const {
+    return base[M / 3] + M % 3 * stride;
+  }
+
+  static constexpr int kBases = (Rows + 2) / 3;
+  const float* base[kBases];
+  std::ptrdiff_t stride;
+};
+
+// Adds the products of unit k of the rows with the next unit of weights.
+template <class Unit, int Rows, int Vectors>
+inline __attribute__((always_inline)) void multiply_unit(const RowBases<Rows>& a, std::ptrdiff_t k,
+                                                         Progress& at, Vec (&acc)[Rows][Vectors]) {
+  Vec weights[Vectors];
+  unroll<Vectors>([&](auto n) {
+    weights[n.value] = Unit::load_weights(at.b + n.value * Vec::kLanes * sizeof(float));
+  });
+  at.b += Vectors * Vec::kLanes * sizeof(float);
+  __builtin_prefetch(at.ahead, 0, 2);
+  at.ahead += 64;
+  unroll<Rows>([&](auto m) {
+    const Vec pixel = Unit::load_pixel(a.template row<m.value>() + k);
+    unroll<Vectors>([&](auto n) {
+      Vec& sum = acc[m.value][n.value];
+      sum = Unit::multiply_add(pixel, weights[n.value], sum);
+    });
+  });
+}
+
 template <class Unit, class T, int Rows, int Vectors>
 void gemm(const GemmCall& call) {
   constexpr int kWidth = Vectors * Vec::kLanes;
@@ -72,30 +115,11 @@ void gemm(const GemmCall& call) {
     });
   }
 
-  const char* b = static_cast<const char*>(call.b);
-  const char* ahead = static_cast<const char*>(call.prefetch);
-  const std::ptrdiff_t stride = call.row_stride;
+  Progress at{static_cast<const char*>(call.b), static_cast<const char*>(call.prefetch)};
   for (int s = 0; s < call.segments; ++s) {
-    // One base per three rows: base, base + stride and base + 2 * stride are addressing modes.
-    const float* base[(Rows + 2) / 3];
     const float* start = static_cast<const float*>(call.a) + (call.offsets ? call.offsets[s] : 0);
-    unroll<(Rows + 2) / 3>([&](auto i) { base[i.value] = start + 3 * i.value * stride; });
-    for (std::ptrdiff_t k = 0; k < call.segment_length; ++k) {
-      Vec weights[Vectors];
-      unroll<Vectors>([&](auto n) {
-        weights[n.value] = Unit::load_weights(b + n.value * Vec::kLanes * sizeof(float));
-      });
-      b += kWidth * sizeof(float);
-      __builtin_prefetch(ahead, 0, 2);
-      ahead += 64;
-      unroll<Rows>([&](auto m) {
-        const Vec pixel = Unit::load_pixel(base[m.value / 3] + m.value % 3 * stride + k);
-        unroll<Vectors>([&](auto n) {
-          Vec& sum = acc[m.value][n.value];
-          sum = Unit::multiply_add(pixel, weights[n.value], sum);
-        });
-      });
-    }
+    const RowBases<Rows> a(start, call.row_stride);
+    for (std::ptrdiff_t k = 0; k < call.segment_length; ++k) multiply_unit<Unit>(a, k, at, acc);
   }
   Unit::template finish<T>(call, acc);
 }

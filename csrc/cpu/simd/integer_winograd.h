@@ -4,6 +4,7 @@
 
 #include "cpu/claim.h"
 #include "cpu/kernels.h"
+#include "cpu/simd/gemm.h"
 #include "cpu/simd/unroll.h"
 
 // Quantised convolution by pairs of outputs, Winograd's F(2, 3) in halves: docs/int8.md. The
@@ -39,38 +40,16 @@ inline void twin_input(const TwinInput& call) {
   }
 }
 
-// Adds the products of two rows of A for each pair with two panels of B that lie side by side.
+// Adds the products of two rows of A for each pair, `units` apart, with two panels of B that lie
+// side by side.
 template <class Unit, int Rows, int Vectors>
-inline __attribute__((always_inline)) void add_twin_products(const float* a, std::ptrdiff_t stride,
-                                                             std::ptrdiff_t units, const char*& b,
-                                                             const char*& ahead,
-                                                             Vec (&acc)[2][Rows][Vectors]) {
-  constexpr int kWidth = Vectors * Vec::kLanes;
-  constexpr int kBases = (Rows + 2) / 3;
-  // As in gemm(): one base per three rows.
-  const float* base[2][kBases];
-  unroll<kBases>([&](auto i) {
-    base[0][i.value] = a + 3 * i.value * stride;
-    base[1][i.value] = base[0][i.value] + units;
-  });
+inline __attribute__((always_inline)) void multiply_twins(const float* a, std::ptrdiff_t stride,
+                                                          std::ptrdiff_t units, Progress& at,
+                                                          Vec (&acc)[2][Rows][Vectors]) {
+  const RowBases<Rows> first(a, stride), second(a + units, stride);
   for (std::ptrdiff_t k = 0; k < units; ++k) {
-    unroll<2>([&](auto side) __attribute__((always_inline)) {
-      Vec weights[Vectors];
-      unroll<Vectors>([&](auto n) {
-        weights[n.value] = Unit::load_weights(b + n.value * Vec::kLanes * sizeof(float));
-      });
-      b += kWidth * sizeof(float);
-      __builtin_prefetch(ahead, 0, 2);
-      ahead += 64;
-      unroll<Rows>([&](auto m) {
-        const Vec pixel =
-            Unit::load_pixel(base[side.value][m.value / 3] + m.value % 3 * stride + k);
-        unroll<Vectors>([&](auto n) {
-          Vec& sum = acc[side.value][m.value][n.value];
-          sum = Unit::multiply_add(pixel, weights[n.value], sum);
-        });
-      });
-    });
+    multiply_unit<Unit>(first, k, at, acc[0]);
+    multiply_unit<Unit>(second, k, at, acc[1]);
   }
 }
 
@@ -116,10 +95,8 @@ void twin_gemm(const TwinGemmCall& call) {
   };
   each([](int, Vec& sum, Vec& difference) { sum = difference = broadcast(0.0f); });
   const auto* a = static_cast<const float*>(gemm.a);
-  const auto* b = static_cast<const char*>(gemm.b);
-  const auto* ahead = static_cast<const char*>(gemm.prefetch);
-  const std::ptrdiff_t stride = gemm.row_stride;
-  add_twin_products<Unit>(a, stride, call.shared_units, b, ahead, acc);
+  Progress at{static_cast<const char*>(gemm.b), static_cast<const char*>(gemm.prefetch)};
+  multiply_twins<Unit>(a, gemm.row_stride, call.shared_units, at, acc);
   Vec even_bias[Vectors], odd_bias[Vectors];
   unroll<Vectors>([&](auto n) {
     even_bias[n.value] = load(gemm.bias + n.value * Vec::kLanes);
@@ -130,7 +107,7 @@ void twin_gemm(const TwinGemmCall& call) {
     x = add_integers(add_integers(sum, difference), even_bias[n]);
     y = add_integers(subtract_integers(sum, difference), odd_bias[n]);
   });
-  add_twin_products<Unit>(a + 2 * call.shared_units, stride, call.own_units, b, ahead, acc);
+  multiply_twins<Unit>(a + 2 * call.shared_units, gemm.row_stride, call.own_units, at, acc);
   Unit::template finish<T>(gemm, acc[0], even);
   Unit::template finish<T>(gemm, acc[1], odd);
 }
