@@ -80,9 +80,10 @@ def test_truncated(fast: ifast.FastModel, path: Path) -> None:
 def test_newer_version(fast: ifast.FastModel, path: Path) -> None:
     fast.save(path)
     data = bytearray(path.read_bytes())
-    struct.pack_into("<I", data, len(engine_file.MAGIC), engine_file.VERSION + 1)
+    newer = engine_file.VERSION + 1
+    struct.pack_into("<I", data, len(engine_file.MAGIC), newer)
     path.write_bytes(data)
-    with pytest.raises(ifast.EngineFileError, match="made by a newer version of inception_fast: format 3"):
+    with pytest.raises(ifast.EngineFileError, match=f"made by a newer version of inception_fast: format {newer}"):
         ifast.load(path)
 
 
