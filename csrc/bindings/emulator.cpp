@@ -48,7 +48,8 @@ PYBIND11_MODULE(_native_emulator, m) {
       .def_readonly("matrix_loads", &emulator::Counts::matrix_loads)
       .def_readonly("bank_conflicts", &emulator::Counts::bank_conflicts)
       .def_readonly("async_copies", &emulator::Counts::async_copies)
-      .def_readonly("async_copies_16", &emulator::Counts::async_copies_16);
+      .def_readonly("async_copies_16", &emulator::Counts::async_copies_16)
+      .def_readonly("records", &emulator::Counts::records);
   m.def("take_counts", &emulator::take_counts,
         "What this thread's launches did since the last call.");
   m.def("planted_names", &emulator::planted_names);

@@ -33,6 +33,7 @@ void Counts::operator+=(const Counts& other) {
   bank_conflicts += other.bank_conflicts;
   async_copies += other.async_copies;
   async_copies_16 += other.async_copies_16;
+  records += other.records;
 }
 
 Counts run(const Launch& launch, const std::function<void()>& body) {
