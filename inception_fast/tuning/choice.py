@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -78,7 +79,8 @@ def machine_of(device: torch.device) -> Machine:
 
 def limits_of(device: torch.device) -> Limits:
     """What the rule must know of a CUDA device."""
-    found = torch.cuda.get_device_properties(device)
+    # The stubs of some PyTorch versions lack a part of what all of them have.
+    found: Any = torch.cuda.get_device_properties(device)
     return Limits(
         found.multi_processor_count, found.shared_memory_per_block_optin, found.L2_cache_size, found.major >= 9
     )
