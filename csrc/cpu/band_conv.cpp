@@ -85,24 +85,20 @@ void BandConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch& 
   const int segments = planes_ * rectangle_.extent.vertical;
   auto* offsets = reinterpret_cast<std::ptrdiff_t*>(scratch.memory);
   auto* band = reinterpret_cast<float*>(offsets + segments);
-  if (scratch.owner != this || scratch.block != block) {
+  if (scratch.take(this, block)) {
     copy_band(frame, n, rows, band);
     for (int s = 0; s < segments; ++s) {
       const int plane = s / rectangle_.extent.vertical, row = s % rectangle_.extent.vertical;
       offsets[s] = (static_cast<std::ptrdiff_t>(plane) * band_rows(rows.size()) + row) * row_units;
     }
-    scratch.owner = this;
-    scratch.block = block;
   }
   const Range columns =
       part_of(static_cast<int>(tiles_.size()), task % tiling.splits, tiling.splits);
-  const int blocks = gemm_blocks(problem_.width(), kernels_);
+  const int blocks = gemm_blocks(problem_.width(), kernels_.gemm_rows);
   for (int j = columns.begin; j < columns.end; ++j) {
     const ColumnTile& tile = tiles_[j];
     const View& target = problem_.targets[tile.target].view;
-    const Requantization requantization = problem_.requantization(tile);
-    GemmCall call =
-        gemm_call(frame, problem_, tile, requantization, weights_ + tile.offset * units_);
+    GemmCall call = gemm_call(frame, problem_, tile, weights_ + tile.offset * units_);
     call.row_stride = static_cast<std::ptrdiff_t>(problem_.stride.horizontal) * pixel_units_;
     call.offsets = offsets;
     call.segments = segments;

@@ -71,23 +71,18 @@ void add_quantized_constants(const ConvProblem& problem, ColumnTile& tile, int l
   }
   tile.bias = bias;
   tile.odd_bias = odd_bias;
-  tile.scale = scale;
+  const View& target = problem.targets[tile.target].view;
+  tile.requantization = {scale, 0.0f, 0, target.zero};
+  if (problem.residual) {
+    tile.requantization.residual_scale = problem.residual->scale / target.scale;
+    tile.requantization.residual_zero = problem.residual->zero;
+  }
 }
 
 }  // namespace
 
 bool ConvProblem::writes_numbers(const ColumnTile& tile) const {
   return quantized() && targets[tile.target].view.element_size == sizeof(float);
-}
-
-Requantization ConvProblem::requantization(const ColumnTile& tile) const {
-  const View& target = targets[tile.target].view;
-  Requantization r{tile.scale, 0.0f, 0, target.zero};
-  if (residual) {
-    r.residual_scale = residual->scale / target.scale;
-    r.residual_zero = residual->zero;
-  }
-  return r;
 }
 
 std::vector<ColumnTile> column_tiles(const ConvProblem& problem, const Kernels& kernels,
@@ -142,12 +137,12 @@ float* pack_units(const ConvProblem& problem, const ColumnTile& tile, int width,
 }
 
 GemmCall gemm_call(const Frame& frame, const ConvProblem& problem, const ColumnTile& tile,
-                   const Requantization& requantization, const float* weights) {
+                   const float* weights) {
   const Target& target = problem.targets[tile.target];
   GemmCall call;
   call.b = weights;
   call.bias = tile.bias;
-  call.requantization = &requantization;
+  call.requantization = &tile.requantization;
   call.columns = tile.columns;
   call.relu = target.relu;
   call.claim = true;

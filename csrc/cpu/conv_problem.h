@@ -33,9 +33,8 @@ struct ConvProblem {
   int width() const { return targets.front().view.width; }
   int tap_count() const { return static_cast<int>(taps.size()); }
   bool quantized() const { return !weight_scale.empty(); }
-  // Of a quantised Plan:
+  // Of a quantised Plan.
   bool writes_numbers(const ColumnTile& tile) const;
-  Requantization requantization(const ColumnTile& tile) const;
   double multiply_adds() const {
     return 1.0 * height() * width() * out_channels * tap_count() * in_channels;
   }
@@ -55,8 +54,7 @@ struct ColumnTile {
   std::size_t offset = 0;           // sum of the widths of the tiles before, in channels
   const float* bias = nullptr;      // padded to the width; in a quantised Plan the bits of int32
   const float* odd_bias = nullptr;  // of odd outputs, where F(2, 3) has the even ones in `bias`
-  const float* scale =
-      nullptr;  // padded too, in a quantised Plan: of a sum, in units of the target
+  Requantization requantization;    // in a quantised Plan
   int width(int lanes) const { return vectors * lanes; }
 };
 
@@ -79,9 +77,9 @@ float* pack_units(const ConvProblem& problem, const ColumnTile& tile, int width,
                   int channel, int unit_channels, float* packed);
 
 // What all calls of the micro-kernel for a tile have in common; out and residual are those of the
-// first pixel of the first image.
+// first pixel of the first image. It points into the tile.
 GemmCall gemm_call(const Frame& frame, const ConvProblem& problem, const ColumnTile& tile,
-                   const Requantization& requantization, const float* weights);
+                   const float* weights);
 
 // How a product of `rows` with `columns` tiles of weights becomes tasks, each of which makes a
 // panel of its block of rows, `row_bytes` each, in its scratch.
@@ -95,10 +93,9 @@ struct PanelShape {
 };
 Tiling tile_panel(const PanelShape& shape, int threads);
 
-// Where the micro-kernel cuts [0, rows): as few blocks as fit, nearly equal.
-inline int gemm_blocks(int rows, const Kernels& kernels) {
-  return (rows + kernels.gemm_rows - 1) / kernels.gemm_rows;
-}
+// Where the micro-kernel, which takes at most so many at a time, cuts [0, rows): as few blocks as
+// fit, nearly equal.
+inline int gemm_blocks(int rows, int most) { return (rows + most - 1) / most; }
 
 // Distance of a panel's rows, in units of 4 bytes. A multiple of 1024 bytes would put the rows that
 // the micro-kernel reads side by side into few sets of the first-level cache.

@@ -73,19 +73,15 @@ void DirectConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch
   if (in_place_) {
     panel = reinterpret_cast<float*>(frame.image(problem_.source, 0)) +
             static_cast<std::ptrdiff_t>(range.begin) * row_stride_;
-  } else if (scratch.owner != this || scratch.block != block) {
+  } else if (scratch.take(this, block)) {
     gather(frame, range, panel);
-    scratch.owner = this;
-    scratch.block = block;
   }
   const Range columns =
       part_of(static_cast<int>(tiles_.size()), task % tiling.splits, tiling.splits);
-  const int row_blocks = gemm_blocks(range.size(), kernels_);
+  const int row_blocks = gemm_blocks(range.size(), kernels_.gemm_rows);
   for (int j = columns.begin; j < columns.end; ++j) {
     const ColumnTile& tile = tiles_[j];
-    const Requantization requantization = problem_.requantization(tile);
-    const GemmCall first =
-        gemm_call(frame, problem_, tile, requantization, weights_ + tile.offset * units_);
+    const GemmCall first = gemm_call(frame, problem_, tile, weights_ + tile.offset * units_);
     GemmCall call = first;
     call.row_stride = row_stride_;
     call.segment_length = units_;

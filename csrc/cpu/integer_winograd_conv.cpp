@@ -94,11 +94,9 @@ void IntegerWinogradConv::run(const Frame& frame, const Tiling& tiling, int task
   float* panel = reinterpret_cast<float*>(scratch.memory);
   int* pixels =
       reinterpret_cast<int*>(panel + static_cast<std::size_t>(tiles.size()) * row_stride_);
-  if (scratch.owner != this || scratch.block != block) {
+  if (scratch.take(this, block)) {
     transform(frame, tiles, panel);
     place_outputs(tiles, pixels);
-    scratch.owner = this;
-    scratch.block = block;
   }
   const Range columns =
       part_of(static_cast<int>(tiles_.size()), task % tiling.splits, tiling.splits);
@@ -166,18 +164,17 @@ void IntegerWinogradConv::transform(const Frame& frame, Range tiles, float* pane
 
 void IntegerWinogradConv::multiply(const Frame& frame, const ColumnTile& tile, const float* panel,
                                    const int* pixels, int tiles) const {
-  const Requantization requantization = problem_.requantization(tile);
   const int units = 2 * (shared_units_ + own_units_);
   TwinGemmCall call;
   call.shared_units = shared_units_;
   call.own_units = own_units_;
   call.odd_bias = tile.odd_bias;
-  call.gemm = gemm_call(frame, problem_, tile, requantization, weights_ + tile.offset * units);
+  call.gemm = gemm_call(frame, problem_, tile, weights_ + tile.offset * units);
   GemmCall& gemm = call.gemm;
   gemm.row_stride = row_stride_;
   const WeightsAhead ahead(gemm.b, units, tile.width(kernels_.lanes));
   const auto& table = problem_.writes_numbers(tile) ? kernels_.twin_gemm_raw : kernels_.twin_gemm;
-  const int most = kernels_.gemm_rows / 2, blocks = (tiles + most - 1) / most;
+  const int blocks = gemm_blocks(tiles, kernels_.gemm_rows / 2);
   for (int i = 0; i < blocks; ++i) {
     const Range rows = part_of(tiles, i, blocks);
     gemm.a = panel + static_cast<std::ptrdiff_t>(rows.begin) * row_stride_;

@@ -22,8 +22,9 @@ struct Requantization {
 };
 
 // out[m][n] = act(bias[n] + sum over k of a[m][k] * b[k][n] + residual[m][n]), summed in order of
-// k. A row of A is `segments` runs of `segment_length` units of 4 bytes (a float32, or two
-// bfloat16); run s of row m starts at a + m * row_stride + offsets[s].
+// k. A row of A is `segments` runs of `segment_length` units of 4 bytes (a float32, two
+// bfloat16, or the elements of a quantised Plan); run s of row m starts at a + m * row_stride +
+// offsets[s].
 struct GemmCall {
   const void* a = nullptr;
   std::ptrdiff_t row_stride = 0;

@@ -70,6 +70,14 @@ struct Scratch {
   std::byte* memory = nullptr;
   const void* owner = nullptr;
   int block = 0;
+
+  // Whether the new owner has yet to put there what `block` needs.
+  bool take(const void* by, int of_block) {
+    if (owner == by && block == of_block) return false;
+    owner = by;
+    block = of_block;
+    return true;
+  }
 };
 
 // A step made ready to run. Tasks of one operator write disjoint memory, in any order, on any

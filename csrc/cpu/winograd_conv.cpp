@@ -121,14 +121,10 @@ void WinogradConv::run(const Frame& frame, const Tiling& tiling, int task, Scrat
   const std::size_t in_stride = input_stride(tiles.size());
   float* inputs = reinterpret_cast<float*>(scratch.memory);
   float* products = inputs + positions * in_stride;
-  if (scratch.owner != this || scratch.block != block) {
-    transform_inputs(frame, tiles, inputs);
-    scratch.owner = this;
-    scratch.block = block;
-  }
+  if (scratch.take(this, block)) transform_inputs(frame, tiles, inputs);
   const Range columns =
       part_of(static_cast<int>(tiles_.size()), task % tiling.splits, tiling.splits);
-  const int row_blocks = gemm_blocks(tiles.size(), kernels_);
+  const int row_blocks = gemm_blocks(tiles.size(), kernels_.gemm_rows);
   // A tile of two dimensions has too many outputs for its work.
   const bool claims = layout_.size().dimensions == 1;
   const auto& table = layout_.dot ? kernels_.gemm_dot_raw : kernels_.gemm_raw;

@@ -24,7 +24,7 @@ from inception_fast.plan.plan import (
     Step,
     destinations_of,
 )
-from inception_fast.plan.winograd import winograd_taps
+from inception_fast.plan.winograd import WinogradTaps, winograd_taps
 
 
 class QuantizedExecutor(ReferenceExecutor):
@@ -70,15 +70,14 @@ class QuantizedExecutor(ReferenceExecutor):
             start += d.slice.channels
 
     def _sums(self, x: torch.Tensor, conv: Convolution, size: tuple[int, int]) -> torch.Tensor:
-        if conv.winograd is not None:
-            return self._twin_sums(x, conv, size)
+        taps = None if conv.winograd is None else winograd_taps(conv, conv.winograd)
+        if taps is not None:
+            return self._twin_sums(x, conv, taps, size)
         bias = None if conv.bias is None else self._constants[conv.bias]
         window, origin = dense_window(conv, self._constants[conv.weight])
         return F.conv2d(padded(x, conv, origin, window.shape[2:], size), window, bias, conv.stride)
 
-    def _twin_sums(self, x: torch.Tensor, conv: Convolution, size: tuple[int, int]) -> torch.Tensor:
-        taps = winograd_taps(conv, conv.winograd or "horizontal")
-        assert taps is not None
+    def _twin_sums(self, x: torch.Tensor, conv: Convolution, taps: WinogradTaps, size: tuple[int, int]) -> torch.Tensor:
         across = taps.axis == 1
         height, width = (n + n % 2 if axis == taps.axis else n for axis, n in enumerate(size))
         image = padded(x, conv, taps.first, taps.extent, (height, width))

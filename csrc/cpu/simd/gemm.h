@@ -55,6 +55,13 @@ struct FloatUnit : FloatSums {
   static Vec multiply_add(Vec pixel, Vec weights, Vec sum) { return fma(pixel, weights, sum); }
 };
 
+// Asks for the cache lines of a row of outputs.
+template <int Width, class T>
+inline __attribute__((always_inline)) void claim_row(const T* row) {
+  constexpr int kLines = (Width * sizeof(T) + 63) / 64;
+  unroll<kLines>([&](auto i) { claim(row + i.value * 64 / sizeof(T)); });
+}
+
 // Where the panels of weights, and what is to be fetched ahead, have been read up to.
 struct Progress {
   const char* b;
@@ -108,10 +115,8 @@ void gemm(const GemmCall& call) {
   });
 
   if (call.claim) {
-    constexpr int kLines = (kWidth * sizeof(T) + 63) / 64;
     unroll<Rows>([&](auto m) {
-      const T* row = static_cast<const T*>(call.out) + m.value * call.out_stride;
-      unroll<kLines>([&](auto i) { claim(row + i.value * 64 / sizeof(T)); });
+      claim_row<kWidth>(static_cast<const T*>(call.out) + m.value * call.out_stride);
     });
   }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "cpu/claim.h"
 #include "cpu/kernels.h"
 #include "cpu/simd/gemm.h"
 #include "cpu/simd/unroll.h"
@@ -76,14 +75,13 @@ struct TwinRows {
 template <class Unit, class T, int Rows, int Vectors>
 void twin_gemm(const TwinGemmCall& call) {
   const GemmCall& gemm = call.gemm;
-  alignas(64) T nowhere[Vectors * Vec::kLanes];
+  constexpr int kWidth = Vectors * Vec::kLanes;
+  alignas(64) T nowhere[kWidth];
   const TwinRows<T> even(call, 0, nowhere), odd(call, 1, nowhere);
   if (gemm.claim) {
     unroll<Rows>([&](auto m) {
-      unroll<Vectors>([&](auto n) {
-        claim(even.out(m.value) + n.value * Vec::kLanes);
-        claim(odd.out(m.value) + n.value * Vec::kLanes);
-      });
+      claim_row<kWidth>(even.out(m.value));
+      claim_row<kWidth>(odd.out(m.value));
     });
   }
   Vec acc[2][Rows][Vectors];
