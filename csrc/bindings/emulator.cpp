@@ -3,6 +3,7 @@
 
 #include "bindings/cuda_executor.h"
 #include "bindings/errors.h"
+#include "bindings/time_model.h"
 #include "emulator/launch.h"
 #include "emulator/planted.h"
 #include "version.h"
@@ -15,6 +16,7 @@ PYBIND11_MODULE(_native_emulator, m) {
   ifast::translate_errors();
   py::register_local_exception<emulator::Fault>(m, "Fault", PyExc_RuntimeError);
   ifast::bind_cuda_executor(m);
+  ifast::bind_time_model(m);
 
   py::enum_<emulator::Omission>(m, "Omission")
       .value("none", emulator::Omission::kNone)
