@@ -11,7 +11,7 @@ TORCH_STAMP := $(VENV)/.torch-$(or $(TORCH),newest)
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
 NATIVE_SOURCES := CMakeLists.txt setup.py $(shell find cmake csrc -type f)
-FORMATTED = $(shell find csrc examples tests benchmarks -name '*.h' -o -name '*.hpp' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+FORMATTED = $(shell find csrc examples tests -name '*.h' -o -name '*.hpp' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
 .PHONY: help demo test lint bench gpu clean
 .DEFAULT_GOAL := help
@@ -36,7 +36,7 @@ lint: $(INSTALLED) ## ruff, mypy and clang-format; changes nothing
 bench: $(BENCH_INSTALLED) ## time every backend beside eager, torch.compile, ONNX Runtime and OpenVINO
 	$(BIN)/inception-fast bench
 
-gpu: $(INSTALLED) ## run the GPU's tests and measurements in 10 minutes (ARGS="--part sweep --minutes 60" for others)
+gpu: $(INSTALLED) ## build for the GPU, check and measure, in 440 s (ARGS="--command 2" for the rest; docs/tuning-notes.md)
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 clean: ## remove what was built; the environment in .venv stays

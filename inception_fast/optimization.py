@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from inception_fast.backends import select_backend
+from inception_fast.backends import Lowering, select_backend
 from inception_fast.errors import InputError, InputTypeError
 from inception_fast.fast_model import FastModel
 from inception_fast.graph.capture import Captured, capture
@@ -64,10 +64,21 @@ def build(
     captured: Captured, example: torch.Tensor, precision: str, backend: str, batch_invariant: bool = False
 ) -> FastModel:
     """The FastModel of a captured network, for inputs like ``example``."""
-    chosen = select_backend(backend, example.device, precision)
+    lowering = select_backend(backend, example.device, precision).lowering
+    engine = make_engine(captured, example, precision, lowering, batch_invariant)
+    return FastModel(engine, captured.structure, backend, example.device)
+
+
+def make_engine(
+    captured: Captured, example: torch.Tensor, precision: str, lowering: Lowering, batch_invariant: bool = False
+) -> EngineFile:
+    """The Plan of a captured network as a backend wants it lowered, with its constants; no backend is asked.
+
+    Args:
+        example: ``[N, C, H, W]``; images to calibrate on for ``int8``.
+    """
     quantized = PRECISIONS[precision] == QUANTIZED
-    lowering = replace(chosen.lowering, pair=False) if quantized else chosen.lowering
-    graph, reports = optimize_graph(captured.graph, lowering)
+    graph, reports = optimize_graph(captured.graph, replace(lowering, pair=False) if quantized else lowering)
     plan, constants = lower(graph, "float32" if quantized else PRECISIONS[precision])
     if quantized:
         plan, constants, report = calibrated(graph, plan, constants, example)
@@ -80,7 +91,7 @@ def build(
         structure=captured.structure.to_json(),
         report=passes_to_text(reports),
     )
-    return FastModel(EngineFile(plan, constants, metadata), captured.structure, backend, example.device)
+    return EngineFile(plan, constants, metadata)
 
 
 def calibrated(
@@ -102,7 +113,7 @@ def calibrated(
         raise InputError("example_inputs", "images of a single colour", "representative images to calibrate int8 on")
     if len(images) < FEWEST_IMAGES:
         few = f"example_inputs: int8 is calibrated on {len(images)} images, whose scales may fit no others"
-        warnings.warn(few, stacklevel=4)
+        warnings.warn(few, stacklevel=5)
     calibration = calibrate(plan, constants, images)
     quantized, elements = quantize(plan, constants, calibration)
     convs = [conv for step in quantized.steps for conv in convolutions_of(step)]

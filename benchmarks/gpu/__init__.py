@@ -1,1 +1,4 @@
-"""Everything that needs a GPU, in one command that runs unattended: ``python -m benchmarks.gpu``, also ``make gpu``."""
+"""A visit to a GPU in one command: ``python -m benchmarks.gpu --output FOLDER``, also ``make gpu``.
+
+What runs the parts needs nothing but Python's own library; a part may need more, and names what is missing.
+"""

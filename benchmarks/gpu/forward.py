@@ -1,39 +1,41 @@
-"""One forward pass for a profiler to look at: ``python -m benchmarks.gpu.forward MODEL``.
+"""One forward pass for a profiler to look at: ``python -m benchmarks.gpu.forward ENGINE``, on the ``cuda`` backend.
 
-The pass is between the profiler's start and stop marks, behind warm-up, so that ``ncu --profile-from-start off`` sees
-each kernel of it once (those of a CUDA graph too: it profiles their nodes).
+The pass is launch by launch, without a CUDA graph, and between the profiler's start and stop marks, behind warm-up.
 """
 
 from __future__ import annotations
 
 import argparse
 from contextlib import nullcontext
+from pathlib import Path
 
 import torch
 
-from inception_fast import optimize
-from inception_fast.bench.targets import load_images, load_target
+from inception_fast.backends.cuda import CudaExecutor, chosen_driver
+from inception_fast.backends.cuda_graph import with_index
+from inception_fast.plan.engine_file import read_engine
 
 WARM_UP = 3
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model")
+    parser.add_argument("engine", type=Path)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--size", type=int)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--backend", default="auto")
-    parser.add_argument("--precision", default="fp32")
     args = parser.parse_args()
-    target = load_target(args.model, args.size)
-    x = load_images(target.size, args.batch).to(args.device)
-    fast = optimize(target.model.to(args.device), x[:1], precision=args.precision, backend=args.backend)
+    engine = read_engine(args.engine)
+    device = torch.device(args.device)
+    device = with_index(device) if device.type == "cuda" else device
+    dtype = getattr(torch, engine.plan.io_dtype)
+    x = torch.randn(args.batch, *engine.metadata.input_shape).to(device, dtype)
+    x = x.contiguous(memory_format=torch.channels_last)
+    executor = CudaExecutor(engine.plan, engine.constants, device, engine.metadata.precision, chosen_driver())
     marked = torch.cuda.profiler.profile() if x.is_cuda else nullcontext()
-    for _ in range(WARM_UP):
-        fast(x)
+    for _ in range(WARM_UP if x.is_cuda else 0):
+        executor.run(x)
     with marked:
-        fast(x)
+        executor.run(x)
         if x.is_cuda:
             torch.cuda.synchronize()
 

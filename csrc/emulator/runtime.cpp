@@ -12,9 +12,8 @@ namespace {
 constexpr std::align_val_t kAlignment{256};
 }  // namespace
 
-// Where a device is left, this thread's launches have finished.
-DeviceScope::DeviceScope(int) { emulator::enter_device(); }
-DeviceScope::~DeviceScope() { emulator::leave_device(); }
+DeviceScope::DeviceScope(int) {}
+DeviceScope::~DeviceScope() {}
 
 DeviceBytes::DeviceBytes(std::size_t size, int device)
     : data_(static_cast<std::byte*>(operator new(size, kAlignment))),

@@ -90,6 +90,7 @@ def hold(
     *,
     rounds: int,
     seconds: float | None = None,
+    yardstick: float | None = None,
     log: Callable[[str], None] = lambda _: None,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Contest:
@@ -98,12 +99,13 @@ def hold(
     Args:
         truth: the outputs for the task's images in float64.
         rounds, seconds, track: as for :func:`inception_fast.bench.timing.interleave`.
+        yardstick: relative L2 of PyTorch eager in the task's precision on its device, where it is known.
         log: told what is being prepared.
     """
     ready: dict[str, tuple[Entrant, Contestant]] = {}
     errors: dict[str, Error] = {}
     skipped: dict[str, str] = {}
-    yardstick = eager_error(task, truth).relative_l2
+    yardstick = eager_error(task, truth).relative_l2 if yardstick is None else yardstick
     with numerics(task.precision):
         for entrant in entrants:
             log(f"preparing {entrant.name}")

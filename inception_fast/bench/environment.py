@@ -61,10 +61,14 @@ def torch_config() -> list[str]:
 
 
 def commit() -> str | None:
-    """The commit that runs, with ``+changes`` where the checkout differs from it; the build's own outside of git."""
+    """The commit that runs, with ``+changes`` where the checkout differs from it.
+
+    Outside of git it is what ``INCEPTION_FAST_COMMIT`` says, for those who carry a tree to another machine, else the
+    build's own.
+    """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
-        return build_info().commit
+        return os.environ.get("INCEPTION_FAST_COMMIT") or build_info().commit
     head = _output(["git", "-C", str(root), "rev-parse", "HEAD"])
     changes = _output(["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"])
     return f"{head}+changes" if head and changes else head

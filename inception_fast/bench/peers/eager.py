@@ -15,10 +15,11 @@ FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 def prepare(task: Task) -> list[Contestant]:
     """One contestant a memory format: which of them is faster differs between machines and batch sizes."""
     refuse_int8(task)
-    return [_contestant(task, label) for label in FORMATS]
+    return [contestant(task, label) for label in FORMATS]
 
 
-def _contestant(task: Task, label: str) -> Contestant:
+def contestant(task: Task, label: str) -> Contestant:
+    """In one of :data:`FORMATS`."""
     module, x = task.module(FORMATS[label]), task.input(FORMATS[label])
     name = f"eager {label}"
     if task.device.type == "cuda":

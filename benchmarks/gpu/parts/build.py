@@ -1,0 +1,108 @@
+"""Builds the package in place for this GPU alone, with what is installed here.
+
+``--modules FOLDER`` (the dry run's) takes the compiled modules from another build of the same sources: there the setup
+script and CMake's configuration must run in the bare tree, and compiling the same files again would prove nothing that
+the build which is tested beside it does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from benchmarks.gpu.parts.environment import output
+from benchmarks.gpu.source_digest import ROOT
+from benchmarks.gpu.worker import Visit, main
+
+NEWEST = "90a-real"
+"""What is built for where no GPU says what it is."""
+PROBE = "import importlib; print(importlib.import_module('inception_fast.{}').version)"
+MODULES = ("_native", "_native_cuda")
+
+
+def run(visit: Visit) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--modules", type=Path)
+    modules = parser.parse_args(visit.arguments).modules
+    if modules is None:
+        visit.case("build", lambda: build(architecture()), 600)
+    else:
+        visit.case("configure", lambda: configure(visit.work / "configured"), 120)
+        visit.case("build", lambda: take(modules), 60)
+    for name in MODULES if modules is None else ("_native", "_native_emulator"):
+        visit.case(name, lambda name=name: load(name), 60)
+
+
+def architecture() -> str:
+    """The GPU's, as CMake's CUDA_ARCHITECTURES names it, with the instructions that only it has."""
+    text = output(["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"])
+    numbers = (text or "").split("\n")[0].strip().replace(".", "")
+    if not numbers.isdigit():
+        return NEWEST
+    return f"{numbers}{'a' if int(numbers) >= 90 else ''}-real"
+
+
+def build(architecture: str) -> dict[str, Any]:
+    """``setup.py build_ext --inplace``, on all cores; neither an index nor an isolated environment is asked for."""
+    defines = f"{os.environ.get('CMAKE_ARGS', '')} -DIFAST_CUDA_ARCHITECTURES={architecture}"
+    settings = {
+        "CMAKE_ARGS": defines,
+        "CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1),
+        "INCEPTION_FAST_NATIVE": "1",
+    }
+    command = [sys.executable, "setup.py", "build_ext", "--inplace"]
+    status = subprocess.run(command, cwd=ROOT, env=os.environ | settings).returncode
+    return {
+        "architecture": architecture,
+        "wrong": f"setup.py ended with exit status {status}; see build.log" if status else "",
+    }
+
+
+def setup_script() -> ModuleType:
+    """``setup.py`` as a module; importing it builds nothing."""
+    spec = importlib.util.spec_from_file_location("inception_fast_setup", ROOT / "setup.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def configure(folder: Path) -> dict[str, Any]:
+    """CMake's configuration of the tree, without CUDA."""
+    script = setup_script()
+    reason, advice = script.native_obstacle()
+    if reason:
+        return {"wrong": f"{reason}; {advice}"}
+    pybind11 = importlib.import_module("pybind11").get_cmake_dir()
+    defines = ["-DIFAST_CUDA=OFF", f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11}"]
+    defines.append(f"-DCMAKE_MAKE_PROGRAM={script.find_tool('ninja')}")
+    command = [script.find_tool("cmake"), "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", *defines]
+    status = subprocess.run(command).returncode
+    return {"wrong": f"cmake ended with exit status {status}; see build.log" if status else ""}
+
+
+def take(folder: Path) -> dict[str, Any]:
+    """Copies the compiled modules and their record into the package."""
+    found = [*folder.glob("_native*.so"), *folder.glob("_build_info.json")]
+    for path in found:
+        shutil.copy2(path, ROOT / "inception_fast")
+    return {"taken": [path.name for path in found], "wrong": "" if found else f"nothing is built in {folder}"}
+
+
+def load(name: str) -> dict[str, Any]:
+    """Imports a compiled module in a process of its own."""
+    result = subprocess.run([sys.executable, "-c", PROBE.format(name)], cwd=ROOT, capture_output=True, text=True)
+    lines = result.stderr.strip().splitlines()
+    return {"version": result.stdout.strip(), "wrong": (lines or ["it fails"])[-1] if result.returncode else ""}
+
+
+if __name__ == "__main__":
+    main(run)

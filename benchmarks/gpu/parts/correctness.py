@@ -1,0 +1,144 @@
+"""The whole network against float64, and the same bits: over repeats, drivers, overlapping launches and streams."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import torch
+
+from benchmarks.gpu.networks import Truth, fast_model, takes_options, target_of, task_of
+from benchmarks.gpu.setting import DRIVERS
+from benchmarks.gpu.worker import Skip, Visit, main
+from inception_fast.bench.accuracy import allowed, compare, flatten, within
+from inception_fast.bench.contest import eager_error
+from inception_fast.bench.record import jsonable
+from inception_fast.errors import BackendUnavailableError
+from inception_fast.fast_model import FastModel
+
+REPEATS = 3
+PASSES = 20
+"""On each of two streams."""
+
+
+def run(visit: Visit) -> None:
+    setting = visit.setting
+    models: dict[tuple[str, str, str], FastModel] = {}
+
+    def model(contestant: str, precision: str, options: str = "") -> FastModel:
+        key = (contestant, precision, options)
+        if key not in models:
+            try:
+                models[key] = fast_model(visit.work, setting, contestant, precision, options)
+            except BackendUnavailableError as error:
+                raise Skip(str(error)) from error
+        return models[key]
+
+    for precision in setting.precisions:
+        visit.case(f"eager-{precision}", lambda p=precision: eager(visit, p), 30)
+        for batch, contestant in product(setting.checked_batches, (*DRIVERS, "triton")):
+            visit.case(
+                f"{contestant}-{precision}-batch{batch}",
+                lambda c=contestant, p=precision, b=batch: against_truth(visit, p, b, lambda: model(c, p)),
+                25,
+            )
+    first, batches = setting.precisions[0], setting.checked_batches
+    for driver, overlap in product(DRIVERS[:2], (0, 1)):
+        visit.case(
+            f"{driver}-overlap{overlap}-{first}-batch{batches[0]}",
+            lambda d=driver, o=overlap: overlapping(visit, lambda: model(d, first, f"overlap={o}")),
+            15,
+        )
+    visit.case("same-bits", lambda: same_bits(visit), 10)
+    visit.case("two-streams", lambda: two_streams(visit, lambda: model("network", first)), 15)
+
+
+def eager(visit: Visit, precision: str) -> dict[str, Any]:
+    """The error of PyTorch eager, which ours is measured by."""
+    truth = Truth.load(visit.work)
+    return {
+        "error": jsonable(
+            eager_error(task_of(visit.setting, target_of(visit.setting), truth, precision), truth.outputs)
+        )
+    }
+
+
+def against_truth(visit: Visit, precision: str, batch: int, make: Callable[[], FastModel]) -> dict[str, Any]:
+    """The error of some equal passes, and their bits."""
+    truth, fast = Truth.load(visit.work).batch(batch), make()
+    dtype = getattr(torch, fast.plan.io_dtype)
+    x = truth.images.to(visit.setting.device, dtype).contiguous(memory_format=torch.channels_last)
+    results = [fast.run_flat(x) for _ in range(REPEATS)]
+    bits = {digest(result) for result in results}
+    yardstick = visit.figures().get(f"eager-{precision}", {}).get("error", {}).get("relative_l2")
+    error = compare(flatten(results[0]), truth.outputs)
+    bound = allowed(precision, yardstick if yardstick is not None else 0.0)
+    wrong = [] if within(error, bound) else [f"relative L2 {error.relative_l2:.2e}, allowed {bound:.2e}"]
+    wrong += [f"{len(bits)} different results in {REPEATS} passes"] if len(bits) > 1 else []
+    one = digest([tensor[:1] for tensor in results[0]])
+    return {
+        "error": jsonable(error),
+        "bound": bound,
+        "bits": digest(results[0]),
+        "bits_of_first_image": one,
+        "wrong": "; ".join(wrong),
+    }
+
+
+def overlapping(visit: Visit, make: Callable[[], FastModel]) -> dict[str, Any]:
+    """The smallest batch once more, with options of the ``cuda`` backend."""
+    if not takes_options():
+        raise Skip("the cuda backend takes no options")
+    precision, batch = visit.setting.precisions[0], visit.setting.checked_batches[0]
+    return against_truth(visit, precision, batch, make)
+
+
+def same_bits(visit: Visit) -> dict[str, Any]:
+    """Whether the ``cuda`` backend's cases agree, at each precision, in the first image whatever the batch."""
+    wrong, groups = [], {}
+    for name, line in visit.figures().items():
+        driver, _, rest = name.partition("-")
+        if driver in DRIVERS and "bits_of_first_image" in line:
+            precision = next(p for p in visit.setting.precisions if p in rest)
+            groups.setdefault(precision, {}).setdefault(line["bits_of_first_image"], []).append(name)
+    if not groups:
+        raise Skip("the cuda backend did not run")
+    for precision, by_bits in groups.items():
+        if len(by_bits) > 1:
+            sets = " | ".join(", ".join(names) for names in by_bits.values())
+            wrong.append(f"{precision}: {sets}")
+    return {"groups": groups, "wrong": "; ".join(wrong)}
+
+
+def two_streams(visit: Visit, make: Callable[[], FastModel]) -> dict[str, Any]:
+    """Two recorded passes of the driver whose blocks wait for each other, on two streams at the same time."""
+    if not visit.setting.on_gpu:
+        raise Skip("streams are a GPU's")
+    fast, truth = make(), Truth.load(visit.work)
+    dtype = getattr(torch, fast.plan.io_dtype)
+    inputs = [t.to("cuda", dtype) for t in (truth.images[:1], truth.images[1:2])]
+    expected = [digest(fast.run_flat(x)) for x in inputs]
+    streams = [torch.cuda.Stream() for _ in inputs]
+    torch.cuda.synchronize()
+    results: list[list[list[torch.Tensor]]] = [[], []]
+    for _ in range(PASSES):
+        for which, (stream, x) in enumerate(zip(streams, inputs, strict=True)):
+            with torch.cuda.stream(stream):
+                results[which].append(fast.run_flat(x))
+    torch.cuda.synchronize()
+    different = sum(digest(r) != e for rs, e in zip(results, expected, strict=True) for r in rs)
+    return {"passes": 2 * PASSES, "wrong": f"{different} passes gave other bits" if different else ""}
+
+
+def digest(tensors: list[torch.Tensor]) -> str:
+    """Of the bits of tensors, in the order of their indices."""
+    sha = hashlib.sha256()
+    for tensor in tensors:
+        sha.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,201 @@
+"""The parts of a visit: what they are, and what they make of what they find."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from benchmarks.gpu.packing import LOG_END, Packer
+from benchmarks.gpu.part import FAILED, HELD, NO_TIME, Part, phases
+from benchmarks.gpu.parts import build as build_part
+from benchmarks.gpu.parts import variants
+from benchmarks.gpu.parts.ncu import parse_counters
+from benchmarks.gpu.parts.sanitizer import MAKERS, NETWORKS, PRECISION
+from benchmarks.gpu.parts.traces import summary as trace_summary
+from benchmarks.gpu.source_digest import source_digest
+from benchmarks.gpu.summary import MOST, summary
+from benchmarks.gpu.tools import find_tool
+from benchmarks.gpu.visit import BUDGET, FIRST, SECOND, parts_of
+from benchmarks.plot import curves
+from benchmarks.tables import results_table
+from tests.backends import test_on_device as on_device
+from tests.backends.cases import CASES
+
+HEADER = {"command": "python -m benchmarks.gpu", "device": "cuda", "commit": "c" * 40, "digest": "d" * 64}
+COMPILING = {"build", "constants_compile", "networks", "triton_compile"}
+
+
+@pytest.mark.parametrize("parts", [FIRST, SECOND], ids=["first", "second"])
+def test_every_part_is_a_program_with_a_name_of_its_own(parts: tuple[Part, ...]) -> None:
+    assert len({part.name for part in parts}) == len(parts)
+    for part in parts:
+        assert importlib.util.find_spec(part.program), part.program
+
+
+def test_nothing_compiles_beside_what_takes_time_on_the_gpu() -> None:
+    beside = [phase for phase in phases(FIRST) if len(phase) > 1]
+    assert [{part.name for part in phase} for phase in beside] == [COMPILING]
+    assert max(part.seconds for part in FIRST) < BUDGET[1]
+
+
+def test_the_second_command_ends_with_what_did_not_hold_and_is_in_no_command_twice() -> None:
+    assert parts_of(1, ("timing",)) == FIRST
+    assert [part.name for part in parts_of(2, ("build", "timing"))] == [*(part.name for part in SECOND), "timing"]
+
+
+def test_the_sanitizers_tests_exist() -> None:
+    assert set(NETWORKS) <= set(CASES) and set(MAKERS) == set(on_device.MAKERS) and len(NETWORKS) * len(MAKERS) == 8
+    (precisions,) = (mark.args[1] for mark in on_device.test_launch.pytestmark if mark.args[0] == "precision")
+    assert PRECISION in precisions
+
+
+def test_variants_differ_and_are_written_as_the_backend_reads_them() -> None:
+    for batch in (1, 128):
+        for options in variants.variants(batch).values():
+            assert len(set(options)) == len(options)
+            names = {word.partition("=")[0] for text in options for word in text.split(",")}
+            assert names <= {"overlap", "trigger", "shortest", "waves", "shape", "blocks"}
+
+
+def _block(launch: int, *times: int) -> dict[str, int]:
+    return dict(zip(("launch", "start", "ready", "first_chunk", "loop_end", "done"), (launch, *times), strict=True))
+
+
+def test_a_launch_of_a_trace_in_numbers() -> None:
+    blocks = [_block(1, 1100, 1160, 1170, 1190, 1200), _block(0, 1000, 1000, 1010, 1040, 1050)]
+    blocks.append(_block(0, 1005, 1005, 1035, 1085, 1095))
+    first, second = trace_summary(blocks)
+    assert (first["launch"], first["blocks"], first["begin"], first["end"]) == (0, 2, 0, 95)
+    assert (first["wait"], first["fill"], first["loop"], first["epilogue"], first["longest"]) == (0, 20, 40, 10, 90)
+    assert (second["begin"], second["end"], second["wait"]) == (100, 200, 60)
+    assert trace_summary([]) == []
+
+
+def test_a_profilers_counters_have_their_units() -> None:
+    text = '==PROF== Connected\n"ID","Name","dram__bytes.sum"\n"","","Mbyte"\n"0","stage_kernel","1,234.5"\n'
+    assert parse_counters(text) == {"ID": "0", "Name": "stage_kernel", "dram__bytes.sum": "1,234.5 Mbyte"}
+    assert parse_counters("==ERROR== nothing was profiled") == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "named"), [("9.0\n", "90a-real"), ("8.6", "86-real"), ("10.0", "100a-real"), (None, "90a-real")]
+)
+def test_what_is_built_for(monkeypatch: pytest.MonkeyPatch, said: str | None, named: str) -> None:
+    monkeypatch.setattr(build_part, "output", lambda _: said)
+    assert build_part.architecture() == named
+
+
+def test_a_tool_is_found_in_the_toolkits_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "no-such-tool-elsewhere"
+    assert find_tool(program.name) is None
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    assert find_tool(program.name) == str(program)
+
+
+def test_the_digest_is_of_the_sources_alone(tmp_path: Path) -> None:
+    source = tmp_path / "csrc" / "a.cpp"
+    for path in (source, tmp_path / "setup.py", tmp_path / "inception_fast" / "b.py"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("1\n")
+    before = source_digest(tmp_path)
+    for built in ("inception_fast/_native.so", "inception_fast/_build_info.json", "inception_fast/__pycache__/b.pyc"):
+        (tmp_path / built).parent.mkdir(exist_ok=True)
+        (tmp_path / built).write_text("2\n")
+    record = tmp_path / "benchmarks" / "results" / "gpu" / "bench.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("{}")
+    assert source_digest(tmp_path) == before
+    source.write_text("2\n")
+    changed = source_digest(tmp_path)
+    source.rename(source.with_name("c.cpp"))
+    assert len({before, changed, source_digest(tmp_path)}) == 3
+
+
+def _pack(work: Path, output: Path, lines: list[dict[str, Any]], since: float = 0.0) -> Mapping[str, Any]:
+    for folder in (work / "logs", work / "artifacts", output):
+        folder.mkdir(parents=True, exist_ok=True)
+    Packer(work, output, "1", since).pack(lines, HEADER)
+    return json.loads((output / "journal-1.json").read_text())
+
+
+def test_what_is_brought_back_keeps_to_its_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.gpu.packing.LARGEST", 100_000)
+    work, output = tmp_path / "work", tmp_path / "out"
+    (work / "artifacts").mkdir(parents=True)
+    (work / "logs").mkdir()
+    noise = Random(0).randbytes(200_000)
+    (work / "artifacts" / "large.bin").write_bytes(noise)
+    (work / "artifacts" / "small.bin").write_bytes(noise[:1000])
+    (work / "artifacts" / "microbenchmarks.json").write_text('{"constants": 1}')
+    (work / "logs" / "talk.log").write_bytes(b"begin" + b"." * 3 * LOG_END + b"end")
+    assert _pack(work, output, [])["left_out"] == ["artifacts/large.bin: 200000 bytes"]
+    with tarfile.open(output / "files-1.tar.gz") as tar:
+        assert sorted(tar.getnames()) == ["artifacts/microbenchmarks.json", "artifacts/small.bin", "logs/talk.log"]
+        log = tar.extractfile("logs/talk.log")
+        assert log is not None
+        text = log.read()
+    assert text.startswith(b"begin") and text.endswith(b"end") and b"bytes left out" in text
+    assert len(text) < 2 * LOG_END + 100
+    assert (output / "microbenchmarks-1.json").read_text() == '{"constants": 1}'
+    assert max(path.stat().st_size for path in output.iterdir()) <= 100_000
+
+
+def test_files_of_an_earlier_command_stay_behind(tmp_path: Path) -> None:
+    work, output = tmp_path / "work", tmp_path / "out"
+    (work / "artifacts").mkdir(parents=True)
+    (work / "artifacts" / "tuning.json").write_text("{}")
+    _pack(work, output, [], since=4e9)
+    assert not (output / "tuning-1.json").exists()
+
+
+def _row(name: str, median: float) -> dict[str, Any]:
+    spread = {"median": median, "p10": median, "p90": median, "count": 3}
+    return {"name": name, "seconds": spread, "ratio": {**spread, "median": 1.0}, "correct": True, "ours": True}
+
+
+def _visit() -> list[dict[str, Any]]:
+    """Lines of a visit that timed two batch sizes."""
+    machine = {"versions": {"torch": "2.11.0", "triton": "3.6.0", "jax": None}, "commit": None, "cpu": {"model": "x"}}
+    gpu = {"name": "NVIDIA H100", "driver_version": "580"}
+    stamp = {"commit": HEADER["commit"], "digest": HEADER["digest"], "at": 0.0}
+    title = {"model": "inception_v3", "size": 299, "precision": "fp16", "failures": []}
+    rows = [_row("inception_fast cuda stage", 3e-4), _row("eager channels_last", 9e-4)]
+    lines = [
+        {"part": "environment", "case": "torch", "environment": {**machine, "gpu": gpu}, "threads": 16},
+        {"part": "networks", "case": "truth", "images": "photographs"},
+        {"part": "timing", "case": "fp16-batch8", "contest": {**title, "batch": 8, "rows": rows}},
+        {"part": "timing", "case": "fp16-batch1", "contest": {**title, "batch": 1, "rows": rows}},
+    ]
+    return [{"kind": "case", "outcome": HELD, "reason": "", **line, **stamp} for line in lines]
+
+
+def test_the_records_are_those_that_tables_and_plots_read(tmp_path: Path) -> None:
+    output = tmp_path / "results" / "nvidia-h100"
+    _pack(tmp_path / "work", output, _visit())
+    (file,) = output.glob("bench*.json")
+    assert file.name == "bench-1-drivers.json"
+    text = results_table([file])
+    assert "NVIDIA H100, driver 580; torch 2.11.0, triton 3.6.0; commit cccccccccccc" in text
+    assert "| inception_v3 | 1 | fp16 | 0.3 (1.00) | 0.9 (1.00) |" in text
+    panels = curves([json.loads(file.read_text())])
+    assert [[point[0] for point in curve.points] for curve in panels["inception_v3", "fp16"]] == [[1, 8], [1, 8]]
+
+
+def test_the_summary_ends_with_every_part_however_much_there_is_to_say() -> None:
+    failing = {"kind": "case", "part": "tests", "outcome": FAILED, "reason": "r" * 500}
+    lines = [*_visit(), *({**failing, "case": f"case {i}"} for i in range(500))]
+    names = [part.name for part in FIRST]
+    lines += [{"kind": "part", "part": n, "outcome": NO_TIME, "seconds": 0.0, "reason": "x" * 500} for n in names]
+    text = summary(lines)
+    assert len(text) <= MOST + 100
+    assert all(f"\n{name} " in text for name in names)
