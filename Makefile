@@ -11,7 +11,7 @@ TORCH_STAMP := $(VENV)/.torch-$(or $(TORCH),newest)
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
 NATIVE_SOURCES := CMakeLists.txt setup.py $(shell find cmake csrc -type f)
-FORMATTED = $(shell find csrc examples tests -name '*.h' -o -name '*.hpp' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+FORMATTED = $(shell find csrc examples tests benchmarks -name '*.h' -o -name '*.hpp' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
 .PHONY: help demo test lint bench gpu clean
 .DEFAULT_GOAL := help

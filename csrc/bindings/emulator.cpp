@@ -3,6 +3,7 @@
 
 #include "bindings/cuda_executor.h"
 #include "bindings/errors.h"
+#include "bindings/time_model.h"
 #include "emulator/launch.h"
 #include "emulator/planted.h"
 #include "version.h"
@@ -15,6 +16,7 @@ PYBIND11_MODULE(_native_emulator, m) {
   ifast::translate_errors();
   py::register_local_exception<emulator::Fault>(m, "Fault", PyExc_RuntimeError);
   ifast::bind_cuda_executor(m);
+  ifast::bind_time_model(m);
 
   py::enum_<emulator::Omission>(m, "Omission")
       .value("none", emulator::Omission::kNone)
@@ -31,15 +33,18 @@ PYBIND11_MODULE(_native_emulator, m) {
         "each other.");
   m.def(
       "set_limits",
-      [](int multiprocessors, int shared_bytes, int cluster) {
-        if (multiprocessors < 1 || shared_bytes < ifast::cuda::kSharedBytes || cluster < 1) {
+      [](int multiprocessors, int shared_bytes, int cluster, int resident_blocks) {
+        if (multiprocessors < 1 || shared_bytes < ifast::cuda::kSharedBytes || cluster < 1 ||
+            resident_blocks < 1) {
           throw std::invalid_argument("limits: below what any kernel needs");
         }
         emulator::set_limits({multiprocessors, shared_bytes,
                               static_cast<int>(std::bit_width(static_cast<unsigned>(cluster))) - 1,
                               true});
+        emulator::set_resident_blocks(resident_blocks);
       },
       py::arg("multiprocessors") = 4, py::arg("shared_bytes") = 227 << 10, py::arg("cluster") = 8,
+      py::arg("resident_blocks") = emulator::kUsualResidentBlocks,
       "The device that this thread's executors are built for; without arguments, the usual one.");
 
   py::class_<emulator::Counts>(m, "Counts")
@@ -54,5 +59,5 @@ PYBIND11_MODULE(_native_emulator, m) {
         "What this thread's launches did since the last call.");
   m.def("planted_names", &emulator::planted_names);
   m.def("run_planted", &emulator::run_planted, py::arg("name"), py::arg("mistake"),
-        "Runs a small kernel with its mistake or without.");
+        "Runs a small kernel with its mistake or without, and returns what it computed.");
 }

@@ -23,8 +23,9 @@ std::uintptr_t number(const void* address) { return reinterpret_cast<std::uintpt
 
 void GlobalMemory::Free::operator()(Writer* memory) const { std::free(memory); }
 
-GlobalMemory::GlobalMemory(std::span<const cuda::Range> ranges, int blocks)
-    : ranges_(ranges), blocks_(blocks) {
+GlobalMemory::GlobalMemory(std::span<const cuda::Range> ranges,
+                           std::span<const std::ptrdiff_t> offsets, int blocks)
+    : ranges_(ranges), offsets_(offsets), blocks_(blocks) {
   for (const cuda::Range& range : ranges) {
     const std::size_t count = range.writable && blocks > 1 ? range.bytes / kGranule + 2 : 0;
     auto* memory = static_cast<Writer*>(count == 0 ? nullptr : std::calloc(count, sizeof(Writer)));
@@ -39,6 +40,10 @@ const cuda::Range* GlobalMemory::find(const void* address, std::size_t bytes) co
     if (offset < range.bytes) return bytes <= range.bytes - offset ? &range : nullptr;
   }
   return nullptr;
+}
+
+void* GlobalMemory::place(const cuda::Range& range, const void* address) const {
+  return reinterpret_cast<void*>(number(address) + offsets_[&range - ranges_.data()]);
 }
 
 std::span<GlobalMemory::Writer> GlobalMemory::writers_of(const cuda::Range& range,

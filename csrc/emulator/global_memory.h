@@ -27,10 +27,15 @@ struct BlockClock {
 // last, and when. Blocks may use it from several threads of the host.
 class GlobalMemory {
  public:
-  GlobalMemory(std::span<const cuda::Range> ranges, int blocks);
+  // What a range says is at its addresses is `offsets` bytes further, one of each range.
+  GlobalMemory(std::span<const cuda::Range> ranges, std::span<const std::ptrdiff_t> offsets,
+               int blocks);
 
   // Returns the range that the bytes lie in, or nullptr.
   const cuda::Range* find(const void* address, std::size_t bytes) const;
+
+  // Where bytes of a range that find returned are.
+  void* place(const cuda::Range& range, const void* address) const;
 
   // Of bytes in a range that find returned. Each returns what is wrong, or nothing.
   std::string read(const BlockClock& clock, const cuda::Range& range, const void* address,
@@ -57,6 +62,7 @@ class GlobalMemory {
                                std::size_t bytes) const;
 
   const std::span<const cuda::Range> ranges_;
+  const std::span<const std::ptrdiff_t> offsets_;
   const int blocks_;
   std::vector<Writers> writers_;  // of each range
   std::mutex mutex_;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "emulator/global_memory.h"
+#include "emulator/in_flight.h"
 #include "emulator/machine.h"
 
 namespace ifast::emulator {
@@ -23,6 +24,9 @@ thread_local bool reversed_of_thread = false;
 thread_local Counts counts_of_thread;
 // Shared memory and clusters as on sm_90.
 thread_local cuda::DeviceLimits limits_of_thread{4, 227 << 10, 3, true};
+thread_local int resident_blocks_of_thread = kUsualResidentBlocks;
+thread_local InFlight in_flight_of_thread;
+thread_local int scopes_of_thread = 0;
 
 }  // namespace
 
@@ -47,12 +51,17 @@ Counts run(const Launch& launch, const std::function<void()>& body) {
   }
   const Omission omission = omission_of_thread;
   const bool reversed = reversed_of_thread;
+  const cuda::DeviceScope scope(0);
+  InFlight& in_flight = in_flight_of_thread;
+  const InFlight::Before before = in_flight.begin(launch);
   Counts total;
-  GlobalMemory global(launch.memory, launch.blocks);
+  bool waited = false;
+  GlobalMemory global(launch.memory, before.offsets, launch.blocks);
   if (launch.resident) {
-    Machine machine(launch, global, body, omission, launch.blocks);
+    Machine machine(launch, global, body, omission, launch.blocks, before.gap);
     machine.run(0, launch.blocks);
     total = machine.counts;
+    waited = machine.waited();
   } else {
     const int clusters = launch.blocks / launch.cluster;
     std::atomic<int> next = 0;
@@ -60,12 +69,13 @@ Counts run(const Launch& launch, const std::function<void()>& body) {
     std::mutex mutex;
     const auto work = [&] {
       try {
-        Machine machine(launch, global, body, omission, launch.cluster);
+        Machine machine(launch, global, body, omission, launch.cluster, before.gap);
         for (int c = next++; c < clusters; c = next++) {
           machine.run((reversed ? clusters - 1 - c : c) * launch.cluster, launch.cluster);
         }
         const std::lock_guard lock(mutex);
         total += machine.counts;
+        waited |= machine.waited();
       } catch (...) {
         next = clusters;
         const std::lock_guard lock(mutex);
@@ -79,6 +89,7 @@ Counts run(const Launch& launch, const std::function<void()>& body) {
     for (std::thread& helper : helpers) helper.join();
     if (failure) std::rethrow_exception(failure);
   }
+  in_flight.end(launch, waited);
   counts_of_thread += total;
   return total;
 }
@@ -90,6 +101,16 @@ void set_reversed(bool reversed) { reversed_of_thread = reversed; }
 void set_limits(const cuda::DeviceLimits& limits) { limits_of_thread = limits; }
 
 const cuda::DeviceLimits& limits() { return limits_of_thread; }
+
+void set_resident_blocks(int blocks) { resident_blocks_of_thread = blocks; }
+
+int resident_blocks() { return resident_blocks_of_thread; }
+
+void enter_device() { ++scopes_of_thread; }
+
+void leave_device() {
+  if (--scopes_of_thread == 0) in_flight_of_thread.finish();
+}
 
 Counts take_counts() { return std::exchange(counts_of_thread, Counts{}); }
 

@@ -56,6 +56,11 @@ void set_reversed(bool reversed);
 // Runs body() once for each thread of each block. Throws Fault at the first mistake.
 Counts run(const Launch& launch, const std::function<void()>& body);
 
+// Between them, this thread's launches may overlap, each as its Launch says; their stores are in
+// place after the outermost leave_device(). cuda::DeviceScope calls these.
+void enter_device();
+void leave_device();
+
 // In effect for launches of this thread.
 void set_omission(Omission omission);
 
@@ -63,6 +68,13 @@ void set_omission(Omission omission);
 // multiprocessors, so that small networks have several waves of tiles, but with all the rest.
 void set_limits(const cuda::DeviceLimits& limits);
 const cuda::DeviceLimits& limits();
+
+// Few enough to be quick, and not a divisor of anything.
+inline constexpr int kUsualResidentBlocks = 7;
+
+// How many blocks of any kernel are resident on it at once.
+void set_resident_blocks(int blocks);
+int resident_blocks();
 
 // Of all launches since the last call, of the calling thread.
 Counts take_counts();

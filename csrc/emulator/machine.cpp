@@ -14,11 +14,12 @@ constexpr int kIdlePasses = 64;
 thread_local Lane* current = nullptr;
 
 Machine::Machine(const Launch& launch, GlobalMemory& global, const std::function<void()>& body,
-                 Omission omission, int blocks)
+                 Omission omission, int blocks, const std::string& gap)
     : launch_(launch),
       global_(global),
       body_(body),
       omission_(omission),
+      gap_(gap),
       blocks_(blocks),
       clusters_(blocks / launch.cluster),
       stacks_(blocks * launch.threads) {
@@ -274,7 +275,10 @@ const Range& Machine::check_range(const void* address, std::size_t bytes, bool w
   }
   if (write && !range->writable) fault("write to global memory that is read-only");
   if (!range->settled && !current->follows_earlier_launches) {
-    fault("access to global memory before it has waited for earlier launches");
+    fault(waited_ && !gap_.empty()
+              ? "access to global memory that launches before kernel " + gap_ +
+                    " may still use, which has not waited for them"
+              : "access to global memory before it has waited for earlier launches");
   }
   return *range;
 }
@@ -291,16 +295,18 @@ void* Machine::check_bytes(const void* address, std::size_t bytes, bool write) {
   const BlockClock& clock = current->block->clock;
   expect(write ? global_.write(clock, range, address, bytes)
                : global_.read(clock, range, address, bytes));
-  return const_cast<void*>(address);
+  return global_.place(range, address);
 }
 
 unsigned* Machine::check_counter(const unsigned* address) {
-  check_range(address, sizeof(unsigned), true);
-  return const_cast<unsigned*>(address);
+  const Range& range = check_range(address, sizeof(unsigned), true);
+  return static_cast<unsigned*>(global_.place(range, address));
 }
 
 void Machine::wait_for_earlier_launches() {
-  if (omission_ != Omission::kLaunchWait) current->follows_earlier_launches = true;
+  if (omission_ == Omission::kLaunchWait) return;
+  waited_ = true;
+  current->follows_earlier_launches = gap_.empty();
 }
 
 void Machine::land_copies(std::size_t pending_groups) {

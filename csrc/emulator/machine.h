@@ -89,7 +89,7 @@ struct Cluster {
 class Machine {
  public:
   Machine(const Launch& launch, GlobalMemory& global, const std::function<void()>& body,
-          Omission omission, int blocks);
+          Omission omission, int blocks, const std::string& gap);
   ~Machine();
 
   // Runs these blocks, at most as many as the constructor was told, side by side.
@@ -97,6 +97,8 @@ class Machine {
 
   const Launch& launch() const { return launch_; }
   Omission omission() const { return omission_; }
+  // Whether a thread has waited for earlier launches.
+  bool waited() const { return waited_; }
   Counts counts;
 
   // For the lane that runs now.
@@ -104,10 +106,12 @@ class Machine {
   void expect(const std::string& wrong) {
     if (!wrong.empty()) fault(wrong);
   }
+  // Returns where the bytes are, which need not be at the address.
   void* check_global(const void* address, std::size_t bytes, bool write);
   // The same for any number of bytes at any address.
   void* check_bytes(const void* address, std::size_t bytes, bool write);
-  // A counter between blocks: in order by itself.
+  // A counter between blocks: in order by itself. Returns where it is; release and acquire take
+  // its address.
   unsigned* check_counter(const unsigned* address);
   void release(const unsigned* counter) { global_.release(current_block().clock, counter); }
   void acquire(const unsigned* counter) { global_.acquire(current_block().clock, counter); }
@@ -141,6 +145,8 @@ class Machine {
   GlobalMemory& global_;
   const std::function<void()>& body_;
   const Omission omission_;
+  const std::string& gap_;  // of InFlight::Before
+  bool waited_ = false;
   std::vector<Block> blocks_;
   std::vector<Cluster> clusters_;
   Stacks stacks_;

@@ -23,6 +23,8 @@ constexpr std::uint32_t kSharedBytes = kThreads * sizeof(Vector);
 struct Memory {
   alignas(16) std::array<Vector, kThreads> vectors{};
   unsigned counter = 0;
+  alignas(16) std::array<Vector, kThreads> results{};
+  int launch = 0;  // the number of the launch that runs
 };
 
 std::uint32_t place_of(int thread) {
@@ -237,16 +239,69 @@ void two_blocks_write_one_place(Memory& memory, bool mistake) {
   }
 }
 
+// The first of several launches: one block writes vectors that are not zero.
+void write_vectors(Memory& memory) {
+  ptx::wait_for_earlier_launches();
+  if (ptx::block_index() != 0) return;
+  const auto word = static_cast<std::uint32_t>(ptx::thread_index() + 1);
+  ptx::store_global_vector(memory.vectors.data() + ptx::thread_index(), {{word, word, word, word}});
+}
+
 void read_before_earlier_launches(Memory& memory, bool mistake) {
+  if (memory.launch == 0) return write_vectors(memory);
   if (!mistake) ptx::wait_for_earlier_launches();
   ptx::load_global_vector(memory.vectors.data() + ptx::thread_index());
+}
+
+void write_before_earlier_launches(Memory& memory, bool mistake) {
+  if (memory.launch == 1 && mistake) {
+    if (ptx::block_index() == 0) ptx::store_global(&memory.results[ptx::thread_index()], {});
+    ptx::wait_for_earlier_launches();
+    return;
+  }
+  write_vectors(memory);
+}
+
+// That a launch may start says nothing about those before it.
+void trigger_in_place_of_wait(Memory& memory, bool mistake) {
+  if (memory.launch == 0) return write_vectors(memory);
+  ptx::launch_dependents();
+  if (!mistake) ptx::wait_for_earlier_launches();
+  ptx::load_global_vector(memory.vectors.data() + ptx::thread_index());
+}
+
+// The second launch touches nothing, but the third takes its end for the first one's.
+void middle_that_does_not_wait(Memory& memory, bool mistake) {
+  if (memory.launch == 0) return write_vectors(memory);
+  ptx::launch_dependents();
+  if (memory.launch == 2 || !mistake) ptx::wait_for_earlier_launches();
+  if (memory.launch == 2) ptx::load_global_vector(memory.vectors.data() + ptx::thread_index());
+}
+
+// The second launch says that nobody writes to the vectors.
+void unsettled_memory(Memory& memory, bool mistake) {
+  if (memory.launch == 0) return write_vectors(memory);
+  if (!mistake) ptx::wait_for_earlier_launches();
+  ptx::load_global_vector(memory.vectors.data() + ptx::thread_index());
+}
+
+// What the emulator cannot see is not there: no Fault, but other results.
+void read_past_the_emulator(Memory& memory, bool mistake) {
+  if (memory.launch == 0) return write_vectors(memory);
+  ptx::wait_for_earlier_launches();
+  if (ptx::block_index() != 0) return;
+  const int thread = ptx::thread_index();
+  const Vector* from = memory.vectors.data() + thread;
+  ptx::store_global_vector(&memory.results[thread],
+                           mistake ? *from : ptx::load_global_vector(from));
 }
 
 struct Planted {
   const char* name;
   void (*kernel)(Memory&, bool);
   int cluster = 1;
-  bool overlaps = false;
+  int launches = 1;  // more than one overlap
+  bool takes_for_settled = false;
 };
 
 constexpr Planted kPlanted[] = {
@@ -273,8 +328,34 @@ constexpr Planted kPlanted[] = {
     {"missing_acquire", missing_acquire},
     {"written_after_release", written_after_release},
     {"two_blocks_write_one_place", two_blocks_write_one_place},
-    {"read_before_earlier_launches", read_before_earlier_launches, 1, true},
+    {"read_before_earlier_launches", read_before_earlier_launches, 1, 2},
+    {"write_before_earlier_launches", write_before_earlier_launches, 1, 2},
+    {"trigger_in_place_of_wait", trigger_in_place_of_wait, 1, 2},
+    {"middle_that_does_not_wait", middle_that_does_not_wait, 1, 3},
+    {"unsettled_memory", unsettled_memory, 1, 2, true},
+    {"read_past_the_emulator", read_past_the_emulator, 1, 2},
 };
+
+void run_launches(const Planted& planted, Memory& memory, bool mistake) {
+  const cuda::DeviceScope scope(0);
+  for (memory.launch = 0; memory.launch < planted.launches; ++memory.launch) {
+    const bool settled = mistake && planted.takes_for_settled && memory.launch > 0;
+    const Range ranges[] = {{memory.vectors.data(), sizeof memory.vectors, !settled, settled},
+                            {memory.results.data(), sizeof memory.results, true},
+                            {&memory.counter, sizeof memory.counter, true}};
+    Launch launch;
+    launch.kernel = planted.name;
+    if (planted.launches > 1) launch.kernel += "_" + std::to_string(memory.launch);
+    launch.blocks = 2;
+    launch.threads = kThreads;
+    launch.shared_bytes = kSharedBytes;
+    launch.memory = ranges;
+    launch.cluster = planted.cluster;
+    launch.overlaps = planted.launches > 1;
+    launch.resident = true;
+    run(launch, [&] { planted.kernel(memory, mistake); });
+  }
+}
 
 }  // namespace
 
@@ -284,23 +365,14 @@ std::vector<std::string> planted_names() {
   return names;
 }
 
-void run_planted(const std::string& name, bool mistake) {
+std::vector<std::uint32_t> run_planted(const std::string& name, bool mistake) {
   for (const Planted& planted : kPlanted) {
     if (name != planted.name) continue;
     Memory memory;
-    const Range ranges[] = {{memory.vectors.data(), sizeof memory.vectors, true},
-                            {&memory.counter, sizeof memory.counter, true}};
-    Launch launch;
-    launch.kernel = name;
-    launch.blocks = 2;
-    launch.threads = kThreads;
-    launch.shared_bytes = kSharedBytes;
-    launch.memory = ranges;
-    launch.cluster = planted.cluster;
-    launch.overlaps = planted.overlaps;
-    launch.resident = true;
-    run(launch, [&] { planted.kernel(memory, mistake); });
-    return;
+    run_launches(planted, memory, mistake);
+    std::vector<std::uint32_t> results;
+    for (const Vector& v : memory.results) results.push_back(v.word[0]);
+    return results;
   }
   throw std::invalid_argument("planted kernel: got " + name + ", which there is none of");
 }

@@ -12,8 +12,9 @@ namespace {
 constexpr std::align_val_t kAlignment{256};
 }  // namespace
 
-DeviceScope::DeviceScope(int) {}
-DeviceScope::~DeviceScope() {}
+// Where a device is left, this thread's launches have finished.
+DeviceScope::DeviceScope(int) { emulator::enter_device(); }
+DeviceScope::~DeviceScope() { emulator::leave_device(); }
 
 DeviceBytes::DeviceBytes(std::size_t size, int device)
     : data_(static_cast<std::byte*>(operator new(size, kAlignment))),

@@ -53,6 +53,21 @@ def test_missing_waits_show() -> None:
         run_guarded(executor, plan, x)
 
 
+@pytest.mark.parametrize("resident", [1, 2, 7, 1000])
+def test_any_number_of_resident_blocks(resident: int) -> None:
+    """From one block, which runs every tile, to more than there are tiles."""
+    graph = CASES["pools_in_concat"]()
+    plan, constants = lowered(graph, "fp16")
+    x = network_input(graph, "fp16", 3)
+    (want,) = run_guarded(Emulated(plan, constants, "fp16", "stage"), plan, x)
+    emulator().set_limits(resident_blocks=resident)
+    emulator().take_counts()
+    (got,) = run_guarded(Emulated(plan, constants, "fp16", "network"), plan, x)
+    blocks = emulator().take_counts().blocks
+    assert blocks == resident if resident < 1000 else 7 < blocks < resident
+    assert torch.equal(got, want)
+
+
 def prepared(name: str, size: int, batch: int) -> tuple[ir.Graph, torch.nn.Module, torch.Tensor]:
     model, x = create_model(name), load_photos(size, batch)
     graph, _ = optimize_graph(capture(model, x).graph, get_backend("cuda").lowering)

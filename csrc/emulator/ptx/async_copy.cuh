@@ -15,9 +15,10 @@ void cp_async(std::uint32_t shared, const void* global, int valid) {
     machine.fault("cp.async from an address that is not aligned");
   }
   // The valid bytes alone are read, and they need not be a power of two.
-  if (valid > 0) machine.check_bytes(global, static_cast<std::size_t>(valid), false);
+  const void* from =
+      valid > 0 ? machine.check_bytes(global, static_cast<std::size_t>(valid), false) : nullptr;
   machine.expect(lane.block->shared.begin_copy(machine.access(), shared, kBytes));
-  lane.copies.push_back({shared, global, kBytes, static_cast<std::uint32_t>(valid)});
+  lane.copies.push_back({shared, from, kBytes, static_cast<std::uint32_t>(valid)});
   ++lane.issued;
   ++machine.counts.async_copies;
   if (kBytes == 16) ++machine.counts.async_copies_16;

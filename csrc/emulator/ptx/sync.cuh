@@ -35,7 +35,7 @@ inline float shuffle_xor(float value, int mask) {
   return result;
 }
 
-// Launches of the emulator never overlap, but a thread that should wait must.
+// Launches overlap as much as they may, wherever this is.
 inline void launch_dependents() {}
 inline void wait_for_earlier_launches() { emulator::current->machine->wait_for_earlier_launches(); }
 
@@ -44,7 +44,7 @@ inline unsigned load_acquire(const unsigned* address) {
   if (machine.omission() == emulator::Omission::kCounterWait) return ~0u;
   unsigned* counter = machine.check_counter(address);
   const unsigned value = std::atomic_ref<unsigned>(*counter).load(std::memory_order_acquire);
-  machine.acquire(counter);
+  machine.acquire(address);
   return value;
 }
 
@@ -52,7 +52,7 @@ inline unsigned add_release(unsigned* address, unsigned value) {
   emulator::Machine& machine = *emulator::current->machine;
   machine.note_progress();
   unsigned* counter = machine.check_counter(address);
-  machine.release(counter);
+  machine.release(address);
   return std::atomic_ref<unsigned>(*counter).fetch_add(value, std::memory_order_acq_rel);
 }
 
