@@ -14,7 +14,14 @@ from inception_fast.backends.base import Executor, StepTime
 from inception_fast.backends.memory import Memory
 from inception_fast.backends.pieces import run_per_image
 from inception_fast.backends.stopwatch import Stopwatch
-from inception_fast.backends.triton_launches import GroupLaunch, Launch, PoolLaunch, StepLaunch, plan_launches
+from inception_fast.backends.triton_launches import (
+    GroupLaunch,
+    Launch,
+    PoolLaunch,
+    StepLaunch,
+    plan_launches,
+    workspace_sizes,
+)
 from inception_fast.plan.plan import (
     ConvStep,
     NormalizeStep,
@@ -38,6 +45,7 @@ from inception_fast.triton_kernels.pointwise import launch_pointwise
 from inception_fast.triton_kernels.pool import launch_pool
 from inception_fast.triton_kernels.pool_conv import launch_pool_conv
 from inception_fast.triton_kernels.resize import launch_resize
+from inception_fast.triton_kernels.split import Workspace
 from inception_fast.tuning.choice import ConfigChoice
 from inception_fast.tuning.group import groups_of
 from inception_fast.tuning.pooling import BAND
@@ -69,6 +77,7 @@ class TritonExecutor(Executor):
         self._plan, self._device, self._tf32 = plan, device, precision == "tf32"
         choose = ConfigChoice(device, batch_invariant)
         self._launches = cache(lambda images: plan_launches(plan, precision, images, choose))
+        self._workspace_sizes = cache(lambda images: workspace_sizes(plan, precision, images, self._launches(images)))
         # A matrix instruction sums every row of a tile alike; the numpy product of the interpreter does not.
         self._per_image = batch_invariant and device.type == "cpu"
         with torch.no_grad():
@@ -116,8 +125,9 @@ class TritonExecutor(Executor):
                 nhwc = x.permute(0, 2, 3, 1).contiguous()
                 x = nhwc.view(-1).view(nhwc.shape).permute(0, 3, 1, 2)
             memory = Memory(self._plan, x)
+            workspace = Workspace.of(self._workspace_sizes(memory.images), x.device)
             for launch in self._launches(memory.images):
-                self._launch(launch, memory)
+                self._launch(launch, memory, workspace)
                 if watch is not None:
                     watch.lap(self._plan.step_names[launch.steps[0]])
             return memory.outputs()
@@ -131,18 +141,18 @@ class TritonExecutor(Executor):
         direct = isinstance(step, ConvStep) and step.source.channels <= DIRECT_INPUT_CHANNELS
         return bool(readers) and not (direct and readers == [step.source])
 
-    def _launch(self, launch: Launch, memory: Memory) -> None:
+    def _launch(self, launch: Launch, memory: Memory, workspace: Workspace) -> None:
         match launch:
             case GroupLaunch(steps, config):
-                launch_group(self._groups[steps], config, memory.arena, memory.images, self._tf32)
+                launch_group(self._groups[steps], config, memory.arena, memory.images, self._tf32, workspace)
             case StepLaunch(index, configs):
-                self._launch_step(index, configs, memory)
+                self._launch_step(index, configs, memory, workspace)
             case PoolLaunch((first, second), config, moved):
                 for buffer in moved:
                     memory.move(buffer)
                 self._launch_pool(first, second, config, memory)
 
-    def _launch_step(self, index: int, configs: tuple[ConvConfig, ...], memory: Memory) -> None:
+    def _launch_step(self, index: int, configs: tuple[ConvConfig, ...], memory: Memory, workspace: Workspace) -> None:
         step = self._plan.steps[index]
         source, targets = memory[step.source], [memory[d.slice] for d in destinations_of(step)]
         relus = [d.relu for d in destinations_of(step)]
@@ -150,9 +160,9 @@ class TritonExecutor(Executor):
             case ConvStep():
                 (packed,), (config,) = self._convs[index], configs
                 residual = None if step.residual is None else memory[step.residual]
-                launch_conv(packed, config, source, targets, relus, residual, self._tf32)
+                launch_conv(packed, config, source, targets, relus, residual, self._tf32, workspace)
             case PairStep():
-                self._launch_pair(step, self._convs[index], configs, memory)
+                self._launch_pair(step, self._convs[index], configs, memory, workspace)
             case PoolStep():
                 launch_pool(step, source, targets[0], self._vector(step.bias))
             case PointwiseStep():
@@ -187,7 +197,12 @@ class TritonExecutor(Executor):
         return None if name is None else self._vectors[name]
 
     def _launch_pair(
-        self, step: PairStep, packed: tuple[PackedConv, ...], configs: tuple[ConvConfig, ...], memory: Memory
+        self,
+        step: PairStep,
+        packed: tuple[PackedConv, ...],
+        configs: tuple[ConvConfig, ...],
+        memory: Memory,
+        workspace: Workspace,
     ) -> None:
         """In one kernel, or in two where that kernel cannot."""
         first, second = packed
@@ -198,5 +213,5 @@ class TritonExecutor(Executor):
             launch_pair(first, second, step.first_relu, middle, source, targets, relus, residual, self._tf32)
             return
         between = source.new_empty(memory.images, *middle, step.first.out_channels)
-        launch_conv(first, configs[0], source, [between], [step.first_relu], None, self._tf32)
-        launch_conv(second, configs[1], between, targets, relus, residual, self._tf32)
+        launch_conv(first, configs[0], source, [between], [step.first_relu], None, self._tf32, workspace)
+        launch_conv(second, configs[1], between, targets, relus, residual, self._tf32, workspace)

@@ -5,6 +5,7 @@ Together are the convolutions of a stage where they are small, and a convolution
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inception_fast.plan.plan import Plan, PoolStep, Slice, destinations_of, sources_of
@@ -12,6 +13,7 @@ from inception_fast.tuning.choice import ConfigChoice
 from inception_fast.tuning.group import groups_of
 from inception_fast.tuning.pooling import conv_pool_pairs, moved_buffers, pool_conv_pairs
 from inception_fast.tuning.problem import ConvConfig, problems_of_step
+from inception_fast.tuning.workspace import workspace_of
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,18 @@ def plan_launches(plan: Plan, precision: str, images: int, choose: ConfigChoice)
     for pool, conv in pool_conv_pairs(plan):
         fuse(pool, conv, choose.pool_conv(problems[conv][0]))
     return tuple(dict.fromkeys(launches.values()))
+
+
+def workspace_sizes(plan: Plan, precision: str, images: int, launches: Sequence[Launch]) -> list[tuple[int, int]]:
+    """What :meth:`inception_fast.triton_kernels.split.Workspace.of` takes for a forward pass."""
+    sizes = []
+    for launch in launches:
+        problems = [p for i in launch.steps for p in problems_of_step(plan, plan.steps[i], precision, images)]
+        if isinstance(launch, GroupLaunch):
+            sizes.append(workspace_of(problems, launch.config))
+        elif isinstance(launch, StepLaunch):
+            sizes += [workspace_of([p], config) for p, config in zip(problems, launch.configs, strict=True)]
+    return sizes
 
 
 def _slices(plan: Plan, index: int) -> list[Slice]:

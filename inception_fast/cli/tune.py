@@ -8,6 +8,7 @@ is there already is kept, so a run that was interrupted can be continued.
 from __future__ import annotations
 
 import argparse
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from inception_fast.tuning.problem import ConvConfig
 
 BATCHES = (1, 4, 8, 16, 32, 128)
+PREDICTED = ("model", "batch", "launches", "us by rule", "without splits")
 HEADER = ("convolutions", "tile", "warps", "stages", "us", "TFLOP/s", "rule's us")
 
 
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unmeasured",
         metavar="FILE",
         type=Path,
-        help="only write the rule's choices for an H200 to FILE; needs no GPU",
+        help="only write the rule's choices for an H200 to FILE, and what it thinks of them; needs no GPU",
     )
 
 
@@ -50,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
     from inception_fast.bench.targets import chosen_models
     from inception_fast.cli.options import device_of
     from inception_fast.optimization import check_precision
-    from inception_fast.tuning.candidates import H200
     from inception_fast.tuning.choice import limits_of, machine_of
+    from inception_fast.tuning.cost import H200
     from inception_fast.tuning.group import group_key
     from inception_fast.tuning.measure import choices, device_timer, problems_of, tune
     from inception_fast.tuning.table import Machine, Table, read_table, table_path, write_table
@@ -60,8 +62,10 @@ def run(args: argparse.Namespace) -> int:
     batches = tuple(dict.fromkeys(args.batch or BATCHES))
     models = chosen_models(args.models, args.all)
     if args.unmeasured:
-        problems = [p for name in models for p in problems_of(_plan(name, args)[0], args.precision, batches)]
+        plans = {name: _plan(name, args)[0] for name in models}
+        problems = [p for plan in plans.values() for p in problems_of(plan, args.precision, batches)]
         entries = {group_key(p): choices(p, H200)[0] for p in problems}
+        print(render_table(PREDICTED, [_predicted(*pair, args.precision) for pair in product(plans.items(), batches)]))
         write_table(args.unmeasured, Table(Machine("NVIDIA H200", "any", "any"), False, entries))
         log(f"{len(entries)} configurations by rule, none measured, are in {args.unmeasured}")
         return 0
@@ -94,8 +98,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _predicted(plan: tuple[str, Plan], images: int, precision: str) -> tuple[str, ...]:
+    from inception_fast.tuning.cost import H200
+    from inception_fast.tuning.predict import predicted
+
+    launches, seconds = predicted(plan[1], precision, images, H200)
+    _, unsplit = predicted(plan[1], precision, images, H200, split=False)
+    return plan[0], str(images), str(launches), f"{seconds * 1e6:.0f}", f"{unsplit * 1e6:.0f}"
+
+
 def _shape(config: ConvConfig) -> tuple[str, int, int]:
-    return f"{config.m}x{config.n}x{config.k}", config.warps, config.stages
+    splits = f" in {config.splits}" if config.splits > 1 else ""
+    return f"{config.m}x{config.n}x{config.k}{splits}", config.warps, config.stages
 
 
 def _plan(name: str, args: argparse.Namespace) -> tuple[Plan, dict[str, torch.Tensor]]:

@@ -89,9 +89,9 @@ def conv_pool_kernel(
                 inside = (x >= 0) & (x < conv_width)
                 # What is outside computes a pixel of the border in its place, and is not looked at.
                 left = tl.minimum(tl.maximum(x, 0), conv_width - 1) * conv_stride_x
-                sums = product(
+                (sums,) = product(
                     source + image * source_n,
-                    weight + n[None, :] * weight_row,
+                    (weight + n[None, :] * weight_row,),
                     taps,
                     tl.zeros_like(left) + y * conv_stride_y,
                     left,
@@ -107,14 +107,17 @@ def conv_pool_kernel(
                     dilation_x,
                     C_IN,
                     TAPS * C_IN,
+                    0,
+                    TAPS * C_IN,
                     GRID=TAP_COLUMNS > 0,
                     ONE_TAP=C_IN % BLOCK_K == 0,
                     BORDER=BORDER,
                     RAGGED=TAPS * C_IN % BLOCK_K != 0,
                     PRECISION=PRECISION,
                     BLOCK_M=BLOCK_M,
-                    BLOCK_N=BLOCK_N,
                     BLOCK_K=BLOCK_K,
+                    WIDTHS=(BLOCK_N,),
+                    PARTS=1,
                 )
                 row = tl.maximum(row, tl.where(inside, sums, float("-inf")), propagate_nan=tl.PropagateNan.ALL)
         window = tl.maximum(window, row, propagate_nan=tl.PropagateNan.ALL)

@@ -7,6 +7,8 @@ and a program counts the tiles before its own. So it is written once, and a reco
 All operands are slices of one arena, whose address is the launch's only moving part. The product and its end are those
 of the single convolution; what is known there when it is compiled (channels, taps, destinations) is read here, and only
 what decides how memory is accessed is compiled in.
+
+Where there are few tiles, sums are split (:mod:`.split`), all of a launch into parts of one length at most.
 """
 
 # Triton unrolls the loops that build tuples; to mypy they grow without bound.
@@ -24,11 +26,25 @@ import triton
 import triton.language as tl
 
 from inception_fast.plan.plan import Buffer, Convolution, ConvStep
-from inception_fast.triton_kernels.conv import PackedConv, input_precision, pack_conv, product
+from inception_fast.triton_kernels.conv import (
+    PackedConv,
+    input_precision,
+    pack_conv,
+    product,
+    tile_arguments,
+    weight_rows,
+)
 from inception_fast.triton_kernels.epilogue import finish
 from inception_fast.triton_kernels.numerics import device_function, loop_end, pixel_place
+from inception_fast.triton_kernels.split import (
+    Workspace,
+    is_last,
+    split_arguments,
+    sum_of_parts,
+)
 from inception_fast.triton_kernels.taps import leaves_image
 from inception_fast.tuning.problem import ConvConfig
+from inception_fast.tuning.workspace import programs_of
 
 UNIT = 16
 """Where channels and offsets are multiples of it, accesses are 16 bytes wide in every dtype. It divides K_ALIGNMENT."""
@@ -39,8 +55,8 @@ class Problem(NamedTuple):
 
     out_pixels: int
     out_channels: int
-    in_channels: int
     depth: int
+    in_channels: int
     source: int
     source_start: int
     source_channels: int
@@ -96,6 +112,9 @@ def group_kernel(
     biases,
     table,
     images,
+    partials,
+    counters,
+    segment,
     PROBLEMS: tl.constexpr,
     SEGMENTS: tl.constexpr,
     ROW: tl.constexpr,
@@ -104,24 +123,29 @@ def group_kernel(
     BORDER: tl.constexpr,
     RAGGED: tl.constexpr,
     PRECISION: tl.constexpr,
+    SPLIT: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    WIDTHS: tl.constexpr,
+    PARTS: tl.constexpr,
+    AT_ONCE: tl.constexpr,
 ):
-    tile = tl.program_id(0)
-    problem, first_tile, tiles = 0, 0, 0
+    program = tl.program_id(0)
+    problem, first_program, programs = 0, 0, 0
     for p in tl.static_range(PROBLEMS):
-        reached = tile >= tiles
+        reached = program >= programs
         problem = tl.where(reached, p, problem)
-        first_tile = tl.where(reached, tiles, first_tile)
-        out_pixels, out_channels = read_fields(table + p * ROW, 2)
-        tiles += tl.cdiv(images * out_pixels, BLOCK_M) * tl.cdiv(out_channels, BLOCK_N)
+        first_program = tl.where(reached, programs, first_program)
+        out_pixels, out_channels, depth = read_fields(table + p * ROW, 3)
+        tiles = tl.cdiv(images * out_pixels, BLOCK_M) * tl.cdiv(out_channels, BLOCK_N)
+        programs += tiles * tl.cdiv(depth, segment) if SPLIT else tiles
     row = table + problem * ROW
     (
         out_pixels,
         out_channels,
-        in_channels,
         depth,
+        in_channels,
         source,
         source_start,
         source_channels,
@@ -153,15 +177,22 @@ def group_kernel(
         relus = relus + (relu != 0,)  # noqa: RUF005
     starts = starts + (out_channels,)  # noqa: RUF005
 
-    tiles_n = tl.cdiv(out_channels, BLOCK_N)
-    m = ((tile - first_tile) // tiles_n) * BLOCK_M + tl.arange(0, BLOCK_M)
-    first_n = ((tile - first_tile) % tiles_n) * BLOCK_N
-    n = first_n + tl.arange(0, BLOCK_N)
     pixels = images * out_pixels
+    tiles_n = tl.cdiv(out_channels, BLOCK_N)
+    depth = in_units(depth, UNIT)
+    tile, split, splits, tiles = program - first_program, 0, 1, 0
+    begin, end = 0, loop_end(depth)
+    if SPLIT:
+        tiles = tl.cdiv(pixels, BLOCK_M) * tiles_n
+        split, splits = tile // tiles, tl.cdiv(depth, segment)
+        tile = tile % tiles
+        begin, end = loop_end(split * segment), loop_end(tl.minimum(split * segment + segment, depth))
+    m = (tile // tiles_n) * BLOCK_M + tl.arange(0, BLOCK_M)
+    first_n = (tile % tiles_n) * BLOCK_N
     image, out_y, out_x = pixel_place(tl.minimum(m, pixels - 1), out_height, out_width)
-    acc = product(
+    sums = product(
         source_pointer + image.to(tl.int64)[:, None] * (height * width * source_channels),
-        weight_pointer + tl.minimum(n, out_channels - 1)[None, :] * in_units(weight_row, UNIT),
+        weight_rows(weight_pointer, in_units(weight_row, UNIT), first_n, out_channels - 1, WIDTHS, PARTS),
         table,
         (out_y * stride_y)[:, None],
         (out_x * stride_x)[:, None],
@@ -176,34 +207,51 @@ def group_kernel(
         dilation_y,
         dilation_x,
         in_units(in_channels, UNIT),
-        loop_end(in_units(depth, UNIT)),
+        depth,
+        begin,
+        end,
         GRID=True,
         ONE_TAP=ONE_TAP,
         BORDER=BORDER,
         RAGGED=RAGGED,
         PRECISION=PRECISION,
         BLOCK_M=BLOCK_M,
-        BLOCK_N=BLOCK_N,
         BLOCK_K=BLOCK_K,
+        WIDTHS=WIDTHS,
+        PARTS=PARTS,
     )
-    finish(
-        acc,
-        m.to(tl.int64)[:, None],
-        (m < pixels)[:, None],
-        first_n,
-        biases + in_units(bias, UNIT),
-        biases,
-        0,
-        pointers,
-        strides,
-        out_channels,
-        True,
-        False,
-        SEGMENTS,
-        starts,
-        relus,
-        BLOCK_N,
-    )
+    complete = True
+    if SPLIT:
+        complete = is_last(
+            sums, partials, counters, first_program + tile, split * tiles, splits, BLOCK_M, BLOCK_N, WIDTHS, PARTS
+        )
+    if complete:
+        first = 0
+        for p in tl.static_range(PARTS):
+            acc = sums[p]
+            if SPLIT:
+                acc = sum_of_parts(
+                    partials, first_program + tile, tiles, splits, first, BLOCK_M, BLOCK_N, WIDTHS[p], AT_ONCE
+                )
+            finish(
+                acc,
+                m.to(tl.int64)[:, None],
+                (m < pixels)[:, None],
+                first_n + first,
+                biases + in_units(bias, UNIT),
+                biases,
+                0,
+                pointers,
+                strides,
+                out_channels,
+                True,
+                False,
+                SEGMENTS,
+                starts,
+                relus,
+                WIDTHS[p],
+            )
+            first += WIDTHS[p]
 
 
 @dataclass(frozen=True)
@@ -265,19 +313,23 @@ def pack_group(
 
 
 def launch_group(
-    group: PackedGroup, config: ConvConfig, arena: torch.Tensor, images: int, allow_tf32: bool = False
+    group: PackedGroup,
+    config: ConvConfig,
+    arena: torch.Tensor,
+    images: int,
+    allow_tf32: bool = False,
+    workspace: Workspace | None = None,
 ) -> None:
-    """All convolutions of a group, from and to an arena ``[images * plan.arena]``."""
-    tiles = sum(
-        triton.cdiv(images * p.out_pixels, config.m) * triton.cdiv(p.out_channels, config.n) for p in group.problems
-    )
+    """All convolutions of a group, from and to an arena ``[images * plan.arena]``; ``workspace`` as for one."""
+    programs = programs_of([(images * p.out_pixels, p.out_channels, p.depth) for p in group.problems], config)
     fields = group.table.shape[1]
-    group_kernel[(tiles,)](
+    group_kernel[(programs,)](
         arena,
         group.weights,
         group.biases,
         group.table,
         images,
+        **split_arguments(config, max(p.depth for p in group.problems), programs, workspace, group.biases),
         PROBLEMS=len(group.problems),
         SEGMENTS=(fields - len(Problem._fields)) // len(Target._fields),
         ROW=fields,
@@ -286,9 +338,7 @@ def launch_group(
         BORDER=group.border,
         RAGGED=any(p.depth % config.k != 0 for p in group.problems),
         PRECISION=input_precision(arena.dtype, allow_tf32),
-        BLOCK_M=config.m,
-        BLOCK_N=config.n,
-        BLOCK_K=config.k,
+        **tile_arguments(config),
         num_warps=config.warps,
         num_stages=config.stages,
     )
@@ -300,8 +350,8 @@ def _problem(step: ConvStep, packed: PackedConv, buffers: Sequence[Buffer], weig
     return Problem(
         out.height * out.width,
         conv.out_channels,
-        conv.in_channels,
         len(conv.taps) * conv.in_channels,
+        conv.in_channels,
         source.offset,
         step.source.start,
         source.channels,

@@ -1,58 +1,79 @@
 """The rule that proposes configurations, the most promising first, to :mod:`inception_fast.tuning.measure`.
 
 A tile is worth its size twice: it reads ``m + n`` values for ``m * n`` products, and it fills the GPU only if there are
-enough of them. The estimate is the time of the last wave of programs to end: waves x (matrix time or load time of one
-tile, whichever is longer, plus what a program costs to start). Its constants order the candidates and promise nothing.
+enough of them. Where there are not, its sums are split. What is better is for :mod:`inception_fast.tuning.cost` to say.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
+from inception_fast.tuning.cost import Limits, launch_time, padding, shared_bytes, tiles
 from inception_fast.tuning.problem import ConvConfig, ConvProblem
 
 LIMIT = 6
 """Candidates that are measured per problem."""
 
-TILES = ((128, 256), (128, 128), (128, 64), (64, 256), (64, 128), (64, 64), (128, 32), (64, 32), (32, 64), (32, 32))
-"""(m, n). From 64 rows on a dot is a ``wgmma`` on sm_90; below, an ``mma.sync``."""
+ALIKE = 2
+"""Of them, those that have one tile."""
 
+ROWS = (128, 64, 32)
+"""From 64 rows on a dot is a ``wgmma`` on sm_90; below, an ``mma.sync``."""
 
-@dataclass(frozen=True)
-class Limits:
-    """A GPU, as far as the rule knows it.
+COLUMNS = (256, 224, 192, 160, 128, 112, 96, 80, 64, 48, 32, 16)
+"""Each the sum of three powers of two at most."""
 
-    Attributes:
-        processors: streaming multiprocessors.
-        shared_memory: bytes that one program can have.
-        cache: bytes of L2.
-        matrix_from_shared: whether products read their operands from shared memory (sm_90 and later) and leave the
-            registers to the accumulators.
-    """
+MOST_PADDING = 1 / 8
+"""Share of a convolution's products that may be for output channels that do not exist, where tiles can be so narrow."""
 
-    processors: int
-    shared_memory: int
-    cache: int
-    matrix_from_shared: bool
+SPLITS = (2, 3, 4, 6, 8, 12, 16)
+FEWEST_STEPS = 4
+"""Of a part of a sum: with fewer, what begins and ends a program is most of it."""
 
-
-H200 = Limits(processors=132, shared_memory=232448, cache=50 * 2**20, matrix_from_shared=True)
+MOST_PROGRAMS = 2
+"""Times the multiprocessors, of a launch whose sums are split."""
 
 
 def candidates(problem: ConvProblem, limits: Limits) -> list[ConvConfig]:
     """At most LIMIT configurations that fit, best estimate first; never empty, and a function of its arguments."""
-    ranked = sorted(
-        proposals(problem, limits), key=lambda c: (estimate(problem, c, limits), -c.m * c.n, -c.k, c.stages)
-    )
-    return ranked[:LIMIT]
+    return best_of(proposals(problem, limits), (problem,), limits)
+
+
+def best_of(configs: Iterable[ConvConfig], problems: tuple[ConvProblem, ...], limits: Limits) -> list[ConvConfig]:
+    """At most LIMIT, best estimate first, at most ALIKE of one tile."""
+    ranked = sorted(configs, key=lambda c: (launch_time(problems, c, limits), -c.m * c.n, -c.k, c.stages, c.splits))
+    found: list[ConvConfig] = []
+    for config in ranked:
+        alike = sum((config.m, config.n) == (c.m, c.n) for c in found)
+        if alike < ALIKE:
+            found.append(config)
+        if len(found) == LIMIT:
+            break
+    return found
 
 
 def proposals(problem: ConvProblem, limits: Limits) -> list[ConvConfig]:
-    """Every configuration that fits in shared memory and in registers."""
-    # 128 x 256 float32 sums are half of all registers; operands of 4 bytes, or fragments of them, do not fit beside.
-    largest = 128 * 256 if limits.matrix_from_shared and problem.itemsize == 2 else 128 * 128
-    fitting = [c for c in _all(problem) if shared_bytes(c, problem.itemsize) <= limits.shared_memory]
-    return [c for c in fitting if c.m * c.n <= largest]
+    """Every configuration that fits in shared memory and in registers and computes little that is not wanted."""
+    fitting = [c for c in _tiles(problem, limits) if has_little_padding(problem, c, MOST_PADDING)]
+    # Tiles of 16 columns read everything most often; they are for layers that no other fits.
+    fitting = [c for c in fitting if c.n > min(COLUMNS)] or fitting
+    return [split for c in fitting for split in with_splits((problem,), c, limits)]
+
+
+def has_little_padding(problem: ConvProblem, config: ConvConfig, most: float) -> bool:
+    """Whether the share of :func:`padding` is ``most`` at most, or as small as tiles of 16 columns make it."""
+    narrowest = padding(problem, ConvConfig(config.m, min(COLUMNS), config.k))
+    return padding(problem, config) <= max(most, narrowest)
+
+
+def with_splits(problems: tuple[ConvProblem, ...], config: ConvConfig, limits: Limits) -> Iterator[ConvConfig]:
+    """A configuration, and it with the numbers of splits that fill the GPU better."""
+    yield config
+    steps = -(-max(p.depth for p in problems) // config.k)
+    programs = sum(tiles(p, config) for p in problems)
+    for splits in SPLITS:
+        if splits * FEWEST_STEPS <= steps and programs * splits <= MOST_PROGRAMS * limits.processors:
+            yield ConvConfig(config.m, config.n, config.k, config.warps, config.stages, splits)
 
 
 def interpreted(problem: ConvProblem) -> ConvConfig:
@@ -67,51 +88,23 @@ def interpreted(problem: ConvProblem) -> ConvConfig:
     return ConvConfig(rows, columns, depth)
 
 
-def shared_bytes(config: ConvConfig, itemsize: int) -> int:
-    """Bytes of the pipeline's ring of tiles."""
-    return config.stages * (config.m + config.n) * config.k * itemsize
-
-
-def estimate(problem: ConvProblem, config: ConvConfig, limits: Limits) -> float:
-    """Relative time of a launch."""
-    at_once = resident(config, problem.itemsize, limits)
-    waves = -(-programs(problem, config) // (limits.processors * at_once))
-    return waves * at_once * tile_time(problem, config)
-
-
-def programs(problem: ConvProblem, config: ConvConfig) -> int:
-    """Tiles of a convolution."""
-    return -(-problem.pixels // config.m) * -(-problem.out_channels // config.n)
-
-
-def resident(config: ConvConfig, itemsize: int, limits: Limits) -> int:
-    """Programs that share a multiprocessor."""
-    return max(1, min(limits.shared_memory // shared_bytes(config, itemsize), 8 // config.warps))
-
-
-def tile_time(problem: ConvProblem, config: ConvConfig) -> float:
-    """Relative time of a tile that has a multiprocessor to itself; a unit is about a sixteenth of a cycle."""
-    steps = -(-problem.depth // config.k)
-    # A multiprocessor multiplies 128 x 128 x 16 values of 16 bits in the time in which it loads about 128 x 16 of them.
-    matrix = config.m * config.n * config.k / 128 * (problem.itemsize / 2)
-    load = (config.m + config.n) * config.k * problem.itemsize / 4
-    return steps * (max(matrix, load) + 256 * 8) + 16 * config.m * config.n
-
-
-def _all(problem: ConvProblem) -> list[ConvConfig]:
-    widest = max(32, _power_of_two(problem.out_channels))
+def _tiles(problem: ConvProblem, limits: Limits) -> list[ConvConfig]:
+    # 128 x 256 float32 sums are half of all registers; operands of 4 bytes, or fragments of them, do not fit beside.
+    largest = 128 * 256 if limits.matrix_from_shared and problem.itemsize == 2 else 128 * 128
+    widest = max(min(COLUMNS), -(-problem.out_channels // 16) * 16)
     deepest = 128 // problem.itemsize
     depths = [k for k in (deepest, deepest // 2) if k <= max(deepest // 2, _power_of_two(problem.depth))]
     found = []
-    for m, n in TILES:
-        if n > widest:
+    for m, n in ((m, n) for m in ROWS for n in COLUMNS):
+        # A tile of few rows is for little work.
+        if n > widest or m * n > largest or (m < 64 and n > 64):
             continue
         # Eight warps share the accumulators of a large tile: 128 x 128 floats are 64 registers a thread then.
-        warps = 8 if m * n >= (128 * 128 if problem.itemsize == 2 else 128 * 64) else 4
+        warps = 8 if m * n >= (128 * 96 if problem.itemsize == 2 else 128 * 64) else 4
         for k in depths:
             steps = -(-problem.depth // k)
             found += [ConvConfig(m, n, k, warps, stages) for stages in (3, 4, 5) if stages == 3 or stages <= steps]
-    return found
+    return [c for c in found if shared_bytes(c, problem.itemsize) <= limits.shared_memory]
 
 
 def _power_of_two(value: int) -> int:

@@ -10,7 +10,8 @@ import torch
 
 from inception_fast._driver import nvidia_driver
 from inception_fast.plan.plan import PoolStep
-from inception_fast.tuning.candidates import Limits, candidates, interpreted
+from inception_fast.tuning.candidates import candidates, interpreted
+from inception_fast.tuning.cost import Limits
 from inception_fast.tuning.group import group_candidates, group_key, interpreted_group, is_grouped
 from inception_fast.tuning.pooling import conv_pool_config, conv_pool_pays, pool_conv_config
 from inception_fast.tuning.problem import ConvConfig, ConvProblem

@@ -7,14 +7,8 @@ from dataclasses import replace
 
 from inception_fast.plan.plan import Buffer, ConvStep, Plan
 from inception_fast.triton_kernels.taps import tap_grid
-from inception_fast.tuning.candidates import (
-    LIMIT,
-    Limits,
-    interpreted,
-    programs,
-    proposals,
-    tile_time,
-)
+from inception_fast.tuning.candidates import COLUMNS, best_of, has_little_padding, interpreted, proposals, with_splits
+from inception_fast.tuning.cost import Limits, tiles
 from inception_fast.tuning.problem import ConvConfig, ConvProblem
 
 WAVES = 3
@@ -23,10 +17,8 @@ WAVES = 3
 NARROWEST_STEP = 16
 """Terms of a step that lies in one tap for every number of channels in the family but three."""
 
-DIVISION = 16 * 300
-"""Relative time of a step's tap and channel, column by column, where a step may be in several taps: in a group the
-number of channels is known only when it runs.
-"""
+MOST_PADDING = 1 / 4
+"""Share of a member's products that may be for output channels that do not exist: its members' widths differ."""
 
 
 def can_group(step: ConvStep, buffers: Sequence[Buffer]) -> bool:
@@ -57,32 +49,28 @@ def is_grouped(problems: Sequence[ConvProblem], limits: Limits) -> bool:
     With more tiles each is better off with the configuration of its own shape; what is left to gain is a launch.
     """
     config = group_candidates(problems, limits)[0]
-    return len(problems) > 1 and sum(programs(p, config) for p in problems) <= WAVES * limits.processors
+    return len(problems) > 1 and sum(tiles(p, config) for p in problems) <= WAVES * limits.processors
 
 
 def group_candidates(problems: Sequence[ConvProblem], limits: Limits) -> list[ConvConfig]:
     """At most LIMIT configurations that fit all, best estimate first; never empty, and a function of the arguments."""
-    ranked = sorted(
-        proposals_for_group(problems, limits),
-        key=lambda c: (group_estimate(problems, c, limits), -c.m * c.n, -c.k, c.stages),
-    )
-    return ranked[:LIMIT]
+    return best_of(proposals_for_group(problems, limits), tuple(problems), limits)
 
 
 def proposals_for_group(problems: Sequence[ConvProblem], limits: Limits) -> list[ConvConfig]:
     """Every configuration that fits all of them."""
-    found = [c for p in problems for c in proposals(p, limits)]
+    found = [replace(c, splits=1) for p in problems for c in proposals(p, limits)]
     # Of a smaller tile with narrow steps a thread would load less than 16 bytes.
     narrow = [replace(c, k=NARROWEST_STEP) for c in found if min(c.m, c.n) >= 64]
-    return list(dict.fromkeys([*found, *narrow]))
+    # Tiles of 16 columns fit all.
+    slim = [replace(c, n=min(COLUMNS), warps=4) for c in found]
 
+    def fitting(configs: list[ConvConfig]) -> list[ConvConfig]:
+        unique = dict.fromkeys(configs)
+        return [c for c in unique if all(has_little_padding(p, c, MOST_PADDING) for p in problems)]
 
-def group_estimate(problems: Sequence[ConvProblem], config: ConvConfig, limits: Limits) -> float:
-    """Relative time of a launch: the longest tile, or a multiprocessor's share of the work where that is longer."""
-    one_tap = all(p.in_channels % config.k == 0 for p in problems)
-    times = [tile_time(p, config) + (0 if one_tap else DIVISION * -(-p.depth // config.k)) for p in problems]
-    work = sum(programs(p, config) * time for p, time in zip(problems, times, strict=True))
-    return max(*times, work / limits.processors)
+    wide = [c for c in fitting([*found, *narrow]) if c.n > min(COLUMNS)]
+    return [split for c in wide or fitting(slim) for split in with_splits(tuple(problems), c, limits)]
 
 
 def interpreted_group(problems: Sequence[ConvProblem]) -> ConvConfig:

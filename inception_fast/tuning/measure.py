@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from inception_fast.plan.plan import ConvStep, Plan
-from inception_fast.tuning.candidates import Limits, candidates
+from inception_fast.tuning.candidates import candidates
+from inception_fast.tuning.cost import Limits
 from inception_fast.tuning.group import group_candidates, group_key, groups_of, is_grouped
 from inception_fast.tuning.problem import ConvConfig, ConvProblem, problems_of_step
+from inception_fast.tuning.workspace import workspace_of
 
 Timer = Callable[[Callable[[], None]], float]
 """Seconds that a function's work takes on the device."""
@@ -83,8 +85,9 @@ def tune(
     best = dict(known)
     for found, members in problems.items():
         alone = [best.get(p.key) or candidates(p, limits)[0] for p in found]
-        launch = _launcher(plan, constants, members, found, alone, device)
-        measured = Measurement(found, tuple((c, _time(launch, c, timer)) for c in choices(found, limits)))
+        configs = choices(found, limits)
+        launch = _launcher(plan, constants, members, found, configs, alone, device)
+        measured = Measurement(found, tuple((c, _time(launch, c, timer)) for c in configs))
         best[measured.key] = measured.best[0]
         yield measured
 
@@ -118,15 +121,20 @@ def _launcher(
     constants: Mapping[str, torch.Tensor],
     members: Sequence[int],
     problems: Problems,
+    configs: Sequence[ConvConfig | None],
     alone: Sequence[ConvConfig],
     device: torch.device,
 ) -> Launch:
-    """Launches steps together, or each in its configuration ``alone``."""
+    """Launches steps together, in one of ``configs``, or each in its configuration ``alone``."""
     from inception_fast.triton_kernels.conv import PackedConv, launch_conv, pack_conv
     from inception_fast.triton_kernels.group import launch_group, pack_group
+    from inception_fast.triton_kernels.split import Workspace
 
     steps = [step for i in members if isinstance(step := plan.steps[i], ConvStep)]
     dtype, images, tf32 = getattr(torch, plan.dtype), problems[0].images, problems[0].precision == "tf32"
+    sizes = [workspace_of(problems, config) for config in configs if config is not None]
+    sizes += [workspace_of([p], config) for p, config in zip(problems, alone, strict=True)]
+    workspace = Workspace.of(sizes, device)
 
     def memory(buffer: int, channels: int) -> torch.Tensor:
         b = plan.buffers[buffer]
@@ -137,7 +145,7 @@ def _launcher(
         targets = [memory(d.slice.buffer, d.slice.channels) for d in step.destinations]
         residual = None if step.residual is None else memory(step.residual.buffer, step.residual.channels)
         relus = [d.relu for d in step.destinations]
-        return lambda config: launch_conv(packed, config, source, targets, relus, residual, tf32)
+        return lambda config: launch_conv(packed, config, source, targets, relus, residual, tf32, workspace)
 
     if len(steps) == 1:
         single = launcher(steps[0], pack_conv(steps[0].conv, constants, device))
@@ -148,7 +156,7 @@ def _launcher(
 
     def launch(config: ConvConfig | None) -> None:
         if config is not None:
-            launch_group(group, config, arena, images, tf32)
+            launch_group(group, config, arena, images, tf32, workspace)
             return
         for run, own in zip(each, alone, strict=True):
             run(own)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from inception_fast.plan.memory import lifetimes
 from inception_fast.plan.plan import ConvStep, Plan, PoolStep, Slice, destinations_of, sources_of
-from inception_fast.tuning.candidates import Limits, programs
+from inception_fast.tuning.cost import Limits, tiles
 from inception_fast.tuning.problem import ConvConfig, ConvProblem
 
 BAND = 8
@@ -91,9 +91,9 @@ def conv_pool_config(
     """
     config = conv_pool_tile(problem)
     lanes = problem.images * pooled[1]
-    tiles = -(-lanes // config.m) * -(-problem.out_channels // config.n) * -(-pooled[0] // BAND)
+    programs = -(-lanes // config.m) * -(-problem.out_channels // config.n) * -(-pooled[0] // BAND)
     through_memory = problem.pixels * problem.out_channels * problem.itemsize > limits.cache
-    return config if through_memory and tiles >= limits.processors and conv_pool_pays(problem, pool) else None
+    return config if through_memory and programs >= limits.processors and conv_pool_pays(problem, pool) else None
 
 
 def pool_conv_config(problem: ConvProblem, limits: Limits) -> ConvConfig | None:
@@ -102,7 +102,7 @@ def pool_conv_config(problem: ConvProblem, limits: Limits) -> ConvConfig | None:
     Its loads are those of the pool, and the trip of the result is saved, as long as one tile has all output channels.
     """
     config = pool_conv_tile(problem)
-    fills = programs(problem, config) >= limits.processors
+    fills = tiles(problem, config) >= limits.processors
     return config if problem.out_channels <= config.n and fills else None
 
 

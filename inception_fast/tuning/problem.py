@@ -14,9 +14,12 @@ class ConvConfig:
     """How one convolution is cut.
 
     Attributes:
-        m, n, k: pixels and output channels of a program's tile, and the step of its loop over taps x input channels.
+        m, n, k: pixels and output channels of a program's tile, and the step of its loop over taps x input channels;
+            m and k are powers of two.
         warps: of 32 threads, per program.
         stages: tiles in flight between global and shared memory.
+        splits: programs that share the sums of a tile, each over its own part of K, at most; of a group's convolutions
+            that is so for the longest sums, and shorter ones are cut into parts of that length.
     """
 
     m: int
@@ -24,6 +27,16 @@ class ConvConfig:
     k: int
     warps: int = 4
     stages: int = 3
+    splits: int = 1
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The powers of two that ``n`` is the sum of, the largest first: Triton has tiles of no other width."""
+        return tuple(1 << bit for bit in reversed(range(self.n.bit_length())) if self.n >> bit & 1)
+
+    def segment(self, depth: int) -> int:
+        """How many of a sum's ``depth`` terms one program adds up: whole steps, in parts as even as can be."""
+        return -(-depth // (self.k * self.splits)) * self.k
 
 
 @dataclass(frozen=True)

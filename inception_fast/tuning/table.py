@@ -1,8 +1,9 @@
 """Tables of chosen configurations: those measured on this machine, in the user's cache, and those shipped.
 
-A file is JSON: ``{"gpu", "driver", "triton", "measured", "entries": {key: [m, n, k, warps, stages]}}``, keys being
-:attr:`ConvProblem.key` or, for convolutions that share a launch, :func:`group_key`; ``null`` says that they are faster
-one by one. Shape and dtype are in the key; GPU, driver and Triton version are in the file's name.
+A file is JSON: ``{"gpu", "driver", "triton", "measured", "entries": {key: [m, n, k, warps, stages, splits]}}``, keys
+being :attr:`ConvProblem.key` or, for convolutions that share a launch, :func:`group_key`; ``null`` says that they are
+faster one by one. Five numbers are a configuration without splits, as in older tables. Shape and dtype are in the key;
+GPU, driver and Triton version are in the file's name.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ from inception_fast.tuning.problem import ConvConfig
 
 MOST_K = 128
 """Rows of packed weights are filled up with zeros to a multiple of it; a longer step would read the next row."""
+
+
+MOST_WIDTHS = 3
+"""Powers of two that a tile's width is the sum of: each is a product of its own in the loop."""
+
+MOST_SPLITS = 64
 
 
 @dataclass(frozen=True)
@@ -111,11 +118,12 @@ def _parse(text: str) -> Table:
 
 def _is_config(numbers: object) -> bool:
     """Whether the kernels can be compiled for it, and read no weights but their own."""
-    if not (isinstance(numbers, list) and len(numbers) == 5 and all(type(n) is int and n > 0 for n in numbers)):
+    if not (isinstance(numbers, list) and len(numbers) in (5, 6) and all(type(n) is int and n > 0 for n in numbers)):
         return False
-    m, n, k, warps, stages = numbers
-    powers = all(number & (number - 1) == 0 for number in (m, n, k, warps))
-    return powers and min(m, n, k) >= 16 and max(m, n) <= 1024 and k <= MOST_K and warps <= 16 and stages <= 8
+    m, n, k, warps, stages, splits = [*numbers, 1][:6]
+    powers = all(number & (number - 1) == 0 for number in (m, k, warps))
+    fits = powers and min(m, n, k) >= 16 and n % 16 == 0 and n.bit_count() <= MOST_WIDTHS and max(m, n) <= 1024
+    return fits and k <= MOST_K and warps <= 16 and stages <= 8 and splits <= MOST_SPLITS
 
 
 def slug(text: str) -> str:

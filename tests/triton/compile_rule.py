@@ -12,10 +12,14 @@ import torch
 
 from inception_fast.plan.plan import Buffer, Convolution, ConvStep, Destination, Slice
 from inception_fast.triton_kernels import conv, group
+from inception_fast.triton_kernels.split import Workspace
 from inception_fast.tuning.problem import ConvConfig
 from tests.triton.compiling import Compiled, compile_launch, recorded, write
 from tests.triton.exact import same_padding_taps
 from tests.triton.surveyed import CONVOLUTIONS, GROUPS, Shape, surveyed_configs
+
+WORKSPACE = Workspace(torch.empty(2**24), torch.empty(2**14, dtype=torch.int32))
+"""More than any launch needs."""
 
 
 def _convolution(index: int, shape: Shape) -> Convolution:
@@ -36,7 +40,7 @@ def launch(shape: Shape, config: ConvConfig, dtype: torch.dtype) -> tuple[tuple,
     source = torch.empty(1, side * stride[0], side * stride[1], c_in, dtype=dtype)
     halves = [torch.empty(1, side, side, c_out // 2, dtype=dtype) for _ in range(2)]
     with recorded(conv, "conv_kernel") as launches:
-        conv.launch_conv(packed, config, source, halves, [True, False], allow_tf32=dtype == torch.float32)
+        conv.launch_conv(packed, config, source, halves, [True, False], None, dtype == torch.float32, WORKSPACE)
     return launches[0]
 
 
@@ -51,7 +55,7 @@ def group_launch(shapes: list[Shape], config: ConvConfig, dtype: torch.dtype) ->
         steps.append(ConvStep("", Slice(2 * index, 0, c_in), _convolution(index, shape), (target,)))
     packed = group.pack_group(steps, buffers, _constants([s.conv for s in steps], dtype), torch.device("cpu"))
     with recorded(group, "group_kernel") as launches:
-        group.launch_group(packed, config, torch.empty(64, dtype=dtype), 2, allow_tf32=dtype == torch.float32)
+        group.launch_group(packed, config, torch.empty(64, dtype=dtype), 2, dtype == torch.float32, WORKSPACE)
     return launches[0]
 
 

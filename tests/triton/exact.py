@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from inception_fast.backends import get_backend
+
+if TYPE_CHECKING:
+    from inception_fast.triton_kernels.split import Workspace
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -27,6 +31,14 @@ def poisoned(shape: Sequence[int], before: int, after: int, dtype: torch.dtype) 
     *plane, channels = shape
     whole = torch.full((*plane, before + channels + after), float("nan"), dtype=dtype, device=DEVICE)
     return whole, whole[..., before : before + channels]
+
+
+def poisoned_workspace() -> Workspace:
+    """For any launch of these tests, with NaN in the place of partial sums."""
+    from inception_fast.triton_kernels.split import Workspace
+
+    counters = torch.zeros(2**12, dtype=torch.int32, device=DEVICE)
+    return Workspace(torch.full((2**20,), float("nan"), device=DEVICE), counters)
 
 
 def same_padding_taps(kernel: tuple[int, int]) -> tuple[tuple[int, int], ...]:

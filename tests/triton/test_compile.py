@@ -42,14 +42,14 @@ def _check_rule(found: list[dict[str, Any]]) -> None:
 
 
 def test_configurations_of_the_rule() -> None:
-    """Every thirteenth of them; :func:`test_every_configuration_of_the_rule` takes all."""
-    _check_rule(_compile("compile_rule", ARCHS, "float16,bfloat16", "13"))
+    """Every hundred-and-first of them; :func:`test_a_third_of_the_rule` takes more."""
+    _check_rule(_compile("compile_rule", ARCHS, "float16,bfloat16", "101"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_every_configuration_of_the_rule(dtype: str) -> None:
-    found = _compile("compile_rule", ARCHS, dtype, "1")
+def test_a_third_of_the_rule(dtype: str) -> None:
+    found = _compile("compile_rule", ARCHS, dtype, "3")
     assert len(found) > 60
     _check_rule(found)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from inception_fast.plan.plan import Convolution
 from inception_fast.tuning.problem import ConvConfig
-from tests.triton.exact import DEVICE, integers, poisoned, requires_triton, same_padding_taps
+from tests.triton.exact import DEVICE, integers, poisoned, poisoned_workspace, requires_triton, same_padding_taps
 
 pytestmark = requires_triton
 
@@ -45,8 +47,17 @@ def _truth(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stride: tu
     return F.conv2d(x.double(), weight.double(), bias.double(), stride, padding).permute(0, 2, 3, 1)
 
 
+CONFIGS = {
+    "64x32": CONFIG,
+    "64x48": ConvConfig(64, 48, 32),
+    "32x112": ConvConfig(32, 112, 64),
+    "64x48, split": ConvConfig(64, 48, 16, splits=5),
+}
+
+
 @pytest.mark.parametrize("name", SHAPES)
-def test_exact(name: str) -> None:
+@pytest.mark.parametrize("config", CONFIGS, ids=CONFIGS)
+def test_exact(name: str, config: str) -> None:
     from inception_fast.triton_kernels.conv import launch_conv
 
     c_in, c_out, kernel, size, stride = SHAPES[name]
@@ -54,8 +65,10 @@ def test_exact(name: str) -> None:
     x = integers(2, c_in, *size, dtype=torch.float32)
     truth = _truth(x, weight, bias, stride)
     whole, view = poisoned(truth.shape, before=0, after=0, dtype=torch.float32)
-    launch_conv(packed, CONFIG, x.to(DEVICE).permute(0, 2, 3, 1), [view], [False])
+    workspace = poisoned_workspace()
+    launch_conv(packed, CONFIGS[config], x.to(DEVICE).permute(0, 2, 3, 1), [view], [False], workspace=workspace)
     assert torch.equal(whole.cpu().double(), truth)
+    assert not workspace.counters.any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["fp16", "bf16"])
@@ -88,9 +101,9 @@ def test_every_channel_offset(offset: int) -> None:
     segments, relus = (17, 5, 21), (True, False, True)
     targets = [poisoned((2, 5, 6, width), before=offset, after=3, dtype=torch.float32) for width in segments]
     views = [view for _, view in targets]
-    launch_conv(
-        packed, CONFIG, wide.to(DEVICE)[..., offset : offset + 13], views, relus, residual.to(DEVICE)[..., offset:]
-    )
+    source, residual = wide.to(DEVICE)[..., offset : offset + 13], residual.to(DEVICE)[..., offset:]
+    config = replace(CONFIG, splits=3) if offset % 2 else CONFIG
+    launch_conv(packed, config, source, views, relus, residual, workspace=poisoned_workspace())
     for (whole, view), part, relu in zip(targets, truth.split(segments, 3), relus, strict=True):
         assert torch.equal(view.cpu().double(), part.relu() if relu else part)
         assert whole[..., :offset].isnan().all() and whole[..., offset + view.shape[3] :].isnan().all()
@@ -126,3 +139,24 @@ def test_nan_stays_where_it_is_seen() -> None:
     view.zero_()
     launch_conv(packed, CONFIG, x.to(DEVICE).permute(0, 2, 3, 1), [view], [True])
     assert torch.equal(view.cpu().isnan(), truth.isnan())
+
+
+def test_parts_are_added_in_the_order_of_k() -> None:
+    """Whoever arrives last: the bits are those of the parts, each computed alone, added from the first to the last."""
+    from inception_fast.triton_kernels.conv import launch_conv, pack_conv
+
+    weight, x = torch.randn(37, 1, 112), torch.randn(1, 7, 9, 112)
+
+    def product(channels: slice, config: ConvConfig) -> torch.Tensor:
+        piece = x[..., channels].contiguous().to(DEVICE)
+        conv = Convolution("w", None, piece.shape[3], 37, ((0, 0),), (1, 1))
+        view = torch.full((1, 7, 9, 37), float("nan"), device=DEVICE)
+        packed = pack_conv(conv, {"w": weight[..., channels].contiguous()}, DEVICE)
+        launch_conv(packed, config, piece, [view], [False], workspace=poisoned_workspace())
+        return view
+
+    parts = [product(slice(k, k + 32), CONFIG) for k in range(0, 112, 32)]
+    expected = parts[0] + parts[1] + parts[2] + parts[3]
+    assert not torch.equal(parts[3] + parts[2] + parts[1] + parts[0], expected)
+    for _ in range(2):
+        assert torch.equal(product(slice(None), replace(CONFIG, splits=4)), expected)

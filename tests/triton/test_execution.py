@@ -15,8 +15,8 @@ from inception_fast.graph import ir
 from inception_fast.plan.lower import lower
 from inception_fast.plan.plan import Destination, Plan, PoolStep, Slice, destinations_of
 from inception_fast.tuning import choice
-from inception_fast.tuning.candidates import H200
 from inception_fast.tuning.choice import ConfigChoice
+from inception_fast.tuning.cost import H200
 from inception_fast.tuning.pooling import conv_pool_config, pool_conv_config
 from inception_fast.tuning.problem import ConvConfig, ConvProblem
 from tests.backends.harness import CPU
@@ -54,6 +54,21 @@ def test_one_launch_each_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None
     apart = executor(plan, constants)
     assert all(len(names) == 1 for names in apart.launches(2))
     assert relative_error(apart.run(x)[0].cpu().double(), together.cpu().double()) < 1e-6
+
+
+def test_split_sums_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launches after each other in one workspace, groups among them."""
+    plan, constants = lower(block())
+    x = torch.randn(2, 3, 11, 13)
+    truth = ReferenceExecutor(plan, constants, CPU).run(x)
+    split = ConvConfig(128, 32, 16, splits=3)
+    monkeypatch.setattr(ConfigChoice, "__call__", lambda self, problem: split)
+    monkeypatch.setattr(ConfigChoice, "group", lambda self, problems: split)
+    run = executor(plan, constants)
+    run.run(torch.full_like(x, float("nan"), device=DEVICE))
+    first, second = (run.run(x.to(DEVICE))[0] for _ in range(2))
+    assert torch.equal(first, second)
+    assert relative_error(first.cpu().double(), truth[0].double()) < 5e-6
 
 
 def test_every_launch_is_on_the_executors_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from inception_fast.plan.plan import ALIGNMENT, Buffer, Convolution, ConvStep, Destination, Slice
 from inception_fast.tuning.group import can_group
 from inception_fast.tuning.problem import ConvConfig
-from tests.triton.exact import DEVICE, integers, requires_triton, same_padding_taps
+from tests.triton.exact import DEVICE, integers, poisoned_workspace, requires_triton, same_padding_taps
 
 pytestmark = requires_triton
 
@@ -85,7 +85,9 @@ class Arena:
 
         assert all(can_group(step, self.buffers) for step in self.steps)
         memory = self.before.to(DEVICE)
-        launch_group(pack_group(self.steps, self.buffers, self.constants, DEVICE), config, memory, IMAGES)
+        group, workspace = pack_group(self.steps, self.buffers, self.constants, DEVICE), poisoned_workspace()
+        launch_group(group, config, memory, IMAGES, workspace=workspace)
+        assert not workspace.counters.any()
         return memory.cpu()
 
 
@@ -95,7 +97,11 @@ def assert_same(got: torch.Tensor, expected: torch.Tensor) -> None:
     assert torch.equal(got.nan_to_num(0.0), expected.nan_to_num(0.0))
 
 
-@pytest.mark.parametrize("config", [CONFIG, ConvConfig(16, 16, 64)], ids=["64x32x32", "16x16x64"])
+@pytest.mark.parametrize(
+    "config",
+    [CONFIG, ConvConfig(16, 16, 64), ConvConfig(32, 48, 16, splits=4)],
+    ids=["64x32x32", "16x16x64", "32x48x16, split"],
+)
 @pytest.mark.parametrize("name", GROUPS)
 def test_exact(name: str, config: ConvConfig) -> None:
     arena = Arena(GROUPS[name], offset=0)
@@ -105,7 +111,7 @@ def test_exact(name: str, config: ConvConfig) -> None:
 @pytest.mark.parametrize("offset", range(1, 9))
 def test_every_channel_offset(offset: int) -> None:
     arena = Arena(GROUPS["unlike each other"][:3], offset)
-    assert_same(arena.run(CONFIG), arena.after)
+    assert_same(arena.run(replace(CONFIG, splits=1 + offset % 2)), arena.after)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["fp16", "bf16"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,14 @@ from inception_fast.errors import InputError
 from inception_fast.graph.passes import optimize_graph
 from inception_fast.plan.lower import lower
 from inception_fast.tuning import choice
-from inception_fast.tuning.candidates import H200, LIMIT, Limits, candidates, interpreted, proposals, shared_bytes
+from inception_fast.tuning.candidates import LIMIT, candidates, interpreted, proposals
 from inception_fast.tuning.choice import INVARIANT_IMAGES, ConfigChoice, known_entries
+from inception_fast.tuning.cost import H200, Limits, launch_time, padding, shared_bytes
 from inception_fast.tuning.group import group_candidates, group_key, is_grouped
 from inception_fast.tuning.measure import problems_of, tune
 from inception_fast.tuning.problem import ConvConfig, ConvProblem
 from inception_fast.tuning.table import Machine, Table, read_table, shipped_table, table_path, write_table
+from inception_fast.tuning.workspace import programs_of
 from tests.backends.cases import CASES
 from tests.triton.blocks import block
 from tests.triton.exact import DEVICE, needs_triton
@@ -65,7 +69,7 @@ MACHINE = Machine("NVIDIA Test 9000", "580.1", "3.9.0")
 def test_table_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "table.json"
     assert read_table(path) is None
-    table = Table(MACHINE, True, {"b": ConvConfig(64, 32, 16, 4, 3), "c": None, "a": ConvConfig(128, 256, 64, 8, 4)})
+    table = Table(MACHINE, True, {"b": ConvConfig(64, 96, 16, 4, 3, 6), "c": None, "a": ConvConfig(128, 256, 64, 8, 4)})
     write_table(path, table)
     assert read_table(path) == table
     first = path.read_bytes()
@@ -74,12 +78,21 @@ def test_table_round_trip(tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["table.json"]
 
 
+def test_tables_from_before_splits_load(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    path.write_text(
+        '{"gpu": "x", "driver": "any", "triton": "any", "measured": true, "entries": {"a": [64, 32, 16, 4, 3]}}'
+    )
+    assert read_table(path) == Table(Machine("x", "any", "any"), True, {"a": ConvConfig(64, 32, 16, 4, 3)})
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", '{"gpu": "x"}', '{"gpu":"","driver":"","triton":"","measured":true,"entries":{"a":[1,2]}}',
      *(f'{{"gpu":"","driver":"","triton":"","measured":true,"entries":{{"a":{config}}}}}'
        for config in (
-           [64, 64, 64, 4, -1], [64, 64, 256, 4, 3], [64, 64, 8, 4, 3], [48, 64, 64, 4, 3], [64, 64, 64, 3, 3]
+           [64, 64, 64, 4, -1], [64, 64, 256, 4, 3], [64, 64, 8, 4, 3], [48, 64, 64, 4, 3], [64, 64, 64, 3, 3],
+           [64, 40, 64, 4, 3], [64, 240, 64, 4, 3], [64, 64, 64, 4, 3, 0], [64, 64, 64, 4, 3, 1, 1]
        ))],
 )  # fmt: skip
 def test_broken_table_is_named(tmp_path: Path, text: str) -> None:
@@ -147,10 +160,51 @@ def test_what_is_shipped_is_what_is_compiled() -> None:
     assert shipped is not None
     surveyed: dict[bool, dict[tuple[int, ...], int]] = {False: {}, True: {}}
     for kind, config in surveyed_configs(90, "float16", "fp16"):
-        surveyed["group" in kind][config.m, config.n, config.k, config.warps] = config.stages
+        stages = surveyed["group" in kind]
+        stages[_kernel(config)] = max(config.stages, stages.get(_kernel(config), 0))
     for key, config in shipped.entries.items():
         if config is not None:
-            assert config.stages <= surveyed[" + " in key][config.m, config.n, config.k, config.warps], key
+            assert config.stages <= surveyed[" + " in key][_kernel(config)], key
+
+
+def _kernel(config: ConvConfig) -> tuple[int, ...]:
+    return config.m, config.n, config.k, config.warps, config.splits > 1
+
+
+KEY = re.compile(r"(\d+)x(\d+) pixels, (\d+) to (\d+) channels, (\d+) taps, stride (\d+), 16 bit")
+
+
+def test_few_products_are_for_channels_that_do_not_exist() -> None:
+    """Of every convolution of the six families: an eighth at most, a quarter in groups and of 24 channels.
+
+    96, 160 and 192 channels cost what they are.
+    """
+    shipped = shipped_table("NVIDIA H200")
+    assert shipped is not None
+    for key, config in shipped.entries.items():
+        for numbers in KEY.findall(key) if config is not None else []:
+            problem = ConvProblem(*map(int, numbers), "float16", "fp16")
+            share = padding(problem, config)
+            if " + " in key or problem.out_channels == 24:
+                assert share <= 1 / 4, key
+            elif problem.out_channels in (96, 160, 192):
+                assert share == 0, key
+            else:
+                assert share <= 1 / 8, key
+
+
+@pytest.mark.parametrize("limits", [H200, A100], ids=["H200", "A100"])
+def test_rule_splits_long_sums_of_few_tiles(limits: Limits) -> None:
+    """As many programs as a GPU has at once, and no sum that is short, nor any of a launch that fills the GPU."""
+    long, short, much = PROBLEMS[0], ConvProblem(1, 64, 48, 64, 1, 1, "float16", "fp16"), PROBLEMS[3]
+    best = candidates(long, limits)[0]
+    assert best.splits > 1
+    assert programs_of([(long.pixels, long.out_channels, long.depth)], best) <= 2 * limits.processors
+    unsplit = replace(best, splits=1)
+    assert launch_time((long,), best, limits) < launch_time((long,), unsplit, limits)
+    assert all(c.splits == 1 for p in (short, much) for c in proposals(p, limits))
+    group = group_candidates([long, replace(long, in_channels=448, taps=9)], limits)[0]
+    assert group.splits > 1
 
 
 def test_the_table_has_every_family() -> None:
