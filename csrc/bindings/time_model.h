@@ -3,12 +3,51 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <string>
+#include <utility>
+#include <vector>
 
-#include "cuda/launch/time_model.h"
+#include "bindings/cuda_executor.h"
+#include "cuda/launch/launch_work.h"
 
 // The CUDA backend's time model, which needs no GPU.
 namespace ifast {
+
+// The launches of a Plan at a batch size, as they are built for `machine` with its largest
+// clusters.
+struct DescribedPlan {
+  std::vector<cuda::LaunchWork> work;
+  cuda::Conditions conditions;
+};
+
+inline DescribedPlan describe_plan(const std::string& json, int batch, const std::string& precision,
+                                   const std::string& driver,
+                                   const cuda::MachineConstants& machine) {
+  if (batch < 1)
+    throw std::invalid_argument("batch: got " + std::to_string(batch) + ", expected 1 or more");
+  const Plan plan = parse_plan(json);
+  // No weight matters: all constants are the same zeros.
+  const auto size_of_constant = [](const Constant& constant) {
+    std::size_t size = size_of(constant.dtype);
+    for (std::int64_t extent : constant.shape) size *= static_cast<std::size_t>(extent);
+    return size;
+  };
+  std::size_t most = 0;
+  for (const auto& [name, constant] : plan.constants) {
+    most = std::max(most, size_of_constant(constant));
+  }
+  const std::vector<std::byte> zeros(most);
+  ConstantBytes constants;
+  for (const auto& [name, constant] : plan.constants) {
+    constants[name] = std::span(zeros).first(size_of_constant(constant));
+  }
+  const cuda::DeviceLimits limits{static_cast<int>(machine.multiprocessors), 227 << 10, 3, true};
+  const cuda::Driver kind = parse_driver(driver);
+  const cuda::Precision format = cuda::parse_precision(precision);
+  const cuda::Program program = cuda::build_program(plan, constants, kind, limits);
+  return {cuda::work_of(program, batch, format), cuda::conditions_of(program, batch, format, kind)};
+}
 
 inline void bind_time_model(pybind11::module_& m) {
   namespace py = pybind11;
@@ -94,6 +133,30 @@ inline void bind_time_model(pybind11::module_& m) {
          const Conditions& conditions) { return predict(LaunchWork{steps}, machine, conditions); },
       py::arg("steps"), py::arg("machine"), py::arg("conditions"),
       "Microseconds of one launch, in parts.");
+  m.def(
+      "describe",
+      [](const std::string& plan, int batch, const std::string& precision,
+         const std::string& driver, const MachineConstants& machine) {
+        DescribedPlan described = describe_plan(plan, batch, precision, driver, machine);
+        std::vector<std::vector<StepWork>> steps;
+        for (LaunchWork& work : described.work) steps.push_back(std::move(work.steps));
+        return std::pair(steps, described.conditions);
+      },
+      py::arg("plan"), py::arg("batch"), py::arg("precision"), py::arg("driver"),
+      py::arg("machine"), "The steps of each launch of a Plan, and its conditions.");
+  m.def(
+      "predict",
+      [](const std::string& plan, int batch, const std::string& precision,
+         const std::string& driver, const MachineConstants& machine) {
+        const DescribedPlan described = describe_plan(plan, batch, precision, driver, machine);
+        std::vector<LaunchTime> times;
+        for (const LaunchWork& work : described.work) {
+          times.push_back(predict(work, machine, described.conditions));
+        }
+        return times;
+      },
+      py::arg("plan"), py::arg("batch"), py::arg("precision"), py::arg("driver"),
+      py::arg("machine"), "Microseconds of each launch of a Plan.");
 }
 
 }  // namespace ifast

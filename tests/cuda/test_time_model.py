@@ -7,28 +7,19 @@ from collections.abc import Callable
 
 import pytest
 
+from benchmarks import close_reading
+from benchmarks.close_reading import A1, CHUNK_BYTES, ROWS, TABLE, TODAY, Conv, Variant
 from inception_fast.backends.cuda import native
 from inception_fast.errors import EngineFileError, InputError
 from inception_fast.plan.cost import traffic
 from inception_fast.tuning.machine_constants import read_machine
-from tests.cuda import predicted
-from tests.cuda.predicted import A1, CHUNK_BYTES, ROWS, TODAY, Conv, Variant
-
-A4 = {"shortest": 6, "waves": 2}
-"""Shorter segments, up to two blocks for each multiprocessor."""
-ROWS_OF_THE_TABLE = [
-    pytest.param(Variant(TODAY), {1: 480, 8: 1050, 32: 3470, 128: 13500}, id="today"),
-    pytest.param(Variant(A1, **A4), {1: 270, 8: 900, 32: 3200, 128: 12500}, id="A1+A4"),
-    pytest.param(Variant(A1, by_batch=True), {1: 310, 32: 2600, 128: 10100}, id="A1+A2"),
-    pytest.param(Variant(TODAY, **A4), {1: 295}, id="A4"),
-]
 
 
 def total(variant: Variant, images: int) -> float:
-    return sum(time.total for time in predicted.predicted(variant, images))
+    return sum(time.total for time in close_reading.predicted(variant, images))
 
 
-@pytest.mark.parametrize(("variant", "want"), ROWS_OF_THE_TABLE)
+@pytest.mark.parametrize(("variant", "want"), TABLE.values(), ids=TABLE)
 def test_predictions_of_the_close_reading(variant: Variant, want: dict[int, float]) -> None:
     """Inception-v3 in fp16 on an H100, in microseconds; the model is to say the same within a tenth."""
     assert {images: total(variant, images) for images in want} == pytest.approx(want, rel=0.1)
@@ -42,14 +33,14 @@ def test_network_driver_loses_to_the_stage_driver_only_by_its_polls() -> None:
 
 def test_bytes_through_l2_at_batch_128() -> None:
     """65 GB of operands where each byte once is 5.6 GB."""
-    convs = [step for steps in predicted.launches() for step in steps if isinstance(step, Conv)]
+    convs = [step for steps in close_reading.launches() for step in steps if isinstance(step, Conv)]
     operands = sum(c.tiles(128, c.width(1)) * c.chunks * (ROWS + c.width(1)) * CHUNK_BYTES for c in convs)
     assert operands == pytest.approx(65e9, rel=0.01)
-    plan = predicted.inception_v3()
+    plan = close_reading.inception_v3()
     assert sum(traffic(plan, step, 128) for step in plan.steps) == pytest.approx(5.6e9, rel=0.1)
-    moved = sum(time.l2_bytes for time in predicted.predicted(Variant(TODAY), 128))
+    moved = sum(time.l2_bytes for time in close_reading.predicted(Variant(TODAY), 128))
     assert operands < moved < 1.1 * operands
-    assert sum(time.l2_bytes for time in predicted.predicted(Variant(A1, by_batch=True), 128)) < 0.85 * moved
+    assert sum(time.l2_bytes for time in close_reading.predicted(Variant(A1, by_batch=True), 128)) < 0.85 * moved
 
 
 # A machine whose figures fit in the head: a clock a nanosecond, and everything that a test does not set is free.

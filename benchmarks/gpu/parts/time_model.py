@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from benchmarks.gpu.parts.constants import FILE
+from benchmarks.gpu.setting import DRIVERS
 from benchmarks.gpu.source_digest import ROOT
 from benchmarks.gpu.worker import Skip, Visit, main
 
@@ -24,8 +25,12 @@ def compare(visit: Visit) -> dict[str, Any]:
         raise Skip(f"there is no {MODULE}")
     if not visit.setting.on_gpu:
         raise Skip("the emulator's times are no GPU's")
-    measured = visit.artifacts / FILE
-    command = [sys.executable, "-m", MODULE, visit.setting.model, "--measured", str(measured)]
+    constants = visit.artifacts / FILE
+    words = ["--machine", str(constants)] if constants.exists() else []
+    words += [word for batch in visit.setting.batches[:2] for word in ("--batch", str(batch))]
+    words += [word for driver in DRIVERS for word in ("--driver", driver)]
+    journal = str(visit.journal.files[0])
+    command = [sys.executable, "-m", MODULE, visit.setting.model, *words, "--measured", journal]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     print(result.stdout, result.stderr, sep="\n")
     wrong = f"exit status {result.returncode}; see its log" if result.returncode else ""
