@@ -152,7 +152,17 @@ class ReferenceExecutor(Executor):
     def _convolve(self, x: torch.Tensor, conv: Convolution, size: tuple[int, int]) -> torch.Tensor:
         bias = None if conv.bias is None else self._constants[conv.bias]
         window, origin = dense_window(conv, self._constants[conv.weight])
-        return F.conv2d(padded(x, conv, origin, window.shape[2:], size), window, bias, conv.stride)
+        image = padded(x, conv, origin, tuple(window.shape[2:]), size)
+        return F.conv2d(canonical(image), canonical(window), bias, conv.stride)
+
+
+def canonical(x: torch.Tensor) -> torch.Tensor:
+    """``x`` in contiguous memory, with the strides that its dimensions would have if all were larger than 1.
+
+    PyTorch tells a memory format by strides, and where there is one channel the strides of channels_last are also those
+    of a contiguous tensor. oneDNN's convolution is wrong on such a mixture in places (``docs/architecture.md``).
+    """
+    return x.contiguous().view(-1).view(x.shape)
 
 
 def dense_window(conv: Convolution, weight: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:

@@ -6,12 +6,12 @@ slice of a concat is written there by its epilogue's last pass (a ReLU, where on
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import accumulate
+from typing import Literal
 
 import torch
 
@@ -20,13 +20,9 @@ from inception_fast.backends.cuda_graph import CudaGraphs
 from inception_fast.backends.pieces import run_per_image, run_pieces
 from inception_fast.backends.stopwatch import Stopwatch
 from inception_fast.backends.torch_buffers import Buffers, reader, writer
-from inception_fast.backends.torch_kernels import (
-    AtenConv,
-    ConvKernel,
-    OneDnnConv,
-    conv_class,
-    plain_kernel,
-)
+from inception_fast.backends.torch_convs import PLAIN, OneDnnConv, Proven, fused_conv
+from inception_fast.backends.torch_kernels import plain_kernel
+from inception_fast.backends.torch_range import Bounds, OutOfRangeError, growths, safe_limit
 from inception_fast.backends.unmerge import unmerge
 from inception_fast.plan.memory import lifetimes
 from inception_fast.plan.plan import (
@@ -41,6 +37,10 @@ from inception_fast.plan.plan import (
 )
 
 Run = Callable[[Buffers], None]
+Variant = Literal["image", "batch", "exact", "library"]
+"""How convolutions run: oneDNN for one image or for a batch, PyTorch's own, which keep a NaN, or what the device
+has.
+"""
 PIECE_BYTES = 48 << 20
 """Limit of an activation on CPUs. The C library returns larger ones to the system when they are freed, and their pages
 are cleared anew at each use; smaller pieces of a batch read the weights more often. Between the two by measurement.
@@ -89,9 +89,11 @@ class TorchExecutor(Executor):
     ) -> None:
         self._plan, self._batch_invariant, self._allow_tf32 = plan, batch_invariant, allow_tf32
         self._constants = {k: v.to(device) for k, v in constants.items()}
-        self._has_nan = any(bool(v.isnan().any()) for v in constants.values())
-        self._library_conv = conv_class(device, getattr(torch, plan.dtype))
-        self._variants: dict[str, list[Run]] = {}
+        self._fused = fused_conv(device, self._dtype)
+        # cuDNN's is not known to lose a NaN, and a look at the numbers would stop the device.
+        self._growths = growths(plan, constants) if self._fused is OneDnnConv else []
+        self._limit = safe_limit(self._dtype)
+        self._variants: dict[Variant, list[Run]] = {}
         self._lock = threading.Lock()
         lives = lifetimes(plan.steps, plan.stages)
         ends: list[list[int]] = [[] for _ in plan.steps]
@@ -102,9 +104,12 @@ class TorchExecutor(Executor):
         sizes = [max(plan.buffers[p.buffer].size for p in _touched(step)) for step in plan.steps]
         # The largest activation of each step and those behind it, in elements per image.
         self._largest = list(accumulate(reversed(sizes), max))[::-1]
+        # Faults show here, not at the first call.
+        with self._library_settings(device):
+            self._runs_of("image" if self._fused is OneDnnConv else "library")
 
     def run(self, x: torch.Tensor) -> list[torch.Tensor]:
-        with torch.no_grad(), self._library_settings(x):
+        with torch.no_grad(), self._library_settings(x.device):
             if self._batch_invariant:
                 return run_per_image(self._pass, x)
             return run_pieces(self._pass, self._pieces(x))
@@ -114,24 +119,45 @@ class TorchExecutor(Executor):
         return (x,) if x.is_cuda else _parts(x, max(b.size for b in self._plan.buffers), PIECE_BYTES)
 
     def profile(self, x: torch.Tensor) -> list[StepTime]:
-        with torch.no_grad(), self._library_settings(x):
+        with torch.no_grad(), self._library_settings(x.device):
             watch = Stopwatch(x.device)
             self._pass(x, done=watch.lap)
             return watch.times()
 
-    def _library_settings(self, x: torch.Tensor) -> AbstractContextManager[None]:
-        return torch.backends.cudnn.flags(benchmark=True, allow_tf32=self._allow_tf32) if x.is_cuda else nullcontext()
+    def _library_settings(self, device: torch.device) -> AbstractContextManager[None]:
+        if device.type != "cuda":
+            return nullcontext()
+        return torch.backends.cudnn.flags(benchmark=True, allow_tf32=self._allow_tf32)
 
     def _pass(self, x: torch.Tensor, done: Callable[[str], None] | None = None) -> list[torch.Tensor]:
         x = x.contiguous(memory_format=torch.channels_last)
-        runs = self._runs_for(x)
+        if self._fused is not OneDnnConv:
+            return self._forward(x, "library", done)
+        try:
+            return self._forward(x, "image" if len(x) == 1 else "batch", done)
+        except OutOfRangeError:
+            return self._forward(x, "exact", done)
+
+    def _forward(self, x: torch.Tensor, variant: Variant, done: Callable[[str], None] | None) -> list[torch.Tensor]:
+        runs = self._runs_of(variant)
         stem = 0 if x.is_cuda or done else self._stem(x)
         parts = _parts(x, self._largest[0], STEM_BYTES) if stem else (x,)
-        heads = [self._advance(runs, self._start(part), 0, stem, done) for part in parts]
+        guards = [self._guard(part, variant) for part in parts]
+        heads = [
+            self._advance(runs, self._start(part), 0, stem, done, guard)
+            for part, guard in zip(parts, guards, strict=True)
+        ]
         buffers = heads[0] if len(heads) == 1 else [_join(pieces) for pieces in zip(*heads, strict=True)]
+        guard = _joined(guards)
         buffers[self._plan.input] = x
-        self._advance(runs, buffers, stem, len(runs), done)
+        self._advance(runs, buffers, stem, len(runs), done, guard)
         return [buffers[o.buffer] for o in self._plan.outputs]  # type: ignore[misc]
+
+    def _guard(self, x: torch.Tensor, variant: Variant) -> Bounds | None:
+        """What watches over kernels that lose a NaN."""
+        if variant not in ("image", "batch"):
+            return None
+        return Bounds(self._growths, self._limit, len(self._plan.buffers), x, self._plan.input)
 
     def _start(self, x: torch.Tensor) -> Buffers:
         buffers: Buffers = [None] * len(self._plan.buffers)
@@ -139,10 +165,18 @@ class TorchExecutor(Executor):
         return buffers
 
     def _advance(
-        self, runs: list[Run], buffers: Buffers, start: int, stop: int, done: Callable[[str], None] | None
+        self,
+        runs: list[Run],
+        buffers: Buffers,
+        start: int,
+        stop: int,
+        done: Callable[[str], None] | None,
+        guard: Bounds | None,
     ) -> Buffers:
         """Runs the steps from ``start`` to before ``stop``, and lets go of what no later step reads."""
         for index in range(start, stop):
+            if guard is not None:
+                guard.step(index, buffers)
             runs[index](buffers)
             if done is not None:
                 done(self._plan.step_names[index])
@@ -159,52 +193,45 @@ class TorchExecutor(Executor):
         buffer = self._plan.buffers[piece.buffer]
         return buffer.height, buffer.width
 
-    def _runs_for(self, x: torch.Tensor) -> list[Run]:
-        """The steps as functions of the buffers, in the way that suits ``x``; built when first wanted."""
-        variant = self._variant(x)
+    def _runs_of(self, variant: Variant) -> list[Run]:
+        """The steps as functions of the buffers; built when first wanted."""
         if variant not in self._variants:
             with self._lock, torch.no_grad():
                 if variant not in self._variants:
-                    self._variants[variant] = [self._build(step, variant) for step in self._plan.steps]
+                    kernel = self._kernel(variant)
+                    self._variants[variant] = [self._build(step, variant, kernel) for step in self._plan.steps]
         return self._variants[variant]
 
-    def _variant(self, x: torch.Tensor) -> str:
-        if self._library_conv is not OneDnnConv:
-            return "library"
-        # oneDNN's fused ReLU makes zero of NaN. A sum that is infinite costs time where there is no NaN, nothing else.
-        if self._has_nan or not math.isfinite(x.sum(dtype=torch.float32).item()):
-            return "exact"
-        return "image" if len(x) == 1 else "batch"
-
-    def _kernel(self, variant: str) -> Callable[..., ConvKernel]:
-        if variant == "exact":
-            return AtenConv
-        if self._library_conv is not OneDnnConv:
-            return self._library_conv
+    def _kernel(self, variant: Variant) -> Proven:
+        if variant == "exact" or self._fused is None:
+            return Proven(PLAIN, 1, self._allow_tf32)
+        if self._fused is not OneDnnConv:
+            return Proven((self._fused, *PLAIN), 1, self._allow_tf32)
         # oneDNN lays weights out in one way for an image and in another for any batch.
-        return partial(OneDnnConv, batch=2 if variant == "batch" else 1)
+        batch = 2 if variant == "batch" else 1
+        return Proven((partial(OneDnnConv, batch=batch), *PLAIN), batch)
 
-    def _build(self, step: Step, variant: str) -> Run:
+    def _build(self, step: Step, variant: Variant, kernel: Proven) -> Run:
         if variant == "batch" and isinstance(step, ConvStep) and len(step.destinations) > 1:
             # Over a batch, the pass that scatters a merged product costs more memory traffic than the merging saves.
             parts, rows = unmerge(step, self._constants)
-            runs = [self._build_step(part, {**self._constants, **rows}, self._kernel(variant)) for part in parts]
+            runs = [self._build_step(part, {**self._constants, **rows}, kernel) for part in parts]
             return lambda buffers: _run_all(runs, buffers)
-        return self._build_step(step, self._constants, self._kernel(variant))
+        return self._build_step(step, self._constants, kernel)
 
-    def _build_step(self, step: Step, constants: Mapping[str, torch.Tensor], kernel: Callable[..., ConvKernel]) -> Run:
+    def _build_step(self, step: Step, constants: Mapping[str, torch.Tensor], kernel: Proven) -> Run:
         source, targets = self._plane(step.source), destinations_of(step)
         size = self._plane(targets[0].slice)
         # A ReLU goes into the library's epilogue where all destinations want it.
         relu = all(d.relu for d in targets)
         match step:
             case ConvStep():
-                conv = kernel(step.conv, constants, source, size, relu)
+                conv = kernel(step.conv, constants, source, size, relu, step.residual is not None)
                 return self._two_operands(step, step.residual, conv, fused_relu=relu)
             case PairStep():
                 middle = (step.middle_height, step.middle_width)
                 first = kernel(step.first, constants, source, middle, step.first_relu)
-                second = kernel(step.second, constants, middle, size, relu)
+                second = kernel(step.second, constants, middle, size, relu, step.residual is not None)
                 return self._two_operands(step, step.residual, lambda x, r: second(first(x, None), r), fused_relu=relu)
             case _:
                 plain = plain_kernel(step, constants, self._dtype, source, size)
@@ -249,6 +276,14 @@ def _parts(x: torch.Tensor, size: int, limit: int) -> tuple[torch.Tensor, ...]:
     """Equal parts of a batch, of two images or more; activations of ``size`` elements stay under ``limit`` bytes."""
     count = -(-len(x) * size * x.element_size() // limit)
     return x.chunk(max(1, min(count, len(x) // 2)))
+
+
+def _joined(guards: list[Bounds | None]) -> Bounds | None:
+    whole, *others = guards
+    for other in others:
+        if whole is not None and other is not None:
+            whole.join(other)
+    return whole
 
 
 def _join(pieces: tuple[torch.Tensor | None, ...]) -> torch.Tensor | None:

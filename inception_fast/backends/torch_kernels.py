@@ -1,154 +1,21 @@
-"""PyTorch's best way to run each kind of step, for the ``torch`` backend.
+"""PyTorch's best way to run each step that is no convolution, for the ``torch`` backend.
 
-A kernel maps NCHW tensors in channels_last memory format to one; it is built once per step, with its constants packed.
+A kernel maps NCHW tensors in channels_last memory format to one; it is built once per step.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 
-from inception_fast.backends.reference import dense_window, window_padding
-from inception_fast.plan.plan import Convolution, NormalizeStep, PointwiseStep, PoolStep, ResizeStep
+from inception_fast.backends.reference import pooled
+from inception_fast.plan.plan import NormalizeStep, PointwiseStep, PoolStep, ResizeStep
 
 Pair = tuple[int, int]
 PlainStep = PoolStep | PointwiseStep | ResizeStep | NormalizeStep
-
-
-class ConvKernel(Protocol):
-    """``act(conv(x) + bias + residual)``, the ReLU applied where the kernel was built with it."""
-
-    def __call__(self, x: torch.Tensor, residual: torch.Tensor | None) -> torch.Tensor: ...
-
-
-class _PaddedConv:
-    """What every convolution kernel shares: the dense window, and zeros that the library's symmetric padding cannot
-    say.
-    """
-
-    def __init__(self, conv: Convolution, constants: Mapping[str, torch.Tensor], source: Pair, size: Pair) -> None:
-        window, origin = dense_window(conv, constants[conv.weight])
-        top, left, bottom, right = window_padding(conv, origin, tuple(window.shape[2:]), source, size)
-        # A library rounds the last partial stride down, so the end needs no more than the beginning already gives.
-        spare = [
-            (source[i] + 2 * begin - window.shape[2 + i]) // conv.stride[i] + 1 == size[i] and begin >= 0
-            for i, begin in enumerate((top, left))
-        ]
-        symmetric = all(spare)
-        self.padding = [top, left] if symmetric else [0, 0]
-        self.pads = None if symmetric else (left, right, top, bottom)
-        self.window, self.stride = window, list(conv.stride)
-        self.bias = None if conv.bias is None else constants[conv.bias]
-
-    def pad(self, x: torch.Tensor) -> torch.Tensor:
-        return x if self.pads is None else F.pad(x, self.pads)
-
-
-class AtenConv(_PaddedConv):
-    """``aten::conv2d``, then the epilogue; for dtypes and devices without a fused kernel."""
-
-    def __init__(self, conv: Convolution, constants: Mapping[str, torch.Tensor], source: Pair, size: Pair, relu: bool):
-        super().__init__(conv, constants, source, size)
-        self.weight = self.window.contiguous(memory_format=torch.channels_last)
-        self.bias = None if self.bias is None else self.bias.to(self.weight.dtype)
-        self.relu = relu
-
-    def __call__(self, x: torch.Tensor, residual: torch.Tensor | None) -> torch.Tensor:
-        out = F.conv2d(self.pad(x), self.weight, self.bias, self.stride, self.padding)
-        if residual is not None:
-            out += residual
-        return out.relu_() if self.relu else out
-
-
-class OneDnnConv(_PaddedConv):
-    """oneDNN with the weight in its own blocked layout, bias, residual and ReLU in the epilogue.
-
-    Args:
-        batch: the layout is asked of the library for batches of this size; another may cost a reordering at each call.
-    """
-
-    def __init__(
-        self,
-        conv: Convolution,
-        constants: Mapping[str, torch.Tensor],
-        source: Pair,
-        size: Pair,
-        relu: bool,
-        batch: int = 1,
-    ) -> None:
-        super().__init__(conv, constants, source, size)
-        left, right, top, bottom = self.pads or (0, 0, 0, 0)
-        shape = [batch, conv.in_channels, source[0] + top + bottom, source[1] + left + right]
-        self.weight = torch.ops.mkldnn._reorder_convolution_weight(
-            self.window, self.padding, self.stride, [1, 1], 1, shape
-        )
-        self.plain_unary = "relu" if relu else "none"
-        self.unary = "relu" if relu else None
-        # Unlike the plain form, the one with a residual wants the bias in the dtype of the rest.
-        self.rounded_bias = None if self.bias is None else self.bias.to(self.window.dtype)
-        del self.window
-
-    def __call__(self, x: torch.Tensor, residual: torch.Tensor | None) -> torch.Tensor:
-        # The overloads by name: resolving them costs as much as a small convolution.
-        if self.pads is not None:
-            x = self.pad(x)
-        if residual is None:
-            return torch.ops.mkldnn._convolution_pointwise.default(
-                x, self.weight, self.bias, self.padding, self.stride, [1, 1], 1, self.plain_unary, [], ""
-            )
-        return torch.ops.mkldnn._convolution_pointwise.binary(
-            x,
-            residual,
-            self.weight,
-            self.rounded_bias,
-            self.padding,
-            self.stride,
-            [1, 1],
-            1,
-            "add",
-            1.0,
-            self.unary,
-            [],
-            "",
-        )
-
-
-class CudnnConv(_PaddedConv):
-    """cuDNN's fused convolution + bias (+ residual) + ReLU; without a ReLU it has no fused form."""
-
-    def __init__(self, conv: Convolution, constants: Mapping[str, torch.Tensor], source: Pair, size: Pair, relu: bool):
-        super().__init__(conv, constants, source, size)
-        self.weight = self.window.contiguous(memory_format=torch.channels_last)
-        bias = self.weight.new_zeros(conv.out_channels) if self.bias is None else self.bias
-        self.bias = bias.to(self.weight.dtype)
-        self.relu = relu
-
-    def __call__(self, x: torch.Tensor, residual: torch.Tensor | None) -> torch.Tensor:
-        x, geometry = self.pad(x), (self.bias, self.stride, self.padding, [1, 1], 1)
-        if not self.relu:
-            out = torch.conv2d(x, self.weight, *geometry)
-            return out if residual is None else out.add_(residual)
-        if residual is None:
-            return torch.cudnn_convolution_relu(x, self.weight, *geometry)
-        dense = residual.contiguous(memory_format=torch.channels_last)
-        return torch.cudnn_convolution_add_relu(x, self.weight, dense, 1.0, *geometry)
-
-
-def conv_class(device: torch.device, dtype: torch.dtype) -> type[AtenConv] | type[OneDnnConv] | type[CudnnConv]:
-    """The best convolution that the library has for a device and dtype."""
-    if device.type == "cuda" and torch.backends.cudnn.is_available() and dtype != torch.float64:
-        return CudnnConv
-    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return AtenConv
-    packs = {
-        torch.float32: True,
-        torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported(),
-        torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported(),
-    }
-    return OneDnnConv if packs.get(dtype, False) else AtenConv
 
 
 def plain_kernel(
@@ -176,21 +43,67 @@ def plain_kernel(
 
 
 def pool_kernel(step: PoolStep, source: Pair, size: Pair, bias: torch.Tensor | None) -> Callable[..., torch.Tensor]:
-    """Pooling with ``ceil_mode`` where the size asks for it; the bias is added, the ReLU is the caller's."""
-    floor = [(source[i] + 2 * step.padding[i] - step.kernel[i]) // step.stride[i] + 1 for i in (0, 1)]
-    ceil = floor != list(size)
+    """Pooling by the library where one of its two ways to round the size gives ``size``, else over a padded image; the
+    bias is added, the ReLU is the caller's.
+    """
+    ceil = next((mode for mode in (False, True) if _library_pools(step, source, size, mode)), None)
     if step.mode == "max":
-        if step.padding == (0, 0) and not ceil:
-            return separable_max_pool(step.kernel, step.stride, size)
-        return lambda x: F.max_pool2d(x, step.kernel, step.stride, step.padding, ceil_mode=ceil)
-    if step.kernel == source and step.padding == (0, 0):
+        if ceil is not None and (step.padding != (0, 0) or ceil):
+            return lambda x: F.max_pool2d(x, step.kernel, step.stride, step.padding, ceil_mode=bool(ceil))
+        pool = separable_max_pool(step.kernel, step.stride, size)
+        pads = _pool_pads(step, source, size)
+        return (lambda x: pool(F.pad(x, pads, value=-math.inf))) if any(pads) else pool
+    if step.kernel == source and step.padding == (0, 0) and size == (1, 1):
         average: Callable[[torch.Tensor], torch.Tensor] = lambda x: x.mean((2, 3), keepdim=True)  # noqa: E731
-    else:
+    elif ceil is not None:
         count = step.divisor == "window"
-        average = lambda x: F.avg_pool2d(x, step.kernel, step.stride, step.padding, ceil, count)  # noqa: E731
+        average = lambda x: F.avg_pool2d(x, step.kernel, step.stride, step.padding, bool(ceil), count)  # noqa: E731
+    else:
+        average = _padded_average(step, source, size)
     if bias is None:
         return average
     return lambda x: average(x).add_(bias)
+
+
+def _library_pools(step: PoolStep, source: Pair, size: Pair, ceil: bool) -> bool:
+    """Whether PyTorch's pool computes the step with this rounding of its size; `pooling_shape.h` there has the rule."""
+    for extent, out, kernel, stride, begin, end in zip(
+        source, size, step.kernel, step.stride, step.padding, step.padding_end, strict=True
+    ):
+        span = extent + 2 * begin - kernel
+        count = -(-span // stride) + 1 if ceil else span // stride + 1
+        if ceil and (count - 1) * stride >= extent + begin:
+            count -= 1
+        if span < 0 or count != out or begin > kernel // 2:
+            return False
+        # The library counts as much padding at the end as at the beginning.
+        reach = (out - 1) * stride - begin + kernel
+        counted = min(reach, extent + begin) == min(reach, extent + end)
+        if step.mode == "avg" and step.divisor == "window" and not counted:
+            return False
+    return True
+
+
+def _pool_pads(step: PoolStep, source: Pair, size: Pair) -> list[int]:
+    """(left, right, top, bottom) pixels with which the windows fit; negative ones are left out."""
+    pads: list[int] = []
+    for i in (1, 0):
+        pads += [step.padding[i], (size[i] - 1) * step.stride[i] + step.kernel[i] - step.padding[i] - source[i]]
+    return pads
+
+
+def _padded_average(step: PoolStep, source: Pair, size: Pair) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Sums over the padded image, each divided by its own count; in float32, which half precision's sums may need."""
+    _, counts = pooled(torch.ones(1, 1, *source, dtype=torch.float64), step, size)
+    assert counts is not None
+    pads = _pool_pads(step, source, size)
+
+    def average(x: torch.Tensor) -> torch.Tensor:
+        wide = x if x.dtype == torch.float64 else x.float()
+        sums = F.avg_pool2d(F.pad(wide, pads), step.kernel, step.stride, divisor_override=1)
+        return (sums / counts.to(sums)).to(x.dtype)
+
+    return average
 
 
 def separable_max_pool(kernel: Pair, stride: Pair, size: Pair) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -1,0 +1,130 @@
+"""Bounds of what a Plan computes, for kernels that lose a NaN.
+
+oneDNN's fused ReLU makes zero of NaN. Where every number is finite and every sum stays within its format, there is no
+NaN; so the ``torch`` backend bounds every sum by the magnitude of what goes in and the L1 norm of its weights, looks at
+an activation where that bound is too loose, and takes kernels without the fusion where it still cannot tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+
+import torch
+
+from inception_fast.plan.plan import (
+    Convolution,
+    ConvStep,
+    NormalizeStep,
+    PairStep,
+    Plan,
+    PointwiseStep,
+    Step,
+    destinations_of,
+    sources_of,
+)
+
+SLACK = 1.01
+"""For the rounding of the sums themselves."""
+MOST_POOLED = 1 << 20
+"""Pixels that an average may sum in float32 before it divides."""
+
+
+class OutOfRangeError(Exception):
+    """A sum may leave the range of its format."""
+
+
+@dataclass(frozen=True)
+class _Growth:
+    """``|result| <= gain * |source| + offset + |other|``, ``other`` being the second operand where there is one."""
+
+    source: int
+    other: int | None
+    targets: tuple[int, ...]
+    gain: float
+    offset: float
+
+
+def magnitude(x: torch.Tensor) -> float:
+    """The largest absolute value; infinite where there is a NaN."""
+    low, high = torch.aminmax(x)
+    largest = max(-low.item(), high.item())
+    return largest if largest == largest else inf
+
+
+class Bounds:
+    """The bounds of a Plan's buffers in one pass, followed step by step by :meth:`step`.
+
+    Args:
+        growths: of :func:`growths`.
+        limit: below which a sum is safe.
+    """
+
+    def __init__(self, growths: list[_Growth], limit: float, buffers: int, x: torch.Tensor, source: int) -> None:
+        self._growths, self._limit = growths, limit
+        self._largest = [0.0] * buffers
+        self._largest[source] = magnitude(x)
+
+    def step(self, index: int, buffers: list[torch.Tensor | None]) -> None:
+        """Before step ``index``: whether its sums stay in range.
+
+        Raises:
+            OutOfRangeError: they may not.
+        """
+        growth, largest = self._growths[index], self._largest
+        bound = self._bound(growth)
+        if not bound < self._limit:
+            for operand in (growth.source, growth.other):
+                if operand is not None and (tensor := buffers[operand]) is not None:
+                    largest[operand] = magnitude(tensor)
+            bound = self._bound(growth)
+            if not bound < self._limit:
+                raise OutOfRangeError
+        for target in growth.targets:
+            largest[target] = max(largest[target], bound)
+
+    def join(self, other: Bounds) -> None:
+        """Takes in the bounds of another part of the batch."""
+        self._largest = list(map(max, self._largest, other._largest))
+
+    def _bound(self, growth: _Growth) -> float:
+        second = 0.0 if growth.other is None else self._largest[growth.other]
+        return SLACK * (growth.gain * self._largest[growth.source] + growth.offset + second)
+
+
+def safe_limit(dtype: torch.dtype) -> float:
+    """Below which nothing overflows: neither a result in ``dtype`` nor the float32 sum that it comes from."""
+    return min(torch.finfo(dtype).max / 4, torch.finfo(torch.float32).max / MOST_POOLED)
+
+
+def growths(plan: Plan, constants: Mapping[str, torch.Tensor]) -> list[_Growth]:
+    """How much each step of a Plan can make of its operands."""
+    return [_growth(step, constants) for step in plan.steps]
+
+
+def _growth(step: Step, constants: Mapping[str, torch.Tensor]) -> _Growth:
+    operands, targets = sources_of(step), tuple(d.slice.buffer for d in destinations_of(step))
+    gain, offset = 1.0, 0.0
+    match step:
+        case ConvStep():
+            gain, offset = _affine(step.conv, constants)
+        case PairStep():
+            (first, start), (second, end) = _affine(step.first, constants), _affine(step.second, constants)
+            # The intermediate itself must be in range too.
+            gain, offset = max(first, first * second), start + second * start + end
+        case PointwiseStep():
+            gain = 1.0 if step.scale is None else max(1.0, magnitude(constants[step.scale]))
+            offset = 0.0 if step.shift is None else magnitude(constants[step.shift])
+        case NormalizeStep():
+            gain, offset = 0.0, 1.0
+        case _:
+            bias = getattr(step, "bias", None)
+            offset = 0.0 if bias is None else magnitude(constants[bias])
+    other = operands[1].buffer if len(operands) > 1 else None
+    return _Growth(operands[0].buffer, other, targets, gain, offset)
+
+
+def _affine(conv: Convolution, constants: Mapping[str, torch.Tensor]) -> tuple[float, float]:
+    gain = constants[conv.weight].double().abs().sum((1, 2)).max().item()
+    return gain if gain == gain else inf, 0.0 if conv.bias is None else magnitude(constants[conv.bias])

@@ -1,0 +1,96 @@
+"""Pools whose result has any size: neither rounding of PyTorch's need give it, and the end's padding may differ."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from inception_fast.backends import get_backend
+from inception_fast.plan.plan import Buffer, Constant, Destination, Output, Plan, PoolStep, Slice
+from tests.backends.harness import CPU
+
+CHANNELS = 5
+POOLS = 60
+
+
+def random_pool(rng: random.Random) -> tuple[PoolStep, Plan]:
+    """A pool all of whose windows see a pixel."""
+    mode = rng.choice(["max", "avg"])
+    axes = []
+    for _ in range(2):
+        kernel, stride, extent = rng.randint(1, 4), rng.randint(1, 4), rng.randint(3, 11)
+        begin, end = rng.randint(0, kernel - 1), rng.randint(0, kernel - 1)
+        size = rng.randint(1, (extent + begin - 1) // stride + 1)
+        axes.append((kernel, stride, extent, begin, end, size))
+    kernel, stride, extent, begin, end, size = zip(*axes, strict=True)
+    bias = "bias" if mode == "avg" and rng.random() < 0.5 else None
+    step = PoolStep(
+        "pool",
+        mode,  # type: ignore[arg-type]
+        Slice(0, 0, CHANNELS),
+        Destination(Slice(1, 0, CHANNELS), rng.random() < 0.5),
+        kernel,
+        stride,
+        begin,
+        end,
+        rng.choice(["window", "inside"]),  # type: ignore[arg-type]
+        bias,
+    )
+    buffers = (Buffer("x", *extent, CHANNELS, "input"), Buffer("y", *size, CHANNELS, "output"))
+    constants = {} if bias is None else {bias: Constant((CHANNELS,), "float32")}
+    return step, Plan("float32", buffers, (step,), ((0,),), constants, (Output(1, False),), 0)
+
+
+def defined(step: PoolStep, x: torch.Tensor, size: tuple[int, int], bias: torch.Tensor | None) -> torch.Tensor:
+    """Window by window, float64."""
+    result = x.new_empty(len(x), CHANNELS, *size)
+    for y in range(size[0]):
+        for column in range(size[1]):
+            spans, area = [], 1
+            for at, kernel, stride, begin, end, extent in zip(
+                (y, column), step.kernel, step.stride, step.padding, step.padding_end, x.shape[2:], strict=True
+            ):
+                first = at * stride - begin
+                spans.append(slice(max(first, 0), min(first + kernel, extent)))
+                area *= min(first + kernel, extent + end) - first
+            seen = x[:, :, spans[0], spans[1]]
+            if step.mode == "max":
+                result[:, :, y, column] = seen.amax((2, 3))
+                continue
+            count = area if step.divisor == "window" else seen.shape[2] * seen.shape[3]
+            result[:, :, y, column] = seen.sum((2, 3)) / count
+    if bias is not None:
+        result += bias.double().view(-1, 1, 1)
+    return result.relu() if step.destination.relu else result
+
+
+def test_any_size(backend: str) -> None:
+    rng = random.Random(0)
+    torch.manual_seed(0)
+    for _ in range(POOLS if backend != "triton" else POOLS // 6):
+        step, plan = random_pool(rng)
+        bias = torch.randn(CHANNELS)
+        constants = {"bias": bias} if plan.constants else {}
+        x = torch.randn(2, CHANNELS, plan.buffers[0].height, plan.buffers[0].width)
+        executor = get_backend(backend).compile(plan, constants, device=CPU, precision="fp32")
+        size = (plan.buffers[1].height, plan.buffers[1].width)
+        got = executor.run(x)[0].double()
+        want = defined(step, x.double(), size, bias if constants else None)
+        torch.testing.assert_close(got, want, rtol=0, atol=2e-6, msg=lambda text, s=step: f"{s}\n{text}")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_sums_of_half_precision_do_not_overflow(dtype: torch.dtype) -> None:
+    step = PoolStep(
+        "pool", "avg", Slice(0, 0, 1), Destination(Slice(1, 0, 1), False), (4, 4), (4, 4), (1, 0), (0, 0), "inside"
+    )
+    buffers = (Buffer("x", 8, 8, 1, "input"), Buffer("y", 2, 2, 1, "output"))
+    name = str(dtype).removeprefix("torch.")
+    plan = Plan(name, buffers, (step,), ((0,),), {}, (Output(1, False),), 0)
+    precision = {"float16": "fp16", "bfloat16": "bf16"}[name]
+    executor = get_backend("torch").compile(plan, {}, device=CPU, precision=precision)
+    assert torch.equal(
+        executor.run(torch.full((1, 1, 8, 8), 3e4, dtype=dtype))[0], torch.full((1, 1, 2, 2), 3e4, dtype=dtype)
+    )

@@ -1,0 +1,156 @@
+"""The ``torch`` backend's and the reference's convolutions on small integers, where every sum is exact, against the
+definition of a convolution; and what happens where a library's kernel is wrong.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import inception_fast as ifast
+from inception_fast.backends import get_backend, torch_convs
+from inception_fast.backends.torch_convs import PLAIN, ConvKernel, Proven, defined_conv
+from inception_fast.errors import PlanError
+from inception_fast.plan.plan import Convolution
+from tests.backends.harness import CPU
+from tests.cpu.single_step import Pair, convolve, expected, plan_of, random_problem, values_of
+from tests.graph.check import relative_error
+
+EAGER = ("torch", "reference")
+PROBLEMS = 120
+"""Per backend and seed."""
+
+
+def check(backend: str, seed: int, **changes: object) -> None:
+    rng = random.Random(seed)
+    problem = replace(random_problem(rng), **changes)  # type: ignore[arg-type]
+    plan = plan_of(problem)
+    x, constants = values_of(problem, plan, integers=True)
+    typed = {k: constants[k].to(getattr(torch, c.dtype)) for k, c in plan.constants.items()}
+    executor = get_backend(backend).compile(plan, typed, device=CPU, precision="fp32")
+    executor.run(torch.full_like(x, float("nan")).float())
+    for got, want in zip(executor.run(x.float()), expected(problem, x, constants), strict=True):
+        assert torch.equal(got, want.float()), problem
+
+
+@pytest.mark.parametrize("backend", EAGER)
+def test_exact(backend: str) -> None:
+    torch.manual_seed(0)
+    for seed in range(PROBLEMS):
+        check(backend, seed)
+
+
+@pytest.mark.parametrize("backend", EAGER)
+def test_exact_with_one_channel_and_long_strides(backend: str) -> None:
+    """Where the strides of a memory format say little, and oneDNN was found wrong."""
+    torch.manual_seed(0)
+    for seed in range(PROBLEMS):
+        problem = random_problem(random.Random(seed))
+        stride = ((1, 2, 8)[seed % 3], (3, 4, 8)[seed // 3 % 3])
+        size = tuple(-(-extent // step) for extent, step in zip(problem.source_size, stride, strict=True))
+        check(backend, seed, in_channels=1, source_channels=problem.source_start + 1, stride=stride, size=size)
+
+
+@pytest.mark.parametrize("backend", [*EAGER, "cpu"])
+@pytest.mark.parametrize("features", [1, 2, 3])
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_linear_layer_of_few_outputs(backend: str, features: int, batch: int) -> None:
+    """oneDNN's reordered weights are wrong for one output behind a flattened image."""
+    torch.manual_seed(features)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16 * 12 * 15, features)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randint(-3, 4, parameter.shape))
+    x = torch.randint(-3, 4, (batch, 16, 12, 15)).float()
+    got = ifast.optimize(model, x[:1], backend=backend)(x)
+    with torch.no_grad():
+        assert torch.equal(got.double(), model.double()(x.double()))
+
+
+@pytest.mark.parametrize("pads", [(4, 0, 0, 0), (0, 3, 0, 0), (0, 0, 2, 0), (0, 0, 0, 5), (1, 2, 2, 1)])
+@pytest.mark.parametrize("backend", [*EAGER, "cpu"])
+def test_padding_whose_sides_differ(backend: str, pads: tuple[int, ...]) -> None:
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, (1, 2), stride=(1, 8))
+            self.same = nn.Conv2d(3, 5, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            x = nn.functional.pad(x, pads)
+            return [self.conv(x), self.same(x)]
+
+    torch.manual_seed(0)
+    model, x = Padded().eval(), torch.randn(2, 3, 6, 5)
+    got = ifast.optimize(model, x[:1], backend=backend)(x)
+    with torch.no_grad():
+        truth = model.double()(x.double())
+    for a, b in zip(got, truth, strict=True):
+        assert relative_error(a.double(), b) < 2e-6
+
+
+CONV = Convolution("w", "b", 3, 4, ((-1, 0), (0, 0), (1, 2)), (1, 2))
+CONSTANTS = {"w": torch.arange(36.0).view(4, 3, 3) - 17, "b": torch.arange(4.0)}
+SOURCE, SIZE = (7, 9), (7, 4)
+
+
+def test_definition() -> None:
+    x = torch.randint(-3, 4, (2, 3, *SOURCE)).double()
+    constants = {k: v.double() for k, v in CONSTANTS.items()}
+    want = convolve(x, constants["w"], CONV.taps, CONV.stride, SIZE) + constants["b"].view(-1, 1, 1)
+    assert torch.equal(defined_conv(x, CONV, constants, SIZE), want)
+
+
+def test_definition_in_bands_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randint(-3, 4, (2, 3, *SOURCE)).float()
+    whole = defined_conv(x, CONV, CONSTANTS, SIZE)
+    for elements in (1, 400, 1000):
+        monkeypatch.setattr(torch_convs, "BAND_ELEMENTS", elements)
+        assert torch.equal(defined_conv(x, CONV, CONSTANTS, SIZE), whole)
+
+
+def spoiled(amount: float) -> object:
+    """A maker of kernels one element of whose result is wrong."""
+
+    def make(
+        conv: Convolution, constants: Mapping[str, torch.Tensor], source: Pair, size: Pair, relu: bool
+    ) -> ConvKernel:
+        right = PLAIN[0](conv, constants, source, size, relu)
+
+        def kernel(x: torch.Tensor, residual: torch.Tensor | None) -> torch.Tensor:
+            result = right(x, residual)
+            result[-1, -1, -1, -1] += amount
+            return result
+
+        return kernel
+
+    return make
+
+
+@pytest.mark.parametrize("amount", [5.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("adds", [False, True])
+def test_a_wrong_kernel_gives_way_to_the_next(amount: float, adds: bool) -> None:
+    kernel = Proven([spoiled(amount), PLAIN[0]], 2)(CONV, CONSTANTS, SOURCE, SIZE, False, adds)  # type: ignore[list-item]
+    x = torch.randint(-3, 4, (2, 3, *SOURCE)).float().contiguous(memory_format=torch.channels_last)
+    residual = torch.ones(2, 4, *SIZE) if adds else None
+    want = convolve(x.double(), CONSTANTS["w"].double(), CONV.taps, CONV.stride, SIZE)
+    want += CONSTANTS["b"].view(-1, 1, 1) + adds
+    assert torch.equal(kernel(x, residual).double(), want)
+
+
+def test_where_every_kernel_is_wrong_compiling_fails() -> None:
+    with pytest.raises(PlanError, match=r"convolution w \(3 to 4 channels, \(7, 9\) to \(7, 4\) pixels"):
+        Proven([spoiled(5.0)], 2)(CONV, CONSTANTS, SOURCE, SIZE, False)  # type: ignore[list-item]
+
+
+def test_weights_that_overflow_say_nothing_of_a_kernel() -> None:
+    constants = {**CONSTANTS, "w": CONSTANTS["w"].clone()}
+    constants["w"][0] = float("inf")
+    constants["w"][1] = 3e38
+    kernel = Proven(PLAIN[:1], 1)(CONV, constants, SOURCE, SIZE, True)
+    assert kernel(torch.zeros(1, 3, *SOURCE), None)[0, 0].isnan().all()
