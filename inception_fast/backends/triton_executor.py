@@ -14,6 +14,7 @@ from inception_fast.backends.base import Executor, StepTime
 from inception_fast.backends.memory import Memory
 from inception_fast.backends.pieces import run_per_image
 from inception_fast.backends.stopwatch import Stopwatch
+from inception_fast.backends.triton_ahead import CompileAhead
 from inception_fast.backends.triton_launches import (
     GroupLaunch,
     Launch,
@@ -40,6 +41,7 @@ from inception_fast.triton_kernels.conv import PackedConv, launch_conv, pack_con
 from inception_fast.triton_kernels.conv_pool import launch_conv_pool
 from inception_fast.triton_kernels.group import PackedGroup, launch_group, pack_group
 from inception_fast.triton_kernels.normalize import launch_normalize
+from inception_fast.triton_kernels.numerics import is_interpreted
 from inception_fast.triton_kernels.pair import is_vertical, launch_pair
 from inception_fast.triton_kernels.pointwise import launch_pointwise
 from inception_fast.triton_kernels.pool import launch_pool
@@ -64,6 +66,7 @@ class TritonExecutor(Executor):
     Args:
         constants: canonical; packed for ``device``.
         batch_invariant: see :class:`inception_fast.tuning.choice.ConfigChoice`.
+        choose: by default the device's.
     """
 
     def __init__(
@@ -73,15 +76,19 @@ class TritonExecutor(Executor):
         device: torch.device,
         precision: str = "fp32",
         batch_invariant: bool = False,
+        choose: ConfigChoice | None = None,
     ) -> None:
         self._plan, self._device, self._tf32 = plan, device, precision == "tf32"
-        choose = ConfigChoice(device, batch_invariant)
+        choose = choose or ConfigChoice.of(device, batch_invariant)
         self._launches = cache(lambda images: plan_launches(plan, precision, images, choose))
         self._workspace_sizes = cache(lambda images: workspace_sizes(plan, precision, images, self._launches(images)))
         # A matrix instruction sums every row of a tile alike; the numpy product of the interpreter does not.
-        self._per_image = batch_invariant and device.type == "cpu"
+        self._per_image = batch_invariant and is_interpreted()
         with torch.no_grad():
             self._pack(constants)
+        self._ahead = cache(lambda images: None)
+        if device.type == "cuda":
+            self._ahead = cache(CompileAhead(plan, precision, batch_invariant, device))
         self._copies_input = any(self._wants_even_pixels(step) for step in plan.steps)
 
     def _pack(self, constants: Mapping[str, torch.Tensor]) -> None:
@@ -125,6 +132,7 @@ class TritonExecutor(Executor):
                 nhwc = x.permute(0, 2, 3, 1).contiguous()
                 x = nhwc.view(-1).view(nhwc.shape).permute(0, 3, 1, 2)
             memory = Memory(self._plan, x)
+            self._ahead(memory.images)
             workspace = Workspace.of(self._workspace_sizes(memory.images), x.device)
             for launch in self._launches(memory.images):
                 self._launch(launch, memory, workspace)
@@ -188,7 +196,7 @@ class TritonExecutor(Executor):
         assert isinstance(before, ConvStep) and isinstance(after, PoolStep)
         (packed,), pooled = self._convs[first], self._plan.buffers[after.source.buffer]
         # What the interpreter pays for is programs.
-        band = len(targets[0][0]) if self._device.type == "cpu" else BAND
+        band = len(targets[0][0]) if is_interpreted() else BAND
         activation = relus[0] or before.destinations[0].relu
         plane = (pooled.height, pooled.width)
         launch_conv_pool(packed, after, config, band, plane, source, targets[0], activation, self._tf32)

@@ -18,8 +18,6 @@ from inception_fast.cli.progress import progress
 from inception_fast.cli.table import render_table
 
 if TYPE_CHECKING:
-    import torch
-
     from inception_fast.plan.plan import Plan
     from inception_fast.tuning.problem import ConvConfig
 
@@ -56,13 +54,14 @@ def run(args: argparse.Namespace) -> int:
     from inception_fast.tuning.cost import H200
     from inception_fast.tuning.group import group_key
     from inception_fast.tuning.measure import choices, device_timer, problems_of, tune
+    from inception_fast.tuning.networks import plan_for_triton
     from inception_fast.tuning.table import Machine, Table, read_table, table_path, write_table
 
     check_precision(args.precision, calibrating=False)
     batches = tuple(dict.fromkeys(args.batch or BATCHES))
     models = chosen_models(args.models, args.all)
     if args.unmeasured:
-        plans = {name: _plan(name, args)[0] for name in models}
+        plans = {name: plan_for_triton(name, args.size, args.precision)[0] for name in models}
         problems = [p for plan in plans.values() for p in problems_of(plan, args.precision, batches)]
         entries = {group_key(p): choices(p, H200)[0] for p in problems}
         print(render_table(PREDICTED, [_predicted(*pair, args.precision) for pair in product(plans.items(), batches)]))
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     rows, record = [], []
     with torch.cuda.device(device), torch.no_grad():
         for name in models:
-            plan, constants = _plan(name, args)
+            plan, constants = plan_for_triton(name, args.size, args.precision)
             wanted = problems_of(plan, args.precision, batches)
             missing = {p: s for p, s in wanted.items() if args.again or group_key(p) not in known.entries}
             log(f"{name}: {len(missing)} of {len(wanted)} convolutions and groups to measure on {machine.gpu}")
@@ -110,19 +109,3 @@ def _predicted(plan: tuple[str, Plan], images: int, precision: str) -> tuple[str
 def _shape(config: ConvConfig) -> tuple[str, int, int]:
     splits = f" in {config.splits}" if config.splits > 1 else ""
     return f"{config.m}x{config.n}x{config.k}{splits}", config.warps, config.stages
-
-
-def _plan(name: str, args: argparse.Namespace) -> tuple[Plan, dict[str, torch.Tensor]]:
-    """The Plan that the Triton backend would get."""
-    import torch
-
-    from inception_fast.backends import get_backend
-    from inception_fast.bench.targets import load_target
-    from inception_fast.graph.capture import capture
-    from inception_fast.graph.passes import optimize_graph
-    from inception_fast.plan.engine_file import PRECISIONS
-    from inception_fast.plan.lower import lower
-
-    target = load_target(name, args.size)
-    graph = capture(target.model, torch.zeros(1, 3, target.size, target.size)).graph
-    return lower(optimize_graph(graph, get_backend("triton").lowering)[0], PRECISIONS[args.precision])

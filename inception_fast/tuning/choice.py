@@ -25,16 +25,27 @@ class ConfigChoice:
     """Chooses for one device; the tables are read once, so one executor never changes its mind.
 
     With ``batch_invariant`` every batch size gets the configuration of one, so that a sum has one order: the same
-    steps along K, in the same matrix instruction.
+    parts and steps along K, in the same matrix instruction.
+
+    Args:
+        limits: of the GPU; None for the interpreter.
+        entries: what is known of it.
     """
 
-    def __init__(self, device: torch.device, batch_invariant: bool = False) -> None:
-        self._batch_invariant = batch_invariant
-        self._limits: Limits | None = None
-        self._entries: Mapping[str, ConvConfig | None] = {}
-        if device.type == "cuda":
-            self._limits = limits_of(device)
-            self._entries = known_entries(machine_of(device))
+    def __init__(
+        self,
+        limits: Limits | None,
+        entries: Mapping[str, ConvConfig | None],
+        batch_invariant: bool = False,
+    ) -> None:
+        self._limits, self._entries, self._batch_invariant = limits, entries, batch_invariant
+
+    @staticmethod
+    def of(device: torch.device, batch_invariant: bool = False) -> ConfigChoice:
+        """For a CUDA device, or for the interpreter on the CPU."""
+        if device.type == "cpu":
+            return ConfigChoice(None, {}, batch_invariant)
+        return ConfigChoice(limits_of(device), known_entries(machine_of(device)), batch_invariant)
 
     def __call__(self, problem: ConvProblem) -> ConvConfig:
         (problem,) = self._as_chosen([problem])

@@ -62,6 +62,7 @@ class Limits:
 
 
 H200 = Limits(processors=132, shared_memory=232448, cache=50 * 2**20, matrix_from_shared=True)
+A100 = Limits(processors=108, shared_memory=166912, cache=40 * 2**20, matrix_from_shared=False)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from inception_fast.tuning.candidates import proposals
-from inception_fast.tuning.cost import H200, Limits
+from inception_fast.tuning.cost import A100, H200
 from inception_fast.tuning.group import proposals_for_group
 from inception_fast.tuning.problem import ConvConfig, ConvProblem
 
@@ -29,7 +29,7 @@ GROUPS: dict[str, list[Shape]] = {
 GROUPED_WIDTHS = (160, 224, 256)
 """Of groups whose members have one width, which allows other tiles than those above."""
 
-A100 = Limits(processors=108, shared_memory=166912, cache=40 * 2**20, matrix_from_shared=False)
+
 LIMITS = {80: A100, 90: H200, 100: H200}
 
 

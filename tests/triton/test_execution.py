@@ -125,7 +125,7 @@ def test_the_batch_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     plan, _ = lower(block(), "float16")
 
     def launches(images: int, batch_invariant: bool = False) -> int:
-        choose = ConfigChoice(torch.device("cuda"), batch_invariant)
+        choose = ConfigChoice.of(torch.device("cuda"), batch_invariant)
         return len(plan_launches(plan, "fp16", images, choose))
 
     assert launches(1) == len(plan.steps) - 2 and launches(1024) == len(plan.steps)
@@ -161,7 +161,7 @@ def test_a_launch_ahead_of_its_place_moves_its_result() -> None:
 
     def fused(network: ir.Graph) -> tuple[Plan, list[PoolLaunch]]:
         plan, _ = lower(network)
-        launches = plan_launches(plan, "fp32", 1, ConfigChoice(CPU))
+        launches = plan_launches(plan, "fp32", 1, ConfigChoice.of(CPU))
         return plan, [launch for launch in launches if isinstance(launch, PoolLaunch)]
 
     plan, (launch,) = fused(pool_before_narrowing())

@@ -18,7 +18,7 @@ from inception_fast.plan.lower import lower
 from inception_fast.tuning import choice
 from inception_fast.tuning.candidates import LIMIT, candidates, interpreted, proposals
 from inception_fast.tuning.choice import INVARIANT_IMAGES, ConfigChoice, known_entries
-from inception_fast.tuning.cost import H200, Limits, launch_time, padding, shared_bytes
+from inception_fast.tuning.cost import A100, H200, Limits, launch_time, padding, shared_bytes
 from inception_fast.tuning.group import group_candidates, group_key, is_grouped
 from inception_fast.tuning.measure import problems_of, tune
 from inception_fast.tuning.problem import ConvConfig, ConvProblem
@@ -29,7 +29,6 @@ from tests.triton.blocks import block
 from tests.triton.exact import DEVICE, needs_triton
 from tests.triton.surveyed import surveyed_configs
 
-A100 = Limits(processors=108, shared_memory=166912, cache=40 * 2**20, matrix_from_shared=False)
 PROBLEMS = [
     ConvProblem(1, 64, 2048, 320, 1, 1, "float16", "fp16"),
     ConvProblem(1, 1, 2048, 1000, 1, 1, "bfloat16", "bf16"),
@@ -113,7 +112,7 @@ def test_tables_are_per_gpu_driver_and_triton(monkeypatch: pytest.MonkeyPatch, t
 def _gpu_choice(monkeypatch: pytest.MonkeyPatch, machine: Machine, batch_invariant: bool = False) -> ConfigChoice:
     monkeypatch.setattr(choice, "limits_of", lambda device: H200)
     monkeypatch.setattr(choice, "machine_of", lambda device: machine)
-    return ConfigChoice(torch.device("cuda"), batch_invariant)
+    return ConfigChoice.of(torch.device("cuda"), batch_invariant)
 
 
 def test_measured_before_shipped_before_rule(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from benchmarks.gpu.networks import engine_path
 from benchmarks.gpu.worker import Skip, Visit, main
+from inception_fast.plan.engine_file import read_engine
+from inception_fast.tuning.precompile import Target, precompile
 
 
 def run(visit: Visit) -> None:
@@ -15,12 +19,11 @@ def run(visit: Visit) -> None:
 
 def compile_kernels(visit: Visit, precision: str) -> dict[str, Any]:
     """Leaves them in Triton's own cache."""
-    try:
-        from inception_fast.tuning.compile_ahead import compile_ahead
-    except ImportError as error:
-        raise Skip(f"the triton backend compiles nothing ahead: {error}") from error
-    path = engine_path(visit.work, "triton", precision)
-    return {"kernels": compile_ahead(path, visit.setting.batches, processes=visit.setting.processes)}
+    if not visit.setting.on_gpu:
+        raise Skip("there is no GPU to compile for")
+    plan = read_engine(engine_path(visit.work, "triton", precision)).plan
+    target, setting = Target.of(torch.device("cuda", 0)), visit.setting
+    return {"kernels": precompile(plan, precision, setting.batches, target, processes=setting.processes)}
 
 
 if __name__ == "__main__":
