@@ -37,6 +37,7 @@ from benchmarks.gpu.worker import COMMIT, default_work, stamp
 
 PREPARED = frozenset({"environment", "build", "networks", "triton_compile"})
 """Parts of the first command whose work the second finds done."""
+NODE = Path("/dev/nvidia0")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None, parts: Sequence[Part] | None = None)
     """
     args = parse(argv)
     setting = DRY if args.dry_run else GPU
-    if setting.on_gpu and clocks.machine()["gpu"] is None and shutil.which("nvidia-smi") is None:
+    if setting.on_gpu and not gpu_seen():
         print(
             "this needs a GPU; `inception-fast doctor` says what is missing, and --dry-run needs none", file=sys.stderr
         )
@@ -111,6 +112,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dry-run", action="store_true", help="the same way on a CPU, in little")
     parser.add_argument("--modules", type=Path, help="folder of compiled modules, in place of compiling")
     return parser.parse_args(argv)
+
+
+def gpu_seen() -> bool:
+    """Whether there is a GPU, or at least what belongs to one."""
+    return clocks.machine()["gpu"] is not None or shutil.which("nvidia-smi") is not None or NODE.exists()
 
 
 def default_output(setting: Setting) -> Path:

@@ -51,10 +51,12 @@ def ours(work: Path, setting: Setting, contestant: str, options: str = "", *, ca
     def prepare(task: Task) -> list[Contestant]:
         try:
             fast = fast_model(work, setting, contestant, task.precision, options)
+            _, executor = fast.executor_for(task.device)
+            how = f"backend {fast.backend}, driver {executor.driver or 'its only one'}"
             x = task.input(torch.channels_last)
-            found = [Contestant(name, lambda: fast(x), "a call: checks, copies in and out")] if calls else []
+            found = [Contestant(name, lambda: fast(x), f"{how}, a call: checks, copies in and out")] if calls else []
             replay = captured(lambda: fast(x), setting.device)
-            return [*found, Contestant(f"{name}{REPLAY}", replay, "a CUDA graph of the pass")]
+            return [*found, Contestant(f"{name}{REPLAY}", replay, f"{how}, a CUDA graph of the pass")]
         except BackendUnavailableError as error:
             raise PeerUnavailableError(str(error)) from error
         except Exception as error:

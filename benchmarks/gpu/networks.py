@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.gpu.setting import Setting
 from inception_fast import load
+from inception_fast.backends.cuda_graph import with_index
 from inception_fast.bench.peers import Task
 from inception_fast.bench.targets import Target, load_target, repeat
 from inception_fast.fast_model import FastModel
@@ -54,9 +55,14 @@ class Truth:
         return Truth(repeat(self.images, count), [repeat(t, count) for t in self.outputs])
 
 
+def device_of(setting: Setting) -> torch.device:
+    """By its number, as tensors on it name it: an executor is made for one name, and made anew for another."""
+    return with_index(torch.device(setting.device)) if setting.on_gpu else torch.device(setting.device)
+
+
 def task_of(setting: Setting, target: Target, truth: Truth, precision: str) -> Task:
     """The forward pass of the truth's images."""
-    return Task(target.model, truth.images, precision, torch.device(setting.device), torch.get_num_threads())
+    return Task(target.model, truth.images, precision, device_of(setting), torch.get_num_threads())
 
 
 @contextmanager
@@ -83,7 +89,7 @@ def fast_model(work: Path, setting: Setting, contestant: str, precision: str, op
     backend = "triton" if contestant == "triton" else "cuda"
     chosen = {DRIVER: contestant, OPTIONS: options} if backend == "cuda" else {}
     with environment(chosen):
-        return load(engine_path(work, backend, precision), backend=backend, device=setting.device)
+        return load(engine_path(work, backend, precision), backend=backend, device=device_of(setting))
 
 
 def takes_options() -> bool:

@@ -28,7 +28,7 @@ FIRST = (
     Part("correctness", "against float64; the same bits", 45),
     Part("timing", "calls and replays of every driver, Triton and eager", 75),
     Part("traces", "blocks of a pass, by the GPU's clock", 30),
-    Part("variants", "launches, segments, tiles and blocks, varied", 50),
+    Part("variants", "launches, segments, tiles and blocks, varied", 60),
     Part("ncu", "counters of single launches", 45),
     Part("device_tests", "tests that need a GPU", 75),
     Part("torch_compile", "max-autotune beside ours", 150),

@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,6 @@ class Visit:
     journal: Journal
     end: float
     arguments: tuple[str, ...] = ()
-    machine: dict[str, Any] = field(default_factory=dict)
 
     @property
     def artifacts(self) -> Path:

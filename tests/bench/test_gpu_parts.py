@@ -11,7 +11,9 @@ from random import Random
 from typing import Any
 
 import pytest
+import torch
 
+from benchmarks.gpu.networks import device_of
 from benchmarks.gpu.packing import LOG_END, Packer
 from benchmarks.gpu.part import FAILED, HELD, NO_TIME, Part, phases
 from benchmarks.gpu.parts import build as build_part
@@ -19,6 +21,7 @@ from benchmarks.gpu.parts import variants
 from benchmarks.gpu.parts.ncu import parse_counters
 from benchmarks.gpu.parts.sanitizer import MAKERS, NETWORKS, PRECISION
 from benchmarks.gpu.parts.traces import summary as trace_summary
+from benchmarks.gpu.setting import DRY, GPU
 from benchmarks.gpu.source_digest import source_digest
 from benchmarks.gpu.summary import MOST, summary
 from benchmarks.gpu.tools import find_tool
@@ -51,9 +54,16 @@ def test_the_second_command_ends_with_what_did_not_hold_and_is_in_no_command_twi
 
 
 def test_the_sanitizers_tests_exist() -> None:
-    assert set(NETWORKS) <= set(CASES) and set(MAKERS) == set(on_device.MAKERS) and len(NETWORKS) * len(MAKERS) == 8
+    makers = [maker for together in MAKERS for maker in together]
+    assert set(NETWORKS) <= set(CASES) and sorted(makers) == sorted(on_device.MAKERS)
     (precisions,) = (mark.args[1] for mark in on_device.test_launch.pytestmark if mark.args[0] == "precision")
     assert PRECISION in precisions
+
+
+def test_ours_are_made_for_the_device_as_tensors_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    assert device_of(GPU) == torch.device("cuda", 0)
+    assert device_of(DRY) == torch.device("cpu")
 
 
 def test_variants_differ_and_are_written_as_the_backend_reads_them() -> None:

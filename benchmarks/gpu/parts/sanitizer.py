@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.gpu.source_digest import ROOT
@@ -16,33 +17,32 @@ from benchmarks.gpu.worker import Skip, Visit, main
 
 TESTS = "tests/backends/test_on_device.py::test_launch"
 NETWORKS = ("factorized_pairs", "pools_in_concat")
-MAKERS = ("cuda-stage", "cuda-pair", "cuda-network", "triton")
+MAKERS = (("cuda-stage", "cuda-pair", "cuda-network"), ("triton",))
+"""Of tests that share a process."""
 PRECISION = "fp16"
 NO_POOL = "PYTORCH_NO_CUDA_MEMORY_CACHING"
 
 
 def run(visit: Visit) -> None:
     (tool,) = visit.arguments
-    for network in NETWORKS:
-        for maker in MAKERS:
-            visit.case(f"{network}-{maker}", lambda n=network, m=maker: check(visit, tool, n, m), 60)
+    # The sanitizer's own start takes longer than a test.
+    for makers in MAKERS:
+        visit.case("-".join(makers), lambda m=makers: check(visit, tool, m), 75)
 
 
-def check(visit: Visit, tool: str, network: str, maker: str) -> dict[str, Any]:
-    """One test under the sanitizer."""
+def check(visit: Visit, tool: str, makers: Sequence[str]) -> dict[str, Any]:
+    """Some tests under the sanitizer."""
     program = find_tool("compute-sanitizer")
     if program is None or not visit.setting.on_gpu:
         raise Skip("compute-sanitizer is not found" if visit.setting.on_gpu else "compute-sanitizer needs a GPU")
-    test = f"{TESTS}[{network}-{maker}-{PRECISION}]"
-    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
+    tests = [f"{TESTS}[{network}-{maker}-{PRECISION}]" for maker in makers for network in NETWORKS]
+    pytest = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *tests]
     command = [program, "--tool", tool, "--error-exitcode", "9", *pytest]
     result = subprocess.run(command, cwd=ROOT, env=os.environ | {NO_POOL: "1"}, capture_output=True, text=True)
     print(result.stdout, result.stderr, sep="\n", flush=True)
     found = [line.strip("= ") for line in result.stdout.splitlines() if "SUMMARY" in line]
-    return {
-        "summary": found,
-        "wrong": f"exit status {result.returncode}: {'; '.join(found)}" if result.returncode else "",
-    }
+    wrong = f"exit status {result.returncode}: {'; '.join(found)}" if result.returncode else ""
+    return {"tests": tests, "summary": found, "wrong": wrong}
 
 
 if __name__ == "__main__":

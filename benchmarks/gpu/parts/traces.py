@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.networks import Truth, fast_model
+from benchmarks.gpu.networks import Truth, device_of, fast_model
 from benchmarks.gpu.setting import DRIVERS
 from benchmarks.gpu.worker import Skip, Visit, main
 from inception_fast.errors import BackendUnavailableError
@@ -35,7 +35,7 @@ def trace(visit: Visit, driver: str, precision: str, batch: int) -> dict[str, An
         fast = fast_model(visit.work, visit.setting, driver, precision)
     except BackendUnavailableError as error:
         raise Skip(str(error)) from error
-    device = torch.device(visit.setting.device)
+    device = device_of(visit.setting)
     x = Truth.load(visit.work).batch(batch).images.to(device, getattr(torch, fast.plan.io_dtype))
     _, executor = fast.executor_for(device)
     tracing = getattr(executor, "trace", None)
