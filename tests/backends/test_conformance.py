@@ -8,25 +8,16 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from inception_fast.backends.reference import ReferenceExecutor
-from inception_fast.graph import ir
 from inception_fast.graph.interpreter import interpret
 from tests.backends.cases import CASES
-from tests.backends.harness import CPU, assert_close, lowered, make_executor, network_input, run
-from tests.graph.check import relative_error
+from tests.backends.harness import assert_close, make_executor, network_input, run, truth_and_bounds
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_step(name: str, backend: str, precision: str) -> None:
-    """Each step is as near float64 as the reference is; in float32, within what Winograd's transforms may add."""
     graph = CASES[name]()
-    plan, constants = lowered(graph, precision)
     x = network_input(graph, precision)
-    rounded = ir.Graph(graph.nodes, graph.outputs, {k: v.to(x.dtype).double() for k, v in graph.params.items()})
-    truth = interpret(rounded if precision != "fp32" else graph, x.double())
-    reference = run(ReferenceExecutor(plan, constants, CPU), graph, x)
-    floor = 5e-6 if precision == "fp32" else torch.finfo(x.dtype).eps
-    bounds = [2 * relative_error(a.double(), b) + floor for a, b in zip(reference, truth, strict=True)]
+    truth, bounds = truth_and_bounds(graph, precision, x)
     assert_close(run(make_executor(backend, graph, precision), graph, x), truth, bounds)
 
 

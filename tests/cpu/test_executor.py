@@ -9,12 +9,10 @@ import torch
 
 from inception_fast.backends.base import StepTime
 from inception_fast.backends.cpu import CpuExecutor, native
-from inception_fast.backends.reference import ReferenceExecutor
 from inception_fast.errors import EngineFileError, InputError
 from inception_fast.plan.lower import lower
 from tests.backends.cases import CASES
-from tests.backends.harness import CPU, lowered, network_input, run
-from tests.graph.check import relative_error
+from tests.backends.harness import assert_close, lowered, network_input, run, truth_and_bounds
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
@@ -23,11 +21,8 @@ def test_step_kinds(name: str, isa: str, precision: str) -> None:
     graph = CASES[name]()
     plan, constants = lowered(graph, precision)
     x = network_input(graph, precision)
-    got = run(CpuExecutor(plan, constants, isa=isa, threads=2), graph, x)
-    want = run(ReferenceExecutor(plan, constants, CPU), graph, x)
-    bound = 5e-6 if precision == "fp32" else 2 * torch.finfo(x.dtype).eps
-    for a, b in zip(got, want, strict=True):
-        assert relative_error(a.double(), b.double()) <= bound
+    truth, bounds = truth_and_bounds(graph, precision, x)
+    assert_close(run(CpuExecutor(plan, constants, isa=isa, threads=2), graph, x), truth, bounds)
 
 
 def test_default_is_the_fastest_instruction_set_and_pytorchs_threads() -> None:
