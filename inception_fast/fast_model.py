@@ -8,7 +8,7 @@ import threading
 import torch
 from torch import nn
 
-from inception_fast.backends import Backend, Executor, select_backend
+from inception_fast.backends import Backend, Executor, selection
 from inception_fast.errors import InputError, InputTypeError
 from inception_fast.graph.structure import OutputStructure
 from inception_fast.integrations import ops
@@ -47,6 +47,7 @@ class FastModel(nn.Module):
         self._input_dtype: torch.dtype = getattr(torch, engine.metadata.input_dtype)
         self._io_dtype: torch.dtype = getattr(torch, engine.plan.io_dtype)
         self._executors: dict[torch.device, tuple[Backend, Executor]] = {}
+        self._reasons: dict[torch.device, str] = {}
         self._lock = threading.Lock()
         self._backend, _ = self.executor_for(device)
         self.key = f"{engine_digest(engine)}/{backend}"
@@ -54,7 +55,10 @@ class FastModel(nn.Module):
 
     @property
     def backend(self) -> str:
-        """Name of the backend that was chosen for the device it was made on."""
+        """Name of the backend that was chosen for the device it was made on; :meth:`report` says why.
+
+        Where ``auto`` chooses by batch size, the one for large batches.
+        """
         return self._backend.name
 
     @property
@@ -81,8 +85,8 @@ class FastModel(nn.Module):
 
     def report(self) -> Report:
         """What was fused, merged and left alone, and why; which backend runs it. ``str()`` of it is for people."""
-        _, executor = next(iter(self._executors.values()))
-        return Report.of(self._engine, self.backend, executor.driver)
+        device, (_, executor) = next(iter(self._executors.items()))
+        return Report.of(self._engine, self.backend, executor.driver, self._reasons[device])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes an engine file, which :func:`inception_fast.load` and the C++ library read.
@@ -148,7 +152,8 @@ class FastModel(nn.Module):
         return found
 
     def _compile(self, device: torch.device) -> tuple[Backend, Executor]:
-        backend = select_backend(self._requested, device, self.precision)
+        chosen = selection(self._requested, device, self.precision, batch_invariant=self.batch_invariant)
+        backend, self._reasons[device] = chosen.backend, chosen.reason
         executor = backend.compile(
             self.plan,
             self._engine.constants,

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from inception_fast.backends import Lowering, select_backend
+from inception_fast.backends import Lowering, select_backend, selection
 from inception_fast.errors import InputError, InputTypeError
 from inception_fast.fast_model import FastModel
 from inception_fast.graph.capture import Captured, capture
@@ -64,7 +64,7 @@ def build(
     captured: Captured, example: torch.Tensor, precision: str, backend: str, batch_invariant: bool = False
 ) -> FastModel:
     """The FastModel of a captured network, for inputs like ``example``."""
-    lowering = select_backend(backend, example.device, precision).lowering
+    lowering = selection(backend, example.device, precision, batch_invariant=batch_invariant).backend.lowering
     engine = make_engine(captured, example, precision, lowering, batch_invariant)
     return FastModel(engine, captured.structure, backend, example.device)
 

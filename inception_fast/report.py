@@ -18,6 +18,7 @@ class Report:
     Attributes:
         backend, precision: what runs it.
         driver: which of the backend's ways to launch kernels, '' where it has one.
+        reason: why this backend, and at which batch sizes another one.
         steps: number of steps of each kind.
         stages: number of stages.
         arena: bytes of intermediate activations per image.
@@ -31,9 +32,10 @@ class Report:
     arena: int
     passes: list[dict[str, object]]
     driver: str = ""
+    reason: str = ""
 
     @staticmethod
-    def of(engine: EngineFile, backend: str, driver: str = "") -> Report:
+    def of(engine: EngineFile, backend: str, driver: str = "", reason: str = "") -> Report:
         plan = engine.plan
         return Report(
             backend,
@@ -43,6 +45,7 @@ class Report:
             plan.arena * item_size(plan.dtype),
             json.loads(engine.metadata.report or "[]"),
             driver,
+            reason,
         )
 
     def __str__(self) -> str:
@@ -50,7 +53,7 @@ class Report:
         arena = f"arena {self.arena / 2**20:.1f} MiB an image"
         driver = f" ({self.driver} driver)" if self.driver else ""
         lines = [
-            f"backend {self.backend}{driver}, precision {self.precision}",
+            f"backend {self.backend}{driver}, precision {self.precision}" + (f": {self.reason}" if self.reason else ""),
             f"{sum(self.steps.values())} steps ({steps}) in {self.stages} stages, {arena}",
         ]
         for entry in self.passes:

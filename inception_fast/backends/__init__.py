@@ -7,10 +7,22 @@ from functools import cache
 
 import torch
 
+from inception_fast.backends.auto import CONTENDERS, Selection, contest
 from inception_fast.backends.base import Availability, Backend, Executor, Lowering
 from inception_fast.errors import BackendUnavailableError, InputError
 
-__all__ = ["Availability", "Backend", "Executor", "Lowering", "backends", "get_backend", "names", "select_backend"]
+__all__ = [
+    "Availability",
+    "Backend",
+    "Executor",
+    "Lowering",
+    "Selection",
+    "backends",
+    "get_backend",
+    "names",
+    "select_backend",
+    "selection",
+]
 
 _CLASSES = {
     "reference": "reference.ReferenceBackend",
@@ -20,7 +32,7 @@ _CLASSES = {
     "cuda": "cuda.CudaBackend",
 }
 _PREFERENCE = {"cpu": ("cpu", "torch", "reference"), "cuda": ("triton", "torch", "reference")}
-"""Best first, for ``auto``, by device type."""
+"""Best first, for ``auto``, by device type, where no times say otherwise."""
 
 
 def names() -> tuple[str, ...]:
@@ -47,22 +59,46 @@ def backends() -> dict[str, Availability]:
 
 
 def select_backend(name: str, device: torch.device, precision: str) -> Backend:
-    """The backend that a name means for tensors on ``device``; ``auto`` is the best that can serve them.
+    """The one backend that a name means for tensors on ``device``; ``auto`` is the best that can serve them.
 
     Raises:
         InputError: unknown name.
         BackendUnavailableError: it cannot run here, or not on this device or in this precision.
+    """
+    return selection(name, device, precision, by_batch=False).backend
+
+
+def selection(
+    name: str, device: torch.device, precision: str, *, by_batch: bool = True, batch_invariant: bool = False
+) -> Selection:
+    """:func:`select_backend` with the reason; ``auto`` may be one for some batch sizes and another for others.
+
+    Args:
+        by_batch: whether it may.
+        batch_invariant: bits may not depend on the batch size, so one is for all.
     """
     if name != "auto":
         backend = get_backend(name)
         reason = _refusal(backend, device, precision)
         if reason:
             raise BackendUnavailableError(f"backend '{name}': {reason}")
-        return backend
-    for candidate in _PREFERENCE.get(device.type, ()):
-        if not _refusal(get_backend(candidate), device, precision):
-            return get_backend(candidate)
-    raise BackendUnavailableError(f"backend 'auto': none runs {precision} on device type '{device.type}'")
+        return Selection(backend, "asked for")
+    preferred = _PREFERENCE.get(device.type, ())
+    found = next((n for n in preferred if not _refusal(get_backend(n), device, precision)), None)
+    if found is None:
+        raise BackendUnavailableError(f"backend 'auto': none runs {precision} on device type '{device.type}'")
+    why = f"the first of {', '.join(preferred)} that runs {precision} here"
+    contenders = CONTENDERS.get(device.type, ())
+    if found in contenders:
+        refused = {n: reason for n in contenders if (reason := _refusal(get_backend(n), device, precision))}
+        if refused:
+            return Selection(get_backend(found), f"{why}; " + ", ".join(f"'{n}': {r}" for n, r in refused.items()))
+        members = {n: get_backend(n) for n in contenders}
+        decided = contest(members, device, precision, by_batch, batch_invariant)
+        if isinstance(decided, Selection):
+            return decided
+        why = f"{why}; {decided}"
+    return Selection(get_backend(found), why)
 
 
 def _refusal(backend: Backend, device: torch.device, precision: str) -> str:

@@ -8,6 +8,9 @@ is there already is kept, so a run that was interrupted can be continued.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +21,14 @@ from inception_fast.cli.progress import progress
 from inception_fast.cli.table import render_table
 
 if TYPE_CHECKING:
+    import torch
+
     from inception_fast.plan.plan import Plan
     from inception_fast.tuning.problem import ConvConfig
 
 BATCHES = (1, 4, 8, 16, 32, 128)
 PREDICTED = ("model", "batch", "launches", "us by rule", "without splits")
+PASSES = ("batch", "backend", "us", "images/s")
 HEADER = ("convolutions", "tile", "warps", "stages", "us", "TFLOP/s", "rule's us")
 
 
@@ -33,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", default="fp16", metavar="P", help="fp32, tf32, fp16 or bf16; default: fp16")
     batches = ", ".join(map(str, BATCHES))
     parser.add_argument("--batch", type=positive, action="append", metavar="N", help=f"repeatable; default: {batches}")
+    parser.add_argument(
+        "--passes",
+        action="store_true",
+        help="also time whole passes of the first model on cuda and triton, for 'auto' to choose between them",
+    )
     parser.add_argument("--again", action="store_true", help="measure what is in the cache already, too")
     parser.add_argument(
         "--unmeasured",
@@ -85,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
             measured = tune(plan, constants, missing, device, limits_of(device), device_timer, known.entries)
             for found in progress(measured, "tune", total=len(missing)):
                 config, seconds = found.best
-                known = Table(machine, True, {**known.entries, found.key: config})
+                known = replace(known, entries={**known.entries, found.key: config})
                 write_table(path, known)
                 shape = ("one by one", "", "") if config is None else _shape(config)
                 rate = f"{found.flops / seconds / 1e12:.1f}"
@@ -93,6 +104,10 @@ def run(args: argparse.Namespace) -> int:
                 record.append({"problems": found.problems, "times": found.times})
     print(render_table(HEADER, rows))
     log(f"{len(known.entries)} configurations are in {path}")
+    if args.passes:
+        times = _timed_passes(models[0], args, device, batches)
+        write_table(path, replace(known, passes={**known.passes, args.precision: times}))
+        print(render_table(PASSES, _pass_rows(times)))
     write_json(args.json, jsonable({"machine": machine, "measurements": record}))
     return 0
 
@@ -104,6 +119,37 @@ def _predicted(plan: tuple[str, Plan], images: int, precision: str) -> tuple[str
     launches, seconds = predicted(plan[1], precision, images, H200)
     _, unsplit = predicted(plan[1], precision, images, H200, split=False)
     return plan[0], str(images), str(launches), f"{seconds * 1e6:.0f}", f"{unsplit * 1e6:.0f}"
+
+
+def _timed_passes(
+    model: str, args: argparse.Namespace, device: torch.device, batches: Sequence[int]
+) -> dict[int, dict[str, float]]:
+    """Seconds of forward passes of one Plan, by batch size and backend."""
+    import torch
+
+    from inception_fast.backends import select_backend
+    from inception_fast.backends.auto import CONTENDERS
+    from inception_fast.tuning.measure import device_timer
+    from inception_fast.tuning.networks import plan_for_triton
+    from inception_fast.tuning.passes import measure_passes
+
+    plan, constants = plan_for_triton(model, args.size, args.precision)
+    image, dtype = plan.buffers[plan.input], getattr(torch, plan.io_dtype)
+    passes = {}
+    for name in CONTENDERS[device.type]:
+        backend = select_backend(name, device, args.precision)
+        executor = backend.compile(plan, constants, device=device, precision=args.precision)
+        for n in batches:
+            x = torch.rand(n, image.channels, image.height, image.width, device=device).to(dtype)
+            x = x.contiguous(memory_format=torch.channels_last)
+            passes[name, n] = partial(executor.run, x)
+    with torch.cuda.device(device), torch.no_grad():
+        return measure_passes(passes, device_timer)
+
+
+def _pass_rows(times: Mapping[int, Mapping[str, float]]) -> list[tuple[str, ...]]:
+    rows = [(n, name, seconds) for n, found in sorted(times.items()) for name, seconds in found.items()]
+    return [(str(n), name, f"{seconds * 1e6:.1f}", f"{n / seconds:.0f}") for n, name, seconds in rows]
 
 
 def _shape(config: ConvConfig) -> tuple[str, int, int]:

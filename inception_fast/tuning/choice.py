@@ -15,7 +15,7 @@ from inception_fast.tuning.cost import Limits
 from inception_fast.tuning.group import group_candidates, group_key, interpreted_group, is_grouped
 from inception_fast.tuning.pooling import conv_pool_config, conv_pool_pays, pool_conv_config
 from inception_fast.tuning.problem import ConvConfig, ConvProblem
-from inception_fast.tuning.table import Machine, read_table, shipped_table, table_path
+from inception_fast.tuning.table import Machine, Table, read_table, shipped_table, table_path
 
 INVARIANT_IMAGES = 16
 """The batch size for which ``batch_invariant`` chooses its one configuration."""
@@ -80,8 +80,13 @@ class ConfigChoice:
 
 def known_entries(machine: Machine) -> dict[str, ConvConfig | None]:
     """What was shipped for a machine's GPU, and over it what was measured there."""
+    return {key: config for table in known_tables(machine) for key, config in table.entries.items()}
+
+
+def known_tables(machine: Machine) -> list[Table]:
+    """What was shipped for a machine's GPU, and then what was measured there."""
     tables = (shipped_table(machine.gpu), read_table(table_path(machine)))
-    return {key: config for table in tables if table is not None for key, config in table.entries.items()}
+    return [table for table in tables if table is not None]
 
 
 def machine_of(device: torch.device) -> Machine:

@@ -3,7 +3,8 @@
 A file is JSON: ``{"gpu", "driver", "triton", "measured", "entries": {key: [m, n, k, warps, stages, splits]}}``, keys
 being :attr:`ConvProblem.key` or, for convolutions that share a launch, :func:`group_key`; ``null`` says that they are
 faster one by one. Five numbers are a configuration without splits, as in older tables. Shape and dtype are in the key;
-GPU, driver and Triton version are in the file's name.
+GPU, driver and Triton version are in the file's name. A file may have ``"passes": {precision: {batch: {backend:
+seconds}}}`` before its entries.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from pathlib import Path
 
 from inception_fast.errors import InputError
 from inception_fast.tuning.problem import ConvConfig
+
+Passes = Mapping[str, Mapping[int, Mapping[str, float]]]
+"""Seconds by precision, batch size and backend."""
 
 MOST_K = 128
 """Rows of packed weights are filled up with zeros to a multiple of it; a longer step would read the next row."""
@@ -49,11 +53,13 @@ class Table:
 
     Attributes:
         measured: false where the rule was asked and no GPU.
+        passes: seconds of whole forward passes; see :mod:`inception_fast.tuning.passes`.
     """
 
     machine: Machine
     measured: bool
     entries: Mapping[str, ConvConfig | None] = field(default_factory=dict)
+    passes: Passes = field(default_factory=dict)
 
 
 def cache_folder() -> Path:
@@ -89,7 +95,9 @@ def write_table(path: Path, table: Table) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     numbers = {key: config and list(astuple(config)) for key, config in table.entries.items()}
     entries = [f"    {json.dumps(key)}: {json.dumps(numbers[key])}" for key in sorted(numbers)]
-    head = {**vars(table.machine), "measured": table.measured}
+    head: dict[str, object] = {**vars(table.machine), "measured": table.measured}
+    if table.passes:
+        head["passes"] = table.passes
     lines = [*(f"  {json.dumps(k)}: {json.dumps(v)}," for k, v in head.items()), '  "entries": {', ",\n".join(entries)]
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
         file.write("\n".join(["{", *lines, "  }", "}", ""]))
@@ -113,7 +121,16 @@ def _parse(text: str) -> Table:
             raise ValueError(f"{key!r} has the configuration {numbers}")
         entries[key] = ConvConfig(*numbers)
     machine = Machine(str(content["gpu"]), str(content["driver"]), str(content["triton"]))
-    return Table(machine, bool(content["measured"]), entries)
+    return Table(machine, bool(content["measured"]), entries, _passes(content.get("passes", {})))
+
+
+def _passes(content: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Passes:
+    found = {p: {int(n): dict(times) for n, times in batches.items()} for p, batches in content.items()}
+    for batches in found.values():
+        for images, times in batches.items():
+            if images < 1 or not all(isinstance(t, float) and t > 0 for t in times.values()):
+                raise ValueError(f"passes have {images}: {times}")
+    return found
 
 
 def _is_config(numbers: object) -> bool:
