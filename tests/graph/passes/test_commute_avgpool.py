@@ -61,6 +61,7 @@ REFUSALS = {
     "stride of the pool": "stride (2, 1)",
     "shrinking pool": "shrinks",
     "pool with bias": "bias",
+    "pool with ReLU": "ReLU",
 }
 
 
@@ -73,6 +74,8 @@ def test_refuses(kind: str) -> None:
         p = b.node(ir.AvgPool((3, 3), (1, 1), (1, 0)), "x")
     elif kind == "pool with bias":
         p = b.node(ir.AvgPool((3, 3), (1, 1), (1, 1), bias=b.param(6)), "x")
+    elif kind == "pool with ReLU":
+        p = b.node(ir.AvgPool((3, 3), (1, 1), (1, 1), relu=True), "x")
     else:
         p = b.avgpool("x")
     outputs = [b.conv(p, 7 if kind == "wider than the input" else (2, 2) if kind == "segments" else 4)]
