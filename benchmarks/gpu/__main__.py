@@ -20,8 +20,8 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from benchmarks.gpu import clocks
@@ -39,10 +39,6 @@ PREPARED = frozenset({"environment", "build", "networks", "triton_compile"})
 """Parts of the first command whose work the second finds done."""
 NODE = Path("/dev/nvidia0")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-class Ended(BaseException):
-    """The visit is ended from outside."""
 
 
 def main(argv: Sequence[str] | None = None, parts: Sequence[Part] | None = None) -> int:
@@ -81,15 +77,20 @@ def main(argv: Sequence[str] | None = None, parts: Sequence[Part] | None = None)
         packer.pack(journal.lines(), header)
 
     journal.append("visit", command=command, parts=[part.name for part in chosen], budget=end - time.monotonic())
-    before = handle_signals()
+    before, heard = hear_signals()
     try:
-        runner = Runner(work, journal, setting.name, variables(setting, work), end - time.monotonic(), noted, ROOT)
+        runner = Runner(
+            work,
+            journal,
+            setting.name,
+            variables(setting, work),
+            end - time.monotonic(),
+            noted,
+            lambda: bool(heard),
+            ROOT,
+        )
         runner.run(chosen, done)
-    except Ended:
-        print("ended from outside", file=sys.stderr)
     finally:
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
         packer.pack(journal.lines(), header)
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -152,7 +153,7 @@ def with_modules(part: Part, modules: Path | None) -> Part:
     """The part, told where compiled modules are."""
     if part.name != "build" or modules is None:
         return part
-    return Part(part.name, part.what, part.seconds, part.alongside, part.nice, part.module, ("--modules", str(modules)))
+    return replace(part, arguments=("--modules", str(modules)))
 
 
 def variables(setting: Setting, work: Path) -> dict[str, str]:
@@ -166,19 +167,14 @@ def variables(setting: Setting, work: Path) -> dict[str, str]:
     return {"PYTHONUNBUFFERED": "1", **{k: str(v) for k, v in caches.items()}, **setting.environment, **named}
 
 
-def handle_signals() -> dict[signal.Signals, Any]:
-    """Makes an exception of the first signal that asks for an end; the next are not heard, so that files get packed.
+def hear_signals() -> tuple[dict[signal.Signals, Any], list[int]]:
+    """Has signals that ask for an end noted, so that nothing is left half done.
 
     Returns:
-        What handled them before.
+        What handled them before, and a list that those which come are put into.
     """
-
-    def ended(number: int, frame: FrameType | None) -> None:
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
-        raise Ended
-
-    return {number: signal.signal(number, ended) for number in SIGNALS}
+    heard: list[int] = []
+    return {number: signal.signal(number, lambda n, _: heard.append(n)) for number in SIGNALS}, heard
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ class Part:
         what: it does, in a few words.
         seconds: after which it is stopped.
         alongside: starts with the part before it, not after it. Never beside a part that takes time on a GPU.
+        after: a part alongside that must have ended before this one starts.
         nice: how far it stands back for the parts beside it.
         module: by default the part's own in ``benchmarks.gpu.parts``.
         arguments: for the module.
@@ -29,6 +30,7 @@ class Part:
     what: str
     seconds: float
     alongside: bool = False
+    after: str = ""
     nice: int = 0
     module: str = ""
     arguments: tuple[str, ...] = ()

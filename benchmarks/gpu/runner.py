@@ -40,6 +40,7 @@ class Runner:
         environment: variables for all parts.
         budget: seconds from now.
         noted: told each entry as soon as it is known.
+        ended: whether the visit is to end now.
         root: of the sources.
     """
 
@@ -51,10 +52,11 @@ class Runner:
         environment: Mapping[str, str],
         budget: float,
         noted: Callable[[Entry], None],
+        ended: Callable[[], bool],
         root: Path,
     ) -> None:
         self._work, self._journal, self._setting, self._environment = work, journal, setting, environment
-        self._noted, self._root = noted, root
+        self._noted, self._ended, self._root = noted, ended, root
         self._end = time.monotonic() + budget
         self._running: list[_Running] = []
         (work / "logs").mkdir(parents=True, exist_ok=True)
@@ -63,15 +65,22 @@ class Runner:
         """Runs parts, but not those of the names ``done``. However it ends, no process is left."""
         waiting = phases(part for part in parts if part.name not in done)
         try:
-            while waiting:
-                for part in waiting[0]:
-                    self._start(part)
-                while self._running:
-                    self._look()
-                    time.sleep(POLL)
-                del waiting[0]
+            while waiting and not self._ended():
+                self._start_ready(waiting[0])
+                self._look()
+                if not waiting[0] and not self._running:
+                    del waiting[0]
+                    continue
+                time.sleep(POLL)
         finally:
             self._stop([part for phase in waiting for part in phase])
+
+    def _start_ready(self, parts: list[Part]) -> None:
+        """Starts those that wait for none of their phase, and takes them off the list."""
+        open_parts = {part.name for part in parts} | {running.part.name for running in self._running}
+        for part in [part for part in parts if part.after not in open_parts]:
+            parts.remove(part)
+            self._start(part)
 
     def _start(self, part: Part) -> None:
         left = self._end - time.monotonic()
@@ -155,10 +164,8 @@ class Runner:
             one.process.end()
             self._close_case(one, STOPPED, "the visit was ended")
             self._note(one.part, STOPPED, time.monotonic() - one.begun, "the visit was ended")
-        noted = {line["part"] for line in self._journal.lines() if line["kind"] == "part"}
         for part in waiting:
-            if part.name not in noted:
-                self._note(part, NO_TIME, 0.0)
+            self._note(part, NO_TIME, 0.0)
 
     def _note(self, part: Part, outcome: str, seconds: float, reason: str = "") -> None:
         entry = Entry(part.name, outcome, round(seconds, 1), reason)

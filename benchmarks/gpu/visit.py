@@ -22,7 +22,7 @@ FIRST = (
         arguments=("--compile-only",),
     ),
     Part("networks", "truth in float64, engine files", 90, alongside=True),
-    Part("triton_compile", "Triton kernels of all batch sizes", 90, alongside=True, nice=5),
+    Part("triton_compile", "Triton kernels of all batch sizes", 90, alongside=True, after="networks", nice=5),
     Part("constants", "microbenchmarks", 25),
     Part("kernels", "PTX version, registers, blocks and clusters that fit", 15),
     Part("correctness", "against float64; the same bits", 45),

@@ -15,10 +15,11 @@ MODULE = "tests.bench.planted_part"
 
 
 def planted(text: str) -> Part:
-    """``NAME=SECONDS=WORD,...`` as a part; a NAME that ends in ``+`` runs alongside the one before."""
+    """``NAME=SECONDS=WORD,...``; ``NAME+`` runs alongside the one before, ``NAME+OTHER`` when OTHER has ended."""
     name, seconds, words = text.split("=", 2)
+    name, beside, after = name.partition("+")
     chosen = tuple(words.split(","))
-    return Part(name.rstrip("+"), "", float(seconds), name.endswith("+"), module=MODULE, arguments=chosen)
+    return Part(name, "", float(seconds), bool(beside), after, module=MODULE, arguments=chosen)
 
 
 def run(words: Sequence[str]) -> int:

@@ -115,6 +115,13 @@ def test_parts_alongside_each_other_end_before_the_next_begins(planted: Planted,
     assert kinds.index(("begin", "c")) > max(kinds.index(("part", "a")), kinds.index(("part", "b")))
 
 
+def test_a_part_alongside_can_wait_for_one_of_the_others(planted: Planted) -> None:
+    outcomes = planted(f"a={LIMIT}=hold", f"b+={LIMIT}=fail=x", f"c+b={LIMIT}=hold", f"d+gone={LIMIT}=hold")
+    assert outcomes == {"a": HELD, "b": FAILED, "c": HELD, "d": HELD}
+    kinds = [(line["kind"], line["part"]) for line in planted.lines()[1:]]
+    assert kinds.index(("begin", "c")) > kinds.index(("part", "b"))
+
+
 def test_cases_that_a_parts_limit_leaves_no_time_for_are_named(planted: Planted) -> None:
     # A second of it is the margin that a part keeps from the runner's own limit.
     assert planted("a=1=hold,hold") == {"a": NO_TIME}
