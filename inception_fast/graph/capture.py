@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import textwrap
 import threading
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +19,18 @@ from torch.utils import _pytree as pytree
 
 from inception_fast.errors import CaptureError, InceptionFastError, InputError, InputTypeError
 from inception_fast.graph import ir
+from inception_fast.graph.branches import check_branches
 from inception_fast.graph.builder import CannotExpress, Const, Data
+from inception_fast.graph.confine import confined
 from inception_fast.graph.functional import functional
-from inception_fast.graph.preserve import preserved
+from inception_fast.graph.hooks import check_hooks
 from inception_fast.graph.structure import TENSOR, OutputStructure
 from inception_fast.graph.translate import Translator, place_of
+from inception_fast.graph.twin import twin_of
 
 _MODAL = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, nn.RReLU)
 _exporting = threading.Lock()
-"""Exports put fake tensors into the model and change modes of the whole process, so there is one at a time."""
+"""Exports change modes of the whole process, so there is one at a time."""
 
 _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
@@ -46,7 +51,9 @@ class Captured:
 
 
 def capture(model: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> Captured:
-    """The Graph of ``model`` for images of the example's size and any batch size. The model is left as it was.
+    """The Graph of ``model`` for images of the example's size and any batch size.
+
+    The model is left as it was, and other threads may run it or capture it meanwhile.
 
     Args:
         model: in eval mode, with floating-point parameters, on any device.
@@ -55,9 +62,11 @@ def capture(model: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> Capt
     Raises:
         InputError: an argument cannot be served (training mode, shape, dtype, device).
         UnsupportedOpError: the model uses an operator outside the Inception family's.
-        CaptureError: ``torch.export`` refuses the model, or the model does more than to compute its outputs.
+        CaptureError: ``torch.export`` refuses the model, the model does more than to compute its outputs, or it
+            computes otherwise for a single image than for several, or otherwise while it is traced.
     """
     _check_model(model)
+    check_hooks(model)
     example = _check_example(example_inputs, model)
     program = _export(model, example)
     nodes, structure = _outputs(program)
@@ -67,6 +76,7 @@ def capture(model: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> Capt
         translator = Translator(_constants(program), example.dtype)
         values = translator.run(program.graph, nodes)
         outputs = tuple(_output_name(translator, node, value) for node, value in zip(nodes, values, strict=True))
+    check_branches(model, example, _exporting)
     graph = ir.Graph(tuple(translator.builder.nodes), outputs, translator.builder.params)
     return Captured(graph, structure, example.dtype)
 
@@ -123,8 +133,8 @@ def _export(model: nn.Module, example: Tensor) -> ExportedProgram:
     shapes[images] = {0: torch.export.Dim("batch")}
     kind = example.device.type
     try:
-        with _exporting, preserved(model), torch.inference_mode(), torch.autocast(kind, enabled=False):
-            return functional(torch.export.export(model, (images,), dynamic_shapes=shapes, strict=False))
+        with _exporting, confined(), _quiet(), torch.inference_mode(), torch.autocast(kind, enabled=False):
+            return functional(torch.export.export(twin_of(model), (images,), dynamic_shapes=shapes, strict=False))
     except InceptionFastError:
         raise
     except Exception as error:
@@ -134,6 +144,14 @@ def _export(model: nn.Module, example: Tensor) -> ExportedProgram:
             got = f"images of {size}, for which the model itself fails: {_reason(failure)}"
             raise InputError("example_inputs", got, "images that fit the model") from error
         raise CaptureError(f"torch.export cannot trace the model for images of {size}: {_reason(error)}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warning of attributes that are given a tensor, which are a twin's."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"The tensor attributes? .* assigned during export", UserWarning)
+        yield
 
 
 def _failure(model: nn.Module, images: Tensor) -> Exception | None:

@@ -129,9 +129,7 @@ def test_structure_of_the_outputs(name: str) -> None:
 
 
 def test_the_model_is_left_as_it_was(model: nn.Module) -> None:
-    """Its tensors, modes, hooks and attributes, and PyTorch's random numbers and modes."""
-    calls: list[str] = []
-    model.stem.register_forward_hook(lambda *_: calls.append("stem"))
+    """Its tensors, modes and attributes, and PyTorch's random numbers and modes."""
     model.stem.conv.weight.requires_grad_(False)
     tensors = {
         name: (t, t.clone(), t.requires_grad, t._version) for name, t in model.state_dict(keep_vars=True).items()
@@ -149,9 +147,8 @@ def test_the_model_is_left_as_it_was(model: nn.Module) -> None:
     for name, t in model.state_dict(keep_vars=True).items():
         same, value, requires_grad, version = tensors[name]
         assert t is same and torch.equal(t, value) and (t.requires_grad, t._version) == (requires_grad, version)
-    calls.clear()
     model(photos(1)).logits.sum().backward()
-    assert calls == ["stem"] and model.fc.weight.grad is not None
+    assert model.fc.weight.grad is not None
 
 
 def test_the_weights_are_those_of_then(model: nn.Module, fast: ifast.FastModel) -> None:

@@ -1,0 +1,218 @@
+"""Whether a model computes the same for one image and for several, traced and not.
+
+A trace takes one branch of every ``if``: that of two images or more, while ``torch.compiler.is_compiling()`` holds. So
+the model is run twice more on tensors without values, once as the trace saw it and once as a caller with a single image
+does, and both must call the same operators with the same arguments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from inception_fast.errors import CaptureError
+from inception_fast.graph.twin import twin_of
+
+_SEVERAL = 1009
+"""A batch that is prime, and no number of a network's own: what divides by it is a multiple of the batch."""
+_NOT_THE_USERS = (os.path.dirname(torch.__file__) + os.sep, __file__, contextlib.__file__)
+_SMALL = 64
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operator called.
+
+    Attributes:
+        what: the operator and its arguments; tensors stand for themselves by where they come from.
+        module: path of the module that called it.
+        line: ``file:line`` outside PyTorch.
+    """
+
+    what: tuple[Any, ...]
+    module: str
+    line: str
+
+
+def check_branches(model: nn.Module, images: Tensor, lock: threading.Lock) -> None:
+    """Refuses a model whose computation is not that of its trace for every caller.
+
+    Args:
+        images: ``[N, C, H, W]``; only shape but N, dtype and device matter.
+        lock: held meanwhile: the process may seem to be compiling, and must not export.
+
+    Raises:
+        CaptureError: the model computes otherwise for one image, or otherwise where it is not traced, or fails there,
+            or it keeps a tensor that it computed in a place outside itself.
+    """
+    # A fast module inside the model is one operator only while a trace seems to be under way.
+    otherwise = _tracing if any(hasattr(m, "fake_outputs") for m in model.modules()) else contextlib.nullcontext
+    with lock:
+        mode = FakeTensorMode(allow_non_fake_inputs=True)
+        example = mode.from_tensor(images[:1])
+
+        def calls(batch: int, context: Callable[[], AbstractContextManager[None]]) -> list[Call]:
+            with context():
+                return _calls(model, mode, example.new_empty(batch, *images.shape[1:]))
+
+        eager, traced = calls(1, otherwise), calls(_SEVERAL, _tracing)
+        if _first_difference(eager, traced) is None:
+            return
+        several = calls(_SEVERAL, otherwise)
+    found = _first_difference(eager, several)
+    if found is not None:
+        _refuse(found, "for one image than for several", "make its computation the same for every batch size")
+    found = _first_difference(several, traced)
+    if found is not None:
+        asks = "torch.compiler.is_compiling(), is_exporting() or torch.jit.is_tracing()"
+        _refuse(found, f"while it is traced than otherwise (it asks {asks})", "make both branches compute the same")
+
+
+def _refuse(calls: tuple[Call | None, Call | None], when: str, remedy: str) -> None:
+    first = next(call for call in calls if call is not None)
+    where = f"module '{first.module}'" if first.module else "the model"
+    lines = " against ".join(dict.fromkeys((call.line or "PyTorch") if call else "nothing" for call in calls))
+    raise CaptureError(f"{where} computes otherwise {when}, at {lines}; {remedy}")
+
+
+def _first_difference(one: Sequence[Call], other: Sequence[Call]) -> tuple[Call | None, Call | None] | None:
+    for a, b in zip(one, other, strict=False):
+        if not _alike(a.what, b.what):
+            return a, b
+    if len(one) == len(other):
+        return None
+    longer, at = (one, len(other)) if len(one) > len(other) else (other, len(one))
+    return (longer[at], None) if longer is one else (None, longer[at])
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Equal, where a number of the one may be a multiple of the batch in the other."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(_alike, a, b))
+    if isinstance(a, float) and a != a:
+        return b != b
+    return a == b or (type(a) is int and max(a, b, key=abs) == _SEVERAL * min(a, b, key=abs))
+
+
+def _calls(model: nn.Module, mode: FakeTensorMode, images: Tensor) -> list[Call]:
+    """The operators that ``model`` calls for ``images`` of ``mode``, of which nothing is computed."""
+    twin = twin_of(model)
+    recorder = _Recorder(twin)
+    recorder.number(images)
+    try:
+        with torch.inference_mode(), torch.autocast(images.device.type, enabled=False), mode, recorder:
+            twin(images)
+    except Exception as error:
+        what = f"a batch of {len(images)}, its branches being compared"
+        raise CaptureError(f"the model fails for {what}: {str(error).partition(chr(10))[0]}") from error
+    del twin
+    kept = recorder.alive() and gc.collect() is not None and recorder.alive()
+    if kept:
+        raise CaptureError(
+            f"the model keeps a tensor that it computed at {kept[0].line or 'a line of PyTorch'} in a place outside "
+            "itself, where a fast module would not put it; return it from the model"
+        )
+    return recorder.calls
+
+
+@contextlib.contextmanager
+def _tracing() -> Iterator[None]:
+    """Every question whether a trace is under way is answered yes, in this thread."""
+    owner, is_tracing = threading.get_ident(), torch._C._is_tracing
+    with contextlib.ExitStack() as stack:
+        for flag in ("_is_compiling_flag", "_is_exporting_flag"):
+            stack.enter_context(mock.patch.object(torch.compiler, flag, True))
+        stack.enter_context(
+            mock.patch.object(torch._C, "_is_tracing", lambda: threading.get_ident() == owner or is_tracing())
+        )
+        yield
+
+
+class _Recorder(TorchDispatchMode):
+    """Writes down every operator that reaches it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.calls: list[Call] = []
+        self._paths = {id(module): path for path, module in model.named_modules()}
+        self._numbers: dict[int, tuple[weakref.ref[Tensor], int]] = {}
+        self._count = 0
+        self._results: list[tuple[weakref.ref[Tensor], Call]] = []
+
+    def number(self, tensor: Tensor) -> None:
+        """Gives a computed tensor a name that is the same in another run of the same operators."""
+        self._numbers[id(tensor)] = (weakref.ref(tensor), self._count)
+        self._count += 1
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        module, line = self._caller()
+        given = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        what = tuple(self._described(leaf) for leaf in pytree.tree_leaves((args, kwargs)))
+        if not given or any(isinstance(t, FakeTensor) for t in given):
+            result = func(*args, **kwargs)
+        elif func._schema.is_mutable and any(self._number(t) is None for t in given):
+            # The model's own tensors stay as they are; a capture refuses to change them.
+            result = args[0]
+        else:
+            # What depends on parameters alone has values, which the model may ask for.
+            with unset_fake_temporarily():
+                result = func(*args, **kwargs)
+        call = Call((str(func), *what), module, line)
+        self.calls.append(call)
+        for leaf in pytree.tree_leaves(result):
+            if isinstance(leaf, Tensor) and self._number(leaf) is None:
+                self.number(leaf)
+                if isinstance(leaf, FakeTensor):
+                    self._results.append((weakref.ref(leaf), call))
+        return result
+
+    def alive(self) -> list[Call]:
+        """The calls whose results somebody still holds."""
+        return [call for result, call in self._results if result() is not None]
+
+    def _described(self, leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf if isinstance(leaf, bool | int | float | str | None) else str(leaf)
+        number = self._number(leaf)
+        if number is not None and isinstance(leaf, FakeTensor):
+            return ("computed", number, *leaf.shape)
+        value = leaf.constant if isinstance(leaf, FakeTensor) else leaf
+        if value is not None and value.numel() <= _SMALL and value.device.type == "cpu":
+            with unset_fake_temporarily():
+                return ("constant", str(value.dtype), *value.shape, *map(repr, value.detach().flatten().tolist()))
+        return ("constant", id(leaf) if number is None else number)
+
+    def _number(self, tensor: Tensor) -> int | None:
+        reference, number = self._numbers.get(id(tensor), (None, None))
+        return number if reference is not None and reference() is tensor else None
+
+    def _caller(self) -> tuple[str, str]:
+        """The innermost module of the model, and the innermost line outside PyTorch and this package's capture."""
+        module, line = None, ""
+        frame = sys._getframe(2)
+        while frame is not None and (module is None or not line):
+            code = frame.f_code
+            if not line and not code.co_filename.startswith(_NOT_THE_USERS):
+                line = f"{code.co_filename}:{frame.f_lineno}"
+            if module is None:
+                module = self._paths.get(id(frame.f_locals.get("self")))
+            frame = frame.f_back  # type: ignore[assignment]
+        return module or "", line

@@ -1,0 +1,42 @@
+"""Forward hooks, which a Graph does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+from torch.nn.modules import module as global_hooks
+
+from inception_fast.errors import CaptureError
+
+_TABLES = ("_forward_pre_hooks", "_forward_hooks")
+
+
+def check_hooks(model: nn.Module) -> None:
+    """Refuses a model with hooks on its forward pass: they would see tensors without values, and then nothing more.
+
+    PyTorch's own (of ``nn.utils.weight_norm``, ``spectral_norm``) only prepare weights, and are traced.
+
+    Raises:
+        CaptureError: names the hook and its module.
+    """
+    for where, hook in _hooks(model):
+        function = getattr(hook, "func", hook)
+        home = getattr(function, "__module__", None) or type(function).__module__
+        if not home.startswith("torch.nn."):
+            name = getattr(function, "__qualname__", type(function).__qualname__)
+            raise CaptureError(
+                f"the forward hook {name} on {where} would never be called again; remove it before, "
+                "or return from the model what it looks at"
+            )
+
+
+def _hooks(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    for path, module in model.named_modules():
+        for table in _TABLES:
+            for hook in getattr(module, table, {}).values():
+                yield f"module '{path}'" if path else "the model", hook
+    for hooks in (global_hooks._global_forward_pre_hooks, global_hooks._global_forward_hooks):
+        for hook in hooks.values():
+            yield "every module (register_module_forward_hook)", hook
