@@ -92,6 +92,7 @@ class FastModel(nn.Module):
         """Writes an engine file, which :func:`inception_fast.load` and the C++ library read.
 
         Raises:
+            InputError: what is at ``path`` is not a file; a symbolic link to one is followed.
             OSError: the file cannot be written.
         """
         write_engine(path, self._engine)

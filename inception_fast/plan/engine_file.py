@@ -10,6 +10,7 @@ import hashlib
 import mmap
 import os
 import secrets
+import stat
 import struct
 import zlib
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from pathlib import Path
 import torch
 
 from inception_fast._build_info import package_version
-from inception_fast.errors import EngineFileError, PlanError
+from inception_fast.errors import EngineFileError, InputError, PlanError
 from inception_fast.plan import strict_json
 from inception_fast.plan.check import MAX_QUANTIZED_BIAS
 from inception_fast.plan.plan import QUANTIZED, Constant, Plan, convolutions_of
@@ -125,12 +126,15 @@ class _Document:
 def write_engine(path: str | os.PathLike[str], engine: EngineFile) -> None:
     """Writes ``engine`` to ``path``, which afterwards holds either the whole of it or what it held before.
 
+    A symbolic link stays one: the file that it leads to is written.
+
     Raises:
         EngineFileError: the metadata or a name has no JSON form.
+        InputError: there is something else than a file at ``path``: a folder, a device, a pipe, a socket.
         OSError: as from ``open`` and ``write``.
     """
+    target = _target_of(path)
     chunks = _chunks(engine)
-    target = Path(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         with open(temporary, "xb") as file:
@@ -141,6 +145,20 @@ def write_engine(path: str | os.PathLike[str], engine: EngineFile) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _target_of(path: str | os.PathLike[str]) -> Path:
+    """The regular file that is to be replaced or made."""
+    target = Path(os.path.realpath(path))
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return target
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
+        kind = next((name for is_kind, name in kinds.items() if is_kind(mode)), "a device")
+        raise InputError("path", f"{os.fspath(path)!r}, which is {kind}", "a regular file or none yet")
+    return target
 
 
 def engine_bytes(engine: EngineFile) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import struct
 import threading
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from inception_fast.errors import EngineFileError, PlanError
+from inception_fast.errors import EngineFileError, InputError, PlanError
 from inception_fast.plan import engine_file
 from inception_fast.plan.check import MAX_QUANTIZED_BIAS
 from inception_fast.plan.engine_file import (
@@ -132,6 +133,47 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(path: Path, monkeyp
     with pytest.raises(OSError, match="No space left"):
         write_engine(path, tiny_engine("bf16"))
     assert path.read_bytes() == before and os.listdir(path.parent) == [path.name]
+
+
+def test_a_symbolic_link_stays_one(path: Path) -> None:
+    link, dangling = path.with_name("link"), path.with_name("dangling")
+    link.symlink_to(path.name)
+    dangling.symlink_to("not yet there")
+    for way in (link, dangling):
+        write_engine(way, tiny_engine("bf16"))
+        assert way.is_symlink()
+        assert_same(read_engine(way), tiny_engine("bf16"))
+    assert not path.is_symlink() and (path.parent / "not yet there").is_file()
+
+
+def a_folder(place: Path) -> None:
+    place.mkdir()
+
+
+def a_pipe(place: Path) -> None:
+    os.mkfifo(place)
+
+
+def a_socket(place: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.fspath(place))
+
+
+def a_device(place: Path) -> None:
+    place.symlink_to("/dev/null")
+
+
+@pytest.mark.parametrize("make", [a_folder, a_pipe, a_socket, a_device])
+def test_what_is_no_file_is_never_replaced(tmp_path: Path, make: Callable[[Path], None], monkeypatch: Any) -> None:
+    # The address of a socket may have no more than a hundred bytes.
+    monkeypatch.chdir(tmp_path)
+    place = Path("place")
+    make(place)
+    before = place.stat()
+    with pytest.raises(InputError, match=f"path: got 'place', which is {make.__name__.replace('_', ' ')}, expected"):
+        write_engine(place, tiny_engine())
+    assert os.path.samestat(place.stat(), before) and place.stat().st_mode == before.st_mode
+    assert os.listdir() == ["place"]
 
 
 def test_a_new_file_has_the_usual_permissions(path: Path) -> None:
