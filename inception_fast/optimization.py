@@ -109,7 +109,10 @@ def calibrated(
     images = images.float()
     if not images.isfinite().all():
         raise InputError("example_inputs", "values that are not finite", "images to calibrate int8 on")
-    if torch.equal(images, images[:, :, :1, :1].expand_as(images)):
+    alike = torch.equal(images, images[:1].expand_as(images))
+    flat = torch.equal(images, images[:, :, :1, :1].expand_as(images))
+    # Images of one pixel have one colour each; that they differ is all that can be asked of them.
+    if flat and (alike or images.shape[2:].numel() > 1):
         raise InputError("example_inputs", "images of a single colour", "representative images to calibrate int8 on")
     if len(images) < FEWEST_IMAGES:
         few = f"example_inputs: int8 is calibrated on {len(images)} images, whose scales may fit no others"

@@ -48,19 +48,38 @@ def load_target(name: str, size: int | None = None) -> Target:
         size: of its images; None for the size that it was made for (299 where that is not known).
 
     Raises:
-        InputError: there is no such network.
+        InputError: there is no such network, or it does not take images of that size.
     """
     if name in list_models():
-        return Target(name, create_model(name), size or input_size(name))
+        return _fitting(Target(name, create_model(name), size or input_size(name)))
     package, slash, rest = name.partition("/")
     module, colon, function = name.partition(":")
     if slash and package in _PACKAGES:
-        model, native = _PACKAGES[package](rest)
-        _enliven(model, size or native)
-        return Target(name, model, size or native)
+        try:
+            model, native = _PACKAGES[package](rest)
+        except Exception as error:
+            raise InputError("model", f"'{name}' ({_gist(error)})", EXPECTED) from error
+        target = _fitting(Target(name, model.eval(), size or native))
+        _enliven(model, target.size)
+        return target
     if colon:
-        return Target(name, _call_factory(module, function), size or DEFAULT_SIZE)
+        return _fitting(Target(name, _call_factory(module, function), size or DEFAULT_SIZE))
     raise InputError("model", repr(name), f"{EXPECTED}; reference models: {', '.join(list_models())}")
+
+
+def _fitting(target: Target) -> Target:
+    """``target``, once it was seen to take its images."""
+    try:
+        with torch.inference_mode():
+            target.model(torch.zeros(1, 3, target.size, target.size))
+    except Exception as error:
+        got = f"{target.size}, for which {target.name} fails: {_gist(error)}"
+        raise InputError("size", got, "a size of images that the network takes") from error
+    return target
+
+
+def _gist(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def load_images(size: int, count: int, *, random: bool = False) -> torch.Tensor:
@@ -90,7 +109,9 @@ def _enliven(model: nn.Module, size: int) -> None:
 def _torchvision(name: str) -> tuple[nn.Module, int]:
     from torchvision import models
 
-    model = models.get_model(name, weights=None, init_weights=False)
+    # Initialisation, which takes seconds, would be thrown away; only these networks let it be skipped.
+    skip = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    model = models.get_model(name, weights=None, **skip)
     return model, 224 if name == "googlenet" else DEFAULT_SIZE
 
 

@@ -15,6 +15,10 @@ MODELS_HELP = (
 )
 
 
+THREADS_PER_PROCESSOR = 4
+"""More only make each other wait."""
+
+
 def positive(text: str) -> int:
     """A whole number above zero."""
     value = int(text)
@@ -56,13 +60,19 @@ def device_of(args: argparse.Namespace) -> torch.device:
     """The device asked for, or a GPU where there is one; sets PyTorch's threads besides.
 
     Raises:
-        InputError: the device is not here.
+        InputError: the device is not here, or the threads are far more than the processors.
     """
     import torch
 
+    from inception_fast.cli.machine import usable_cores
     from inception_fast.errors import InputError
 
     if args.threads:
+        processors = usable_cores()
+        most = THREADS_PER_PROCESSOR * processors
+        if args.threads > most:
+            expected = f"at most {most}, {THREADS_PER_PROCESSOR} for each of the {processors} processors available"
+            raise InputError("--threads", args.threads, expected)
         torch.set_num_threads(args.threads)
     name = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -65,9 +67,11 @@ def discard_on_load(module: nn.Module, *children: str) -> None:
     them still loads with ``strict=True``, and every other surplus key still fails.
     """
 
-    def discard(_: nn.Module, state_dict: dict[str, Any], prefix: str, *_rest: object) -> None:
-        surplus = tuple(f"{prefix}{child}." for child in children)
-        for key in [key for key in state_dict if key.startswith(surplus)]:
-            del state_dict[key]
+    # Not a closure, which could not be pickled.
+    module.register_load_state_dict_pre_hook(functools.partial(_discard, children))
 
-    module.register_load_state_dict_pre_hook(discard)
+
+def _discard(children: Sequence[str], _: nn.Module, state_dict: dict[str, Any], prefix: str, *_rest: object) -> None:
+    surplus = tuple(f"{prefix}{child}." for child in children)
+    for key in [key for key in state_dict if key.startswith(surplus)]:
+        del state_dict[key]

@@ -123,6 +123,16 @@ def test_calibration_needs_images() -> None:
             ifast.optimize(network(), bad, precision="int8", backend="reference")
 
 
+def test_images_of_one_pixel_calibrate_where_they_differ() -> None:
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 1), torch.nn.ReLU(), torch.nn.Conv2d(8, 5, 1)).eval()
+    x = torch.rand(8, 3, 1, 1, generator=torch.Generator().manual_seed(1))
+    fast = ifast.optimize(model, x, precision="int8", backend="reference")
+    truth = true_outputs(model, x)
+    assert compare(flatten(fast(x)), truth).relative_l2 < 0.05
+    with pytest.raises(ifast.InputError, match="example_inputs: got images of a single colour"):
+        ifast.optimize(model, x[:1].expand_as(x), precision="int8", backend="reference")
+
+
 def test_modules_without_images_refuse() -> None:
     with pytest.raises(ifast.InputError, match="precision: got 'int8'"):
         ifast.nn.ConvBNReLU(3, 8, 3, precision="int8")

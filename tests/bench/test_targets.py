@@ -34,6 +34,26 @@ def test_a_wrong_name_is_told_what_is_possible(name: str, word: str) -> None:
     assert word in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["torchvision/nosuch", "timm/nosuch", "facenet-pytorch/Nosuch"])
+def test_a_package_without_that_network_says_so(name: str) -> None:
+    with pytest.raises(
+        InputError, match=f"(?i)model: got '{name}' \\(.*nosuch.*\\), expected a reference model"
+    ) as caught:
+        load_target(name)
+    assert "init_weights" not in str(caught.value)
+
+
+def test_a_package_network_outside_the_family() -> None:
+    pytest.importorskip("torchvision")
+    assert type(load_target("torchvision/resnet18", 64).model).__name__ == "ResNet"
+
+
+@pytest.mark.parametrize("name", ["googlenet", "tests.bench.nets:small"])
+def test_images_that_the_network_does_not_take(name: str) -> None:
+    with pytest.raises(InputError, match=f"size: got 2, for which {name} fails: .+, expected a size of images"):
+        load_target(name, 2)
+
+
 def test_a_package_network_comes_alive() -> None:
     pytest.importorskip("timm")
     target = load_target("timm/inception_v3", 107)

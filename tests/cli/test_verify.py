@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
-from inception_fast.cli.main import FAILED, main
+from inception_fast.cli.machine import usable_cores
+from inception_fast.cli.main import FAILED, WRONG_USE, main
 from tests.bench.planted import plant
 
 QUICK = ["verify", "tests.bench.nets:small", "--size", "31", "--random", "--batch", "2"]
@@ -30,6 +32,19 @@ def test_backends_without_a_fault_hold(tmp_path: Path, capsys: pytest.CaptureFix
         assert v["bound"] == (
             max(1e-5, 2 * v["eager"]["relative_l2"]) if v["precision"] == "fp32" else 2 * v["eager"]["relative_l2"]
         )
+
+
+def test_a_size_that_is_too_small_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, "--size", "2", *BACKENDS]) == WRONG_USE
+    assert "size: got 2, for which tests.bench.nets:small fails" in capsys.readouterr().err
+
+
+def test_far_more_threads_than_processors_are_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    before = torch.get_num_threads()
+    assert main([*QUICK, *BACKENDS, "--threads", "9999"]) == WRONG_USE
+    expected = f"expected at most {4 * usable_cores()}, 4 for each of the {usable_cores()} processors available"
+    assert f"--threads: got 9999, {expected}" in capsys.readouterr().err
+    assert torch.get_num_threads() == before
 
 
 def test_a_planted_fault_fails_one_backend_and_is_found(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 
 import pytest
@@ -71,6 +72,19 @@ def outputs_of(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
     for hook in hooks:
         hook.remove()
     return outputs
+
+
+@pytest.mark.parametrize("network", [GoogLeNet, InceptionResnetV1])
+def test_networks_can_be_pickled(network: Callable[[int], nn.Module]) -> None:
+    with torch.device("meta"):
+        model = network(0)
+    state = {**model.state_dict(), "fc.weight": torch.empty(0), "logits.weight": torch.empty(0)}
+    surplus = "logits.weight" if network is GoogLeNet else "fc.weight"
+    del state[surplus]
+    for copy in (model, pickle.loads(pickle.dumps(model))):
+        assert not copy.load_state_dict(dict(state), assign=True).unexpected_keys
+        with pytest.raises(RuntimeError, match=surplus):
+            copy.load_state_dict({**state, surplus: torch.empty(0)}, assign=True)
 
 
 def test_list_models() -> None:
