@@ -13,7 +13,7 @@ BENCH_INSTALLED := $(VENV)/.installed-bench
 NATIVE_SOURCES := CMakeLists.txt setup.py $(shell find cmake csrc -type f)
 FORMATTED = $(shell find csrc examples tests benchmarks -name '*.h' -o -name '*.hpp' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: help demo test lint bench gpu clean
+.PHONY: help demo test lint mutate bench gpu clean
 .DEFAULT_GOAL := help
 
 help: ## say what each target does
@@ -25,13 +25,16 @@ demo: $(INSTALLED) ## verify and time Inception-v3 on real photographs
 	$(BIN)/python examples/demo.py
 
 test: $(INSTALLED) ## run the tests (at most 15 minutes on 2 cores; SLOW=1 for the long ones too)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(if $(SLOW),,-m "not slow")
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --timeout 900 $(if $(SLOW),,-m "not slow")
 
 lint: $(INSTALLED) ## ruff, mypy and clang-format; changes nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(FORMATTED)
+
+mutate: $(INSTALLED) ## change the source in one place at a time and name what no test notices (hours; ARGS="--sample 50")
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 bench: $(BENCH_INSTALLED) ## time every backend beside eager, torch.compile, ONNX Runtime and OpenVINO
 	$(BIN)/inception-fast bench
