@@ -12,6 +12,7 @@ from inception_fast.backends import Backend, Executor, selection
 from inception_fast.errors import InputError, InputTypeError
 from inception_fast.graph.structure import OutputStructure
 from inception_fast.integrations import ops
+from inception_fast.outputs import OutputMemory
 from inception_fast.plan.engine_file import (
     EngineFile,
     engine_bytes,
@@ -22,6 +23,7 @@ from inception_fast.plan.engine_file import (
 )
 from inception_fast.plan.plan import Plan
 from inception_fast.report import Report
+from inception_fast.static_call import StaticCall
 
 
 class FastModel(nn.Module):
@@ -46,6 +48,8 @@ class FastModel(nn.Module):
         self._engine, self._structure, self._requested = engine, structure, backend
         self._input_dtype: torch.dtype = getattr(torch, engine.metadata.input_dtype)
         self._io_dtype: torch.dtype = getattr(torch, engine.plan.io_dtype)
+        self._dtypes, self._shape = (self._input_dtype, self._io_dtype), tuple(engine.metadata.input_shape)
+        self._outputs, self._build = OutputMemory(engine.plan), structure.builder()
         self._executors: dict[torch.device, tuple[Backend, Executor]] = {}
         self._reasons: dict[torch.device, str] = {}
         self._lock = threading.Lock()
@@ -97,20 +101,57 @@ class FastModel(nn.Module):
         """
         write_engine(path, self._engine)
 
-    def forward(self, x: torch.Tensor) -> object:
+    def forward(self, x: torch.Tensor, out: object = None) -> object:
         """The model's outputs, in its own structure.
 
         Args:
             x: ``[N, C, H, W]`` with C, H and W of the example that it was made with; any N >= 1, any strides; in
                 the example's dtype or the Plan's (float32 for int8); on a device that the backend serves.
+            out: the caller's memory, tensors in the model's own structure: shapes of the outputs, dtype and device of
+                ``x``, any strides that give every element a place of its own, apart from ``x``. Feature maps in
+                channels_last memory format and the Plan's dtype are written by the last kernels themselves, others
+                by a copy.
 
         Returns:
-            What the model returned, in the dtype of ``x``. Feature maps are in channels_last memory format.
+            What the model returned, in the dtype of ``x``. Feature maps are in channels_last memory format. ``out``
+            where it was given.
 
         Raises:
             InputError: names what does not fit.
         """
-        return self._structure.unflatten(self.run_flat(x))
+        if torch.compiler.is_compiling():
+            return self._traced(x, out)
+        if out is None:
+            return self._build(self.run_checked(x))
+        targets = self._check_out(out, x)
+        self._run_into(x, targets, self.executor_for(x.device)[1])
+        return out
+
+    def static(self, x: torch.Tensor, out: object = None) -> StaticCall:
+        """The network bound to one input's memory: each call computes what that memory holds then.
+
+        On a GPU the pass is recorded into a CUDA graph that reads ``x`` and writes the outputs where they stay, so that
+        a call is a replay: no checks, no copies in or out, where ``x`` and ``out`` are in the Plan's dtype and maps in
+        channels_last memory format. On a CPU the outputs are reused and nothing is checked again.
+
+        Args:
+            x: as for :meth:`forward`; the caller writes each input there, in place.
+            out: as for :meth:`forward`; allocated once by default.
+
+        Returns:
+            A function without arguments. Calls of it share memory, so they take turns: on a GPU, on one stream.
+
+        Raises:
+            InputError: names what does not fit.
+        """
+        self.check(x)
+        executor = self.executor_for(x.device)[1].unrecorded(x.shape[0])
+        if out is None:
+            targets = self._execute(x, executor)
+            out = self._build(targets)
+        else:
+            targets = self._check_out(out, x)
+        return StaticCall(lambda: self._run_into(x, targets, executor), x, out)
 
     def run_flat(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The output tensors in order, without their structure. Arguments and errors as :meth:`forward`."""
@@ -119,24 +160,57 @@ class FastModel(nn.Module):
     def run_checked(self, x: torch.Tensor) -> list[torch.Tensor]:
         """:meth:`run_flat`, never traced."""
         self.check(x)
-        return self._execute(x)
+        return self._execute(x, self.executor_for(x.device)[1])
+
+    def _traced(self, x: torch.Tensor, out: object) -> object:
+        """:meth:`forward` in a graph of PyTorch's compilers, where the operator's results are copied to ``out``."""
+        results = ops.run_traced(self, x)
+        if out is None:
+            return self._build(results)
+        named = self._structure.flatten(out, "out")
+        self._outputs.check_kind(named, x)
+        for (_, target), result in zip(named, results, strict=True):
+            target.copy_(result)
+        return out
 
     def fake_outputs(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Empty tensors with the shapes, strides and dtypes of :meth:`run_flat`'s."""
         self.check(x)
-        fakes = []
-        for output in self.plan.outputs:
-            buffer = self.plan.buffers[output.buffer]
-            shape = (buffer.size,) if output.flat else (buffer.channels, buffer.height, buffer.width)
-            layout = torch.contiguous_format if output.flat else torch.channels_last
-            fakes.append(torch.empty(x.shape[0], *shape, dtype=x.dtype, device=x.device, memory_format=layout))
-        return fakes
+        layouts = (torch.contiguous_format if flat else torch.channels_last for flat in self._outputs.flat)
+        return [
+            torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
+            for shape, layout in zip(self._outputs.shapes(x.shape[0]), layouts, strict=True)
+        ]
 
-    def _execute(self, x: torch.Tensor) -> list[torch.Tensor]:
-        _, executor = self.executor_for(x.device)
-        results = executor.run(x if x.dtype == self._io_dtype else x.to(self._io_dtype))
-        flat = (t.flatten(1) if o.flat else t for t, o in zip(results, self.plan.outputs, strict=True))
-        return [t if t.dtype == x.dtype else t.to(x.dtype) for t in flat]
+    def _execute(self, x: torch.Tensor, executor: Executor) -> list[torch.Tensor]:
+        outputs = self._outputs
+        if x.dtype is not self._io_dtype:
+            results = executor.run(x.to(self._io_dtype))
+            return [(t.flatten(1) if flat else t).to(x.dtype) for t, flat in zip(results, outputs.flat, strict=True)]
+        if not executor.places_outputs:
+            return [t.flatten(1) if flat else t for t, flat in zip(executor.run(x), outputs.flat, strict=True)]
+        results = executor.run(x, outputs.allocate(x))
+        if outputs.all_placed:
+            return results
+        return [t.flatten(1) if flat and t.dim() == 4 else t for t, flat in zip(results, outputs.flat, strict=True)]
+
+    def _check_out(self, out: object, x: torch.Tensor) -> list[torch.Tensor]:
+        """The tensors of ``out`` in order, ready to be written to."""
+        self.check(x)
+        named = self._structure.flatten(out, "out")
+        self._outputs.check(named, x)
+        return [tensor for _, tensor in named]
+
+    def _run_into(self, x: torch.Tensor, targets: list[torch.Tensor], executor: Executor) -> None:
+        direct = self._outputs.direct(targets)
+        results = executor.run(x if x.dtype is self._io_dtype else x.to(self._io_dtype), direct)
+        for target, result, flat in zip(targets, results, self._outputs.flat, strict=True):
+            if result.data_ptr() == target.data_ptr():
+                # Kernels write past autograd, which looks at this number.
+                if not target.is_inference():
+                    torch.autograd.graph.increment_version(target)
+            else:
+                target.copy_(result.flatten(1) if flat and result.dim() == 4 else result)
 
     def executor_for(self, device: torch.device) -> tuple[Backend, Executor]:
         """The backend and its executor for a device, made on first use.
@@ -166,9 +240,23 @@ class FastModel(nn.Module):
 
     def check(self, x: torch.Tensor) -> None:
         """Refuses an input that does not fit; see :meth:`forward`."""
+        if not (
+            isinstance(x, torch.Tensor)
+            and len(shape := x.shape) == 4
+            and shape[0] >= 1
+            and shape[1:] == self._shape
+            and x.dtype in self._dtypes
+            and not self.training
+            and x.device in self._executors
+            and not (x.requires_grad and torch.is_grad_enabled())
+        ):
+            self._refuse(x)
+
+    def _refuse(self, x: torch.Tensor) -> None:
+        """Says what does not fit; nothing where it is only that the device is new."""
         if not isinstance(x, torch.Tensor):
             raise InputTypeError("x", type(x).__name__, "a torch.Tensor")
-        shape = self._engine.metadata.input_shape
+        shape = self._shape
         expected = f"[N, {', '.join(map(str, shape))}]"
         if x.dim() != 4:
             raise InputError("x", f"rank {x.dim()} (shape {list(x.shape)})", f"rank 4, {expected}")
@@ -177,8 +265,8 @@ class FastModel(nn.Module):
         if tuple(x.shape[1:]) != shape:
             what = "channels differ" if x.shape[1] != shape[0] else "image size differs"
             raise InputError("x", f"shape {list(x.shape)}", f"{expected}; the {what}")
-        if x.dtype not in (self._input_dtype, self._io_dtype):
-            allowed = " or ".join(dict.fromkeys(map(str, (self._input_dtype, self._io_dtype))))
+        if x.dtype not in self._dtypes:
+            allowed = " or ".join(dict.fromkeys(map(str, self._dtypes)))
             raise InputTypeError("x", x.dtype, allowed)
         if x.requires_grad and torch.is_grad_enabled():
             raise InputError("x", "requires_grad=True with grad enabled", "inference: torch.no_grad() or x.detach()")

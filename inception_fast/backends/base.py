@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,28 +59,54 @@ def refuse_quantized(plan: Plan, backend: str) -> None:
         raise PlanError(f"dtype: got {QUANTIZED}, backend '{backend}' takes Plans of floating-point numbers")
 
 
+Out = Mapping[int, torch.Tensor]
+"""Memory for output buffers by their index in ``plan.buffers``: ``[N, C, H, W]`` in channels_last memory format, or
+``[N, C]`` of a buffer of one pixel, contiguous; in ``plan.io_dtype``, the address a multiple of
+:data:`inception_fast.outputs.ALIGNMENT`, none of it the input's.
+"""
+
+
+def deliver(plan: Plan, results: Sequence[torch.Tensor], out: Out | None) -> list[torch.Tensor]:
+    """Results that a library has allocated, those of ``out`` copied there."""
+    if not out:
+        return list(results)
+    return [copied(result, out.get(o.buffer)) for o, result in zip(plan.outputs, results, strict=True)]
+
+
+def copied(result: torch.Tensor, target: torch.Tensor | None) -> torch.Tensor:
+    """``result`` in memory of :data:`Out`; itself where there is none."""
+    return result if target is None else target.copy_(result if target.dim() == 4 else result.flatten(1))
+
+
 class Executor(ABC):
     """A Plan made ready to run on one device. Safe to call from several threads at once.
 
     Attributes:
         driver: which of the backend's ways to launch kernels it uses, '' where there is one.
+        places_outputs: results cost nothing more in the caller's memory than in memory of its own.
     """
 
     driver: str = ""
+    places_outputs: bool = False
 
     @abstractmethod
-    def run(self, x: torch.Tensor) -> list[torch.Tensor]:
+    def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
         """One forward pass.
 
         Args:
             x: ``[N, C, H, W]``, N >= 1, any strides, in ``plan.io_dtype``, on the executor's device. Checked by the
             caller.
+            out: where to put results; the buffers that it does not have are allocated.
 
         Returns:
-            One newly allocated tensor for each of ``plan.outputs``, in ``plan.io_dtype``: ``[N, C, H, W]`` in
+            One tensor for each of ``plan.outputs``, in ``plan.io_dtype``: ``[N, C, H, W]`` in
             channels_last memory format; the caller flattens those that are ``flat``. Outputs of one buffer may be
-            one tensor.
+            one tensor. Those of ``out`` are its tensors, as they are.
         """
+
+    def unrecorded(self, images: int) -> Executor:
+        """What launches every step of a batch of that size anew, to be recorded as part of something else."""
+        return self
 
     def profile(self, x: torch.Tensor) -> list[StepTime]:
         """One forward pass, with the time of every step in order; their sum may be more than :meth:`run` takes.

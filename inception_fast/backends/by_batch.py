@@ -57,6 +57,8 @@ class ByBatch(Backend):
 class ByBatchExecutor(Executor):
     """Passes each batch on to the executor for its size, which is made when it is first needed."""
 
+    places_outputs = True
+
     def __init__(self, makers: Mapping[str, Callable[[], Executor]], winners: Winners) -> None:
         self._makers, self._winners = makers, winners
         self._executors: dict[str, Executor] = {}
@@ -72,6 +74,9 @@ class ByBatchExecutor(Executor):
 
     def run(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> list[torch.Tensor]:
         return self.executor_for(len(x)).run(x, *args, **kwargs)
+
+    def unrecorded(self, images: int) -> Executor:
+        return self.executor_for(images).unrecorded(images)
 
     def profile(self, x: torch.Tensor) -> list[StepTime]:
         return self.executor_for(len(x)).profile(x)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from inception_fast._build_info import build_info
-from inception_fast.backends.base import Availability, Backend, Executor, Lowering, StepTime
+from inception_fast.backends.base import Availability, Backend, Executor, Lowering, Out, StepTime
 from inception_fast.errors import InputError, InputTypeError
 from inception_fast.plan.plan import Plan
 from inception_fast.plan.serialize import plan_to_json
@@ -76,6 +76,8 @@ class CpuExecutor(Executor):
         EngineFileError: the Plan's dtype is float64.
     """
 
+    places_outputs = True
+
     def __init__(
         self,
         plan: Plan,
@@ -84,7 +86,10 @@ class CpuExecutor(Executor):
         threads: int | None = None,
         algorithm: str = "",
     ) -> None:
-        self._plan = plan
+        outputs = {i: (b.height, b.width, b.channels) for i, b in enumerate(plan.buffers) if b.home == "output"}
+        self._shapes, places = tuple(outputs.items()), list(outputs)
+        self._results = tuple((o.buffer, places.index(o.buffer)) for o in plan.outputs)
+        self._dtype: torch.dtype = getattr(torch, plan.io_dtype)
         available = native().instruction_sets()
         isa = isa or available[-1]
         if isa not in available:
@@ -103,29 +108,30 @@ class CpuExecutor(Executor):
         """Of the packed weights and biases."""
         return self._native.weight_bytes
 
-    def run(self, x: torch.Tensor) -> list[torch.Tensor]:
-        buffers = self._allocate(x)
-        self._native.run(*self._arguments(x, buffers))
-        return [buffers[o.buffer].permute(0, 3, 1, 2) for o in self._plan.outputs]
+    def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
+        given = out or {}
+        buffers = self._allocate(x, given)
+        self._native.run(*_arguments(x, buffers))
+        return [given[i] if i in given else buffers[place].permute(0, 3, 1, 2) for i, place in self._results]
 
     def profile(self, x: torch.Tensor) -> list[StepTime]:
         """See the base class; a step may be several operators, and a thread's time is shared out over all threads."""
-        buffers = self._allocate(x)
-        reports = self._native.profile(*self._arguments(x, buffers))
+        buffers = self._allocate(x, {})
+        reports = self._native.profile(*_arguments(x, buffers))
         return [StepTime(r.step, r.seconds / self.threads, r.algorithm) for r in reports]
 
     def report(self) -> list[Any]:
         """Every operator in order: ``step``, ``algorithm``, ``stage``."""
         return self._native.report()
 
-    def _allocate(self, x: torch.Tensor) -> dict[int, torch.Tensor]:
-        """Memory for every output buffer, ``[N, H, W, C]``; the kernels trust the dtype."""
-        wanted = getattr(torch, self._plan.io_dtype)
-        if x.dtype != wanted:
-            raise InputTypeError("x", x.dtype, wanted)
-        shapes = {i: (b.height, b.width, b.channels) for i, b in enumerate(self._plan.buffers) if b.home == "output"}
-        return {i: x.new_empty((x.shape[0], *shape)) for i, shape in shapes.items()}
+    def _allocate(self, x: torch.Tensor, out: Out) -> list[torch.Tensor]:
+        """Memory for every output buffer in order, ``[N, H, W, C]``; the kernels trust the dtype."""
+        if x.dtype != self._dtype:
+            raise InputTypeError("x", x.dtype, self._dtype)
+        images = x.shape[0]
+        return [out[i] if i in out else x.new_empty((images, *shape)) for i, shape in self._shapes]
 
-    def _arguments(self, x: torch.Tensor, buffers: dict[int, torch.Tensor]) -> tuple[Any, ...]:
-        """Addresses, which keep neither ``x`` nor ``buffers`` alive."""
-        return x.data_ptr(), x.stride(), x.shape[0], [b.data_ptr() for b in buffers.values()]
+
+def _arguments(x: torch.Tensor, buffers: list[torch.Tensor]) -> tuple[Any, ...]:
+    """Addresses, which keep neither ``x`` nor ``buffers`` alive."""
+    return x.data_ptr(), x.stride(), x.shape[0], [b.data_ptr() for b in buffers]

@@ -21,7 +21,7 @@ from typing import Literal, get_args
 import torch
 
 from inception_fast._build_info import build_info
-from inception_fast.backends.base import Availability, Backend, Executor, Lowering
+from inception_fast.backends.base import Availability, Backend, Executor, Lowering, Out
 from inception_fast.backends.cuda_graph import CudaGraphs, with_index
 from inception_fast.errors import InputError
 from inception_fast.plan.plan import Plan
@@ -99,7 +99,7 @@ class CudaBackend(Backend):
         if device.type == "cpu":
             return CudaExecutor(plan, constants, device, precision, driver)
         device = with_index(device)
-        return CudaGraphs(CudaExecutor(plan, constants, device, precision, driver), device)
+        return CudaGraphs(CudaExecutor(plan, constants, device, precision, driver), plan, device)
 
 
 class CudaExecutor(Executor):
@@ -117,6 +117,8 @@ class CudaExecutor(Executor):
         EngineFileError: the Plan's dtype does not go with ``precision``.
         DeviceError: the CUDA runtime reports an error.
     """
+
+    places_outputs = True
 
     def __init__(
         self,
@@ -141,13 +143,14 @@ class CudaExecutor(Executor):
         """The names of the steps of each launch."""
         return self._native.launches()
 
-    def run(self, x: torch.Tensor) -> list[torch.Tensor]:
-        batch = x.shape[0]
+    def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
+        batch, given = x.shape[0], out or {}
         shapes = {i: (b.height, b.width, b.channels) for i, b in enumerate(self._plan.buffers) if b.home == "output"}
-        buffers = {i: x.new_empty((batch, *shape)) for i, shape in shapes.items()}
+        buffers = {i: given[i] if i in given else x.new_empty((batch, *shape)) for i, shape in shapes.items()}
         arena = x.new_empty(self._native.arena_bytes(batch) // x.element_size())
         counters = torch.zeros(self._native.counter_bytes(batch) // 4, dtype=torch.int32, device=x.device)
         outputs = [b.data_ptr() for b in buffers.values()]
         stream = torch.cuda.current_stream(self._device).cuda_stream if x.is_cuda else 0
         self._native.run(x.data_ptr(), x.stride(), batch, arena.data_ptr(), counters.data_ptr(), outputs, stream)
-        return [buffers[o.buffer].permute(0, 3, 1, 2) for o in self._plan.outputs]
+        order = [o.buffer for o in self._plan.outputs]
+        return [given[i] if i in given else buffers[i].permute(0, 3, 1, 2) for i in order]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 
-from inception_fast.backends.base import Executor, StepTime
+from inception_fast.backends.base import Executor, Out, StepTime, copied
+from inception_fast.plan.plan import Plan
+
+T = TypeVar("T")
 
 MAX_GRAPHS = 16
 """Graphs kept per executor; each holds the memory of a forward pass."""
@@ -17,6 +22,24 @@ MAX_GRAPHS = 16
 def with_index(device: torch.device) -> torch.device:
     """A CUDA device by its number: ``cuda`` alone would mean another one in a thread that made another one current."""
     return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+
+
+def record(run: Callable[[], T]) -> tuple[torch.cuda.CUDAGraph, T]:
+    """What ``run`` does on the current device as a graph, and what it returned: tensors in the graph's own memory.
+
+    A graph has the addresses of what ``run`` reads and no hold on it: the caller keeps that.
+    """
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        # Libraries choose algorithms and allocate workspaces on first calls, which a recording must not contain.
+        for _ in range(3):
+            run()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        result = run()
+    return graph, result
 
 
 @dataclass
@@ -30,51 +53,59 @@ class _Recording:
 class CudaGraphs(Executor):
     """Records ``executor.run`` at each new batch size on each stream, then replays it.
 
-    A recording has memory of its own: the input is copied into it and the outputs are copied out, on the caller's
-    stream. Streams do not share recordings, so callers on different streams run side by side; callers on one stream
-    are in its order anyway.
+    A recording has memory of its own: the input is copied into it and the outputs are copied out, to new tensors or
+    the caller's, on the caller's stream. Streams do not share recordings, so callers on different streams run side by
+    side; callers on one stream are in its order anyway. Who owns an input for good needs neither copy: see
+    :meth:`inception_fast.FastModel.static`.
     """
 
-    def __init__(self, executor: Executor, device: torch.device) -> None:
-        self._executor, self._device = executor, device
+    places_outputs = True
+
+    def __init__(self, executor: Executor, plan: Plan, device: torch.device) -> None:
+        self._executor, self._device = executor, with_index(device)
+        self._buffers = [output.buffer for output in plan.outputs]
         self.driver = executor.driver
         self._recordings: OrderedDict[tuple[int, int], _Recording] = OrderedDict()
         self._lock = threading.Lock()
 
-    def run(self, x: torch.Tensor) -> list[torch.Tensor]:
-        with torch.cuda.device(self._device), torch.no_grad():
-            if torch.cuda.is_current_stream_capturing():
-                # Strides that no pass has had before may need another kernel, which cannot be loaded while recording.
-                return self._executor.run(_fixed(x))
-            key = (len(x), torch.cuda.current_stream().cuda_stream)
-            with self._lock:
-                recording = self._recordings.get(key)
-                if recording is None:
-                    recording = self._recordings[key] = self._record(x)
-                    while len(self._recordings) > MAX_GRAPHS:
-                        self._recordings.popitem(last=False)
-                self._recordings.move_to_end(key)
-            with recording.lock:
-                recording.x.copy_(x)
-                recording.graph.replay()
-                return [o.clone(memory_format=torch.preserve_format) for o in recording.outputs]
+    def unrecorded(self, images: int) -> Executor:
+        return self._executor
+
+    def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
+        if torch.cuda.current_device() == self._device.index:
+            return self._run(x, out or {})
+        with torch.cuda.device(self._device):
+            return self._run(x, out or {})
+
+    def _run(self, x: torch.Tensor, out: Out) -> list[torch.Tensor]:
+        if torch.cuda.is_current_stream_capturing():
+            # Strides that no pass has had before may need another kernel, which cannot be loaded while recording.
+            with torch.no_grad():
+                return self._executor.run(_fixed(x), out)
+        key = (x.shape[0], torch.cuda.current_stream().cuda_stream)
+        with self._lock:
+            recording = self._recordings.get(key)
+            if recording is None:
+                recording = self._recordings[key] = self._record(x)
+                while len(self._recordings) > MAX_GRAPHS:
+                    self._recordings.popitem(last=False)
+            self._recordings.move_to_end(key)
+        with recording.lock:
+            recording.x.copy_(x)
+            recording.graph.replay()
+            return [
+                copied(o, out[buffer]) if buffer in out else o.clone()
+                for o, buffer in zip(recording.outputs, self._buffers, strict=True)
+            ]
 
     def profile(self, x: torch.Tensor) -> list[StepTime]:
         """The steps run one by one, without a graph: a replay cannot be looked into."""
         return self._executor.profile(x)
 
     def _record(self, x: torch.Tensor) -> _Recording:
-        fixed = _fixed(x)
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            # Libraries choose algorithms and allocate workspaces on first calls, which a recording must not contain.
-            for _ in range(3):
-                self._executor.run(fixed)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            outputs = self._executor.run(fixed)
+        with torch.no_grad():
+            fixed = _fixed(x)
+            graph, outputs = record(lambda: self._executor.run(fixed))
         return _Recording(graph, fixed, outputs)
 
 

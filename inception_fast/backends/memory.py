@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from inception_fast.backends.base import Out
 from inception_fast.plan.plan import Plan, Slice
 
 
@@ -17,21 +18,23 @@ class Memory:
     Args:
         x: the input, ``[N, C, H, W]`` in any strides.
         fill: value of every element that no step has written yet; None leaves them undefined.
+        out: memory for output buffers; the others are allocated.
     """
 
-    def __init__(self, plan: Plan, x: torch.Tensor, fill: float | None = None) -> None:
-        self._plan, batch = plan, x.shape[0]
+    def __init__(self, plan: Plan, x: torch.Tensor, fill: float | None = None, out: Out | None = None) -> None:
+        self._plan, self._out, batch = plan, out or {}, x.shape[0]
         self.images = batch
         self.arena = arena = x.new_empty(plan.arena * batch)
         if fill is not None:
             arena.fill_(fill)
         self.buffers: list[torch.Tensor] = []
-        for b in plan.buffers:
+        for index, b in enumerate(plan.buffers):
             shape = (batch, b.height, b.width, b.channels)
             if b.home == "input":
                 self.buffers.append(x.permute(0, 2, 3, 1))
             elif b.home == "output":
-                self.buffers.append(x.new_empty(shape) if fill is None else x.new_full(shape, fill))
+                memory = _nhwc(self._out[index], shape) if index in self._out else x.new_empty(shape)
+                self.buffers.append(memory if fill is None else memory.fill_(fill))
             else:
                 self.buffers.append(arena[batch * b.offset : batch * (b.offset + b.size)].view(shape))
 
@@ -48,4 +51,10 @@ class Memory:
         return self[piece].permute(0, 3, 1, 2)
 
     def outputs(self) -> list[torch.Tensor]:
-        return [self.buffers[o.buffer].permute(0, 3, 1, 2) for o in self._plan.outputs]
+        found = ((o.buffer, self._out.get(o.buffer)) for o in self._plan.outputs)
+        return [self.buffers[i].permute(0, 3, 1, 2) if given is None else given for i, given in found]
+
+
+def _nhwc(tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """The caller's memory as a buffer, with the strides that dimensions of size 1 would have if they were larger."""
+    return (tensor.permute(0, 2, 3, 1) if tensor.dim() == 4 else tensor).view(-1).view(shape)

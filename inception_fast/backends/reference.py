@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.nn.functional as F
 
-from inception_fast.backends.base import Availability, Backend, Executor, StepTime
+from inception_fast.backends.base import Availability, Backend, Executor, Out, StepTime, deliver
 from inception_fast.backends.memory import Memory
 from inception_fast.backends.pieces import run_per_image
 from inception_fast.backends.stopwatch import Stopwatch
@@ -76,10 +76,10 @@ class ReferenceExecutor(Executor):
         accumulator = getattr(torch, accumulator_dtype(plan.dtype))
         self._constants = {k: v.to(device, accumulator) for k, v in constants.items()}
 
-    def run(self, x: torch.Tensor) -> list[torch.Tensor]:
+    def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
         if self._batch_invariant:
-            return run_per_image(lambda image: self._pass(image).outputs(), x)
-        return self._pass(x).outputs()
+            return deliver(self._plan, run_per_image(lambda image: self._pass(image).outputs(), x), out)
+        return self._pass(x, out=out).outputs()
 
     def run_until(self, x: torch.Tensor, stop_after: str) -> list[torch.Tensor]:
         """What the step named ``stop_after`` wrote, one ``[N, C, H, W]`` a destination, to find where two executors
@@ -100,8 +100,14 @@ class ReferenceExecutor(Executor):
         return watch.times()
 
     @torch.no_grad()
-    def _pass(self, x: torch.Tensor, last: int | None = None, done: Callable[[str], None] | None = None) -> Memory:
-        memory = Memory(self._plan, x, fill=float("nan"))
+    def _pass(
+        self,
+        x: torch.Tensor,
+        last: int | None = None,
+        done: Callable[[str], None] | None = None,
+        out: Out | None = None,
+    ) -> Memory:
+        memory = Memory(self._plan, x, fill=float("nan"), out=out)
         for step in self._plan.steps if last is None else self._plan.steps[: last + 1]:
             self._run_step(step, memory)
             if done is not None:

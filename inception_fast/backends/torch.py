@@ -15,7 +15,16 @@ from typing import Literal
 
 import torch
 
-from inception_fast.backends.base import Availability, Backend, Executor, Lowering, StepTime, refuse_quantized
+from inception_fast.backends.base import (
+    Availability,
+    Backend,
+    Executor,
+    Lowering,
+    Out,
+    StepTime,
+    deliver,
+    refuse_quantized,
+)
 from inception_fast.backends.cuda_graph import CudaGraphs
 from inception_fast.backends.pieces import run_per_image, run_pieces
 from inception_fast.backends.stopwatch import Stopwatch
@@ -71,7 +80,7 @@ class TorchBackend(Backend):
     ) -> Executor:
         refuse_quantized(plan, self.name)
         passes = TorchExecutor(plan, constants, device, precision == "tf32", batch_invariant)
-        return CudaGraphs(passes, device) if device.type == "cuda" else passes
+        return CudaGraphs(passes, plan, device) if device.type == "cuda" else passes
 
 
 class TorchExecutor(Executor):
@@ -108,11 +117,11 @@ class TorchExecutor(Executor):
         with self._library_settings(device):
             self._runs_of("image" if self._fused is OneDnnConv else "library")
 
-    def run(self, x: torch.Tensor) -> list[torch.Tensor]:
+    def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
         with torch.no_grad(), self._library_settings(x.device):
             if self._batch_invariant:
-                return run_per_image(self._pass, x)
-            return run_pieces(self._pass, self._pieces(x))
+                return deliver(self._plan, run_per_image(self._pass, x), out)
+            return deliver(self._plan, run_pieces(self._pass, self._pieces(x)), out)
 
     def _pieces(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The batch in equal parts whose activations stay under PIECE_BYTES, on a CPU."""

@@ -58,7 +58,7 @@ class TritonBackend(Backend):
         if device.type == "cpu":
             return TritonExecutor(plan, constants, device, precision, batch_invariant)
         device = with_index(device)
-        return CudaGraphs(TritonExecutor(plan, constants, device, precision, batch_invariant), device)
+        return CudaGraphs(TritonExecutor(plan, constants, device, precision, batch_invariant), plan, device)
 
 
 def _imported_for_interpreter() -> bool:

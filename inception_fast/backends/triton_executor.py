@@ -10,7 +10,7 @@ from functools import cache
 
 import torch
 
-from inception_fast.backends.base import Executor, StepTime
+from inception_fast.backends.base import Executor, Out, StepTime, deliver
 from inception_fast.backends.memory import Memory
 from inception_fast.backends.pieces import run_per_image
 from inception_fast.backends.stopwatch import Stopwatch
@@ -113,8 +113,10 @@ class TritonExecutor(Executor):
         names = self._plan.step_names
         return [[names[i] for i in launch.steps] for launch in self._launches(images)]
 
-    def run(self, x: torch.Tensor) -> list[torch.Tensor]:
-        return run_per_image(self._pass, x) if self._per_image else self._pass(x)
+    def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
+        if self._per_image:
+            return deliver(self._plan, run_per_image(self._pass, x), out)
+        return self._pass(x, out=out)
 
     def profile(self, x: torch.Tensor) -> list[StepTime]:
         """The time of a launch is its first step's, whose ``algorithm`` names the others."""
@@ -125,13 +127,13 @@ class TritonExecutor(Executor):
             for time, rest in zip(watch.times(), others, strict=True)
         ]
 
-    def _pass(self, x: torch.Tensor, watch: Stopwatch | None = None) -> list[torch.Tensor]:
+    def _pass(self, x: torch.Tensor, watch: Stopwatch | None = None, out: Out | None = None) -> list[torch.Tensor]:
         with torch.no_grad(), self._running():
             if self._copies_input:
                 # The views give dimensions of size 1 the strides that they would have if they were larger.
                 nhwc = x.permute(0, 2, 3, 1).contiguous()
                 x = nhwc.view(-1).view(nhwc.shape).permute(0, 3, 1, 2)
-            memory = Memory(self._plan, x)
+            memory = Memory(self._plan, x, out=out)
             self._ahead(memory.images)
             workspace = Workspace.of(self._workspace_sizes(memory.images), x.device)
             for launch in self._launches(memory.images):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, namedtuple
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
+
+import torch
 
 from inception_fast.errors import EngineFileError, InputError, InputTypeError
 
@@ -52,7 +55,22 @@ class OutputStructure:
         """The model's result with ``tensors``, in order, at their places; containers are new on every call."""
         if len(tensors) != self.tensors:
             raise InputError("tensors", f"{len(tensors)} tensors", f"{self.tensors}, as many as the model returns")
-        return _fill(self.sample, iter(tensors))
+        return self.builder()(tensors)
+
+    def builder(self) -> Callable[[Sequence[Any]], Any]:
+        """:meth:`unflatten` as a function that walks the structure no more, for the right number of tensors."""
+        return _builder(self.sample, count())
+
+    def flatten(self, value: Any, name: str) -> list[tuple[str, Any]]:
+        """What ``value``, a result of this structure, has in the places of tensors, in order, each with its name.
+
+        Args:
+            name: of ``value``, for names such as ``out.logits`` or ``out[0]['map']``.
+
+        Raises:
+            InputError: the structure is another one; names the place.
+        """
+        return list(_places(self.sample, value, name))
 
     def to_json(self) -> Any:
         """A description made of what JSON knows, for :meth:`from_json`."""
@@ -87,16 +105,44 @@ def _leaves(value: Any, depth: int) -> Iterator[Any]:
         yield value
 
 
-def _fill(value: Any, tensors: Iterator[Any]) -> Any:
+def _builder(value: Any, places: Iterator[int]) -> Callable[[Sequence[Any]], Any]:
     if value is TENSOR:
-        return next(tensors)
-    if _is_named_tuple(value):
-        return type(value)(*(_fill(item, tensors) for item in value))
-    if isinstance(value, tuple | list):
-        return type(value)(_fill(item, tensors) for item in value)
+        place = next(places)
+        return lambda tensors: tensors[place]
+    kind = type(value)
     if isinstance(value, dict):
-        return type(value)((key, _fill(item, tensors)) for key, item in value.items())
-    return value
+        keys, parts = list(value), [_builder(item, places) for item in value.values()]
+        return lambda tensors: kind(zip(keys, [part(tensors) for part in parts], strict=True))
+    if isinstance(value, tuple | list):
+        parts = [_builder(item, places) for item in value]
+        if _is_named_tuple(value):
+            return lambda tensors: kind(*[part(tensors) for part in parts])
+        return lambda tensors: kind([part(tensors) for part in parts])
+    return lambda tensors: value
+
+
+def _places(sample: Any, value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if sample is TENSOR:
+        yield name, value
+    elif _is_named_tuple(sample):
+        if getattr(value, "_fields", None) != sample._fields:
+            raise InputTypeError(name, type(value).__name__, f"a named tuple of {', '.join(sample._fields)}")
+        for field, item, given in zip(sample._fields, sample, value, strict=True):
+            yield from _places(item, given, f"{name}.{field}")
+    elif isinstance(sample, tuple | list):
+        if not isinstance(value, tuple | list) or len(value) != len(sample):
+            got = f"{len(value)} items" if isinstance(value, tuple | list) else type(value).__name__
+            raise InputTypeError(name, got, f"a {type(sample).__name__} of {len(sample)}")
+        for index, (item, given) in enumerate(zip(sample, value, strict=True)):
+            yield from _places(item, given, f"{name}[{index}]")
+    elif isinstance(sample, dict):
+        if not isinstance(value, dict) or value.keys() != sample.keys():
+            got = f"the keys {', '.join(map(repr, value))}" if isinstance(value, dict) else type(value).__name__
+            raise InputTypeError(name, got, f"a dict with the keys {', '.join(map(repr, sample))}")
+        for key, item in sample.items():
+            yield from _places(item, value[key], f"{name}[{key!r}]")
+    elif isinstance(value, torch.Tensor) or value != sample:
+        raise InputError(name, type(value).__name__, f"{sample!r}, as the model returns")
 
 
 def _encode(value: Any) -> Any:

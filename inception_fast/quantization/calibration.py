@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from inception_fast.backends.base import Out
 from inception_fast.backends.memory import Memory
 from inception_fast.backends.reference import ReferenceExecutor
 from inception_fast.errors import InputError
@@ -105,10 +106,10 @@ class _Observer(ReferenceExecutor):
         self._totals: dict[str, torch.Tensor] = {}
         self._seen = 0
 
-    def run(self, x: torch.Tensor) -> list[torch.Tensor]:
+    def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
         self._sample(self._plan.input, x)
         self._seen += len(x)
-        return super().run(x)
+        return super().run(x, out)
 
     def _run_step(self, step: Step, memory: Memory) -> None:
         if isinstance(step, ConvStep):

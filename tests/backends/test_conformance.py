@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from inception_fast.graph.interpreter import interpret
+from inception_fast.plan.plan import Plan
 from tests.backends.cases import CASES
-from tests.backends.harness import assert_close, make_executor, network_input, run, truth_and_bounds
+from tests.backends.harness import assert_close, lowered, make_executor, network_input, run, truth_and_bounds
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -113,3 +114,22 @@ def test_concurrent_callers(backend: str) -> None:
     for t in threads:
         t.join()
     assert not failures
+
+
+@pytest.mark.parametrize("name", ["merged_siblings", "repeated_outputs", "embedding_head", "max_pools"])
+@pytest.mark.parametrize("batch_invariant", [False, True])
+def test_results_in_the_callers_memory(name: str, batch_invariant: bool, backend: str) -> None:
+    """Every subset of the output buffers; what is given comes back as it is, and holds the same bits."""
+    graph = CASES[name]()
+    executor, x = make_executor(backend, graph, batch_invariant=batch_invariant), network_input(graph)
+    expected, plan = executor.run(x), lowered(graph, "fp32")[0]
+    buffers = sorted({o.buffer for o in plan.outputs})
+    for kept in (buffers, buffers[:1], []):
+        out = {i: torch.full_like(_of_buffer(plan, expected, i), float("nan")) for i in kept}
+        results = executor.run(x, out)
+        for o, got, want in zip(plan.outputs, results, expected, strict=True):
+            assert torch.equal(got, want) and (o.buffer not in out or got is out[o.buffer])
+
+
+def _of_buffer(plan: Plan, results: list[torch.Tensor], buffer: int) -> torch.Tensor:
+    return next(t for o, t in zip(plan.outputs, results, strict=True) if o.buffer == buffer)

@@ -204,3 +204,28 @@ class Marked:
 
     def __repr__(self) -> str:
         return f"tensor {self.number}"
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_flatten_is_the_inverse_of_unflatten(sample: Any) -> None:
+    structure = OutputStructure(sample)
+    tensors = [torch.tensor(float(i)) for i in range(structure.tensors)]
+    named = structure.flatten(structure.unflatten(tensors), "out")
+    assert [tensor for _, tensor in named] == tensors
+    assert len({name for name, _ in named}) == len(tensors) and all(name.startswith("out") for name, _ in named)
+
+
+@pytest.mark.parametrize(
+    ("sample", "value", "message"),
+    [
+        ((T, T), (1,), r"out: got 1 items, expected a tuple of 2"),
+        ([T, T], 3, r"out: got int, expected a list of 2"),
+        ({"a": T}, {"b": 1}, r"out: got the keys 'b', expected a dict with the keys 'a'"),
+        (Logits(T), (1, None), r"out: got tuple, expected a named tuple of logits, aux"),
+        (Logits(T), Logits(1, 2), r"out.aux: got int, expected None, as the model returns"),
+        ([T, {"a": (T,)}], [1, {"a": []}], r"out\[1\]\['a'\]: got 0 items, expected a tuple of 1"),
+    ],
+)
+def test_flatten_refuses_other_structures(sample: Any, value: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        OutputStructure(sample).flatten(value, "out")

@@ -1,0 +1,139 @@
+"""The caller's memory for results: what ``FastModel(x, out=...)`` takes, and which of it kernels write to directly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from inception_fast.errors import InputError, InputTypeError
+from inception_fast.plan.plan import Plan
+
+ALIGNMENT = 64
+"""Bytes; memory at other addresses gets a copy of the result. PyTorch's allocators give multiples of it."""
+
+
+class OutputMemory:
+    """Knows the outputs of a Plan.
+
+    Attributes:
+        flat: whether each output is ``[N, C]``.
+        all_placed: whether every output can be its buffer as it is.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._buffers = [output.buffer for output in plan.outputs]
+        self._planes = [(b.height, b.width, b.channels) for b in (plan.buffers[i] for i in self._buffers)]
+        self.flat = [output.flat for output in plan.outputs]
+        self._layouts = [torch.contiguous_format if flat else torch.channels_last for flat in self.flat]
+        self._io_dtype: torch.dtype = getattr(torch, plan.io_dtype)
+        # A flattened map is in channels-first order, which is its buffer's only where it has one pixel; and a buffer
+        # that is an output both flattened and not has no shape of its own.
+        self._placeable = {
+            buffer: len({flat for other, flat in zip(self._buffers, self.flat, strict=True) if other == buffer}) == 1
+            and (not flat or height * width == 1)
+            for buffer, flat, (height, width, _) in zip(self._buffers, self.flat, self._planes, strict=True)
+        }
+        self.all_placed = all(self._placeable.values())
+        self._new: dict[int, tuple[tuple[int, ...], torch.memory_format]] = {}
+        for buffer, flat, (height, width, channels), layout in zip(
+            self._buffers, self.flat, self._planes, self._layouts, strict=True
+        ):
+            if self._placeable[buffer]:
+                self._new[buffer] = ((channels,) if flat else (channels, height, width)), layout
+
+    def shapes(self, images: int | torch.SymInt) -> list[tuple[int | torch.SymInt, ...]]:
+        """Of the outputs for a batch."""
+        return [
+            (images, height * width * channels) if flat else (images, channels, height, width)
+            for flat, (height, width, channels) in zip(self.flat, self._planes, strict=True)
+        ]
+
+    def check_kind(self, out: Sequence[tuple[str, torch.Tensor]], x: torch.Tensor) -> None:
+        """Shapes, dtypes and devices; for traced calls too.
+
+        Args:
+            out: name and tensor of every output, in order.
+            x: the input.
+
+        Raises:
+            InputError: what does not fit, by name.
+        """
+        for (name, tensor), shape in zip(out, self.shapes(x.shape[0]), strict=True):
+            if not isinstance(tensor, torch.Tensor):
+                raise InputTypeError(name, type(tensor).__name__, "a torch.Tensor")
+            if tuple(tensor.shape) != shape:
+                raise InputError(name, f"shape {list(tensor.shape)}", f"{list(shape)} for this input")
+            if tensor.dtype != x.dtype:
+                raise InputTypeError(name, tensor.dtype, f"{x.dtype}, as the input")
+            if tensor.device != x.device:
+                raise InputError(name, f"device {tensor.device}", f"{x.device}, as the input")
+            if tensor.requires_grad and torch.is_grad_enabled():
+                raise InputError(name, "requires_grad=True with grad enabled", "torch.no_grad() or out.detach()")
+
+    def check(self, out: Sequence[tuple[str, torch.Tensor]], x: torch.Tensor) -> None:
+        """:meth:`check_kind`, and that no two elements of the outputs share memory, nor with the input.
+
+        Raises:
+            InputError: what does not fit, by name.
+        """
+        self.check_kind(out, x)
+        for position, (name, tensor) in enumerate(out):
+            if not _is_injective(tensor.shape, tensor.stride()):
+                raise InputError(name, f"strides {tensor.stride()}", "every element at a place of its own")
+            for other_name, other in (("x", x), *out[:position]):
+                if not _apart(tensor, other):
+                    raise InputError(name, f"memory that overlaps {other_name}'s", "memory of its own")
+
+    def direct(self, out: Iterable[torch.Tensor]) -> dict[int, torch.Tensor]:
+        """Those of the tensors that can be a Plan's output buffers; see :data:`inception_fast.backends.base.Out`."""
+        found: dict[int, torch.Tensor] = {}
+        for tensor, buffer, layout in zip(out, self._buffers, self._layouts, strict=True):
+            fits = self._placeable[buffer] and tensor.dtype is self._io_dtype and tensor.data_ptr() % ALIGNMENT == 0
+            if fits and buffer not in found and tensor.is_contiguous(memory_format=layout):
+                found[buffer] = tensor
+        return found
+
+    def allocate(self, x: torch.Tensor) -> dict[int, torch.Tensor]:
+        """New memory for the buffers that are an output as they are. ``x`` is in the Plan's dtype."""
+        images, dtype, device = x.shape[0], x.dtype, x.device
+        return {
+            buffer: torch.empty((images, *shape), dtype=dtype, device=device, memory_format=layout)
+            for buffer, (shape, layout) in self._new.items()
+        }
+
+
+def _is_injective(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether no two elements are known to share a place: every stride is beyond all smaller ones together."""
+    reach = 0
+    for stride, size in sorted((stride, size) for size, stride in zip(shape, strides, strict=True) if size > 1):
+        if stride <= reach:
+            return False
+        reach += stride * (size - 1)
+    return True
+
+
+def _apart(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two tensors share no element: ranges that do not meet, or two slices of one tensor along a dimension."""
+    if a.untyped_storage().data_ptr() != b.untyped_storage().data_ptr():
+        return True
+    if a.data_ptr() > b.data_ptr():
+        a, b = b, a
+    distance = b.data_ptr() - a.data_ptr()
+    if distance >= _extent(a):
+        return True
+    if a.stride() != b.stride() or a.dtype != b.dtype:
+        return False
+    for dimension, (stride, size) in enumerate(zip(a.stride(), a.shape, strict=True)):
+        whole = [max(sizes) for sizes in zip(a.shape, b.shape, strict=True)]
+        steps, rest = divmod(distance, max(stride, 1) * a.element_size())
+        whole[dimension] = steps + b.shape[dimension]
+        if rest == 0 and steps >= size and _is_injective(whole, a.stride()):
+            return True
+    return False
+
+
+def _extent(tensor: torch.Tensor) -> int:
+    """Bytes from the first element to behind the last."""
+    last = sum(stride * (size - 1) for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return (last + 1) * tensor.element_size()
