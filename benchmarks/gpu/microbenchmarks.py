@@ -18,7 +18,6 @@ import argparse
 import json
 import os
 import queue
-import shutil
 import subprocess
 import sys
 import threading
@@ -28,6 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.machine import constants_of
+from benchmarks.gpu.tools import find_tool
+from inception_fast.tuning.machine_constants import read_machine
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path(__file__).with_suffix(".cu")
@@ -83,16 +84,15 @@ class Results:
 
 
 def find_nvcc() -> str:
-    """The compiler of ``CUDACXX``, ``PATH``, ``CUDA_HOME`` or ``/usr/local/cuda``.
+    """The compiler that ``CUDACXX`` names, or ``nvcc``.
 
     Raises:
         UnavailableError: there is none.
     """
-    homes = (os.environ.get("CUDA_HOME"), "/usr/local/cuda")
-    folders = [os.environ.get("PATH", ""), *(str(Path(home, "bin")) for home in homes if home)]
-    found = shutil.which(os.environ.get("CUDACXX", "nvcc"), path=os.pathsep.join(folders))
+    name = os.environ.get("CUDACXX", "nvcc")
+    found = find_tool(name)
     if found is None:
-        raise UnavailableError("no nvcc in CUDACXX, PATH, CUDA_HOME or /usr/local/cuda")
+        raise UnavailableError(f"no {name} on PATH or in CUDA's folders")
     return found
 
 
@@ -218,6 +218,7 @@ class _Process:
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, help="JSON file of all results, written anew after each benchmark")
+    parser.add_argument("--machine", type=Path, help="file of the machine's constants, as the time model reads them")
     parser.add_argument(
         "--binary", type=Path, default=BINARY, help="the program; compiled there unless it is newer than its sources"
     )
@@ -241,6 +242,9 @@ def main(words: Sequence[str] | None = None) -> int:
         return SKIPPED
     payload = results.payload()
     _write(args.output, payload)
+    if args.machine is not None:
+        machine = read_machine().measured(results.device.get("name", "unknown"), constants_of(results))
+        args.machine.write_text(machine.to_json())
     for error in results.errors:
         print(f"{error['benchmark']}: {error['error']}", file=sys.stderr)
     for row in results.wrong:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -17,7 +18,8 @@ import pytest
 from benchmarks.gpu import microbenchmarks
 from benchmarks.gpu.machine import constants_of
 from benchmarks.gpu.microbenchmarks import FAILED, HELD, SKIPPED, Results, UnavailableError, main, run_program
-from tests.cuda.test_resources import find_tool
+from benchmarks.gpu.tools import find_tool
+from inception_fast.tuning.machine_constants import read_machine
 
 NAMES = ["clock", "hmma", "ldsm", "latency", "bandwidth", "hop", "launch", "cluster"]
 NAMES += ["wgmma", "wgmma_check", "copy", "copy_check"]
@@ -35,12 +37,19 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def loops(program: Path) -> dict[str, list[Counter[str]]]:
     """The instructions of every innermost loop, by function."""
-    cuobjdump = find_tool("cuobjdump")
+    cuobjdump = find_tool("cuobjdump") or _tritons("cuobjdump")
     if cuobjdump is None:
         pytest.skip("needs cuobjdump")
     listing = subprocess.run([cuobjdump, "-sass", program], check=True, capture_output=True, text=True).stdout
     pieces = re.split(r"^\s*Function : (\S+)", listing, flags=re.MULTILINE)
     return {name: list(_loops(body)) for name, body in zip(pieces[1::2], pieces[2::2], strict=True)}
+
+
+def _tritons(name: str) -> str | None:
+    """The copy that comes with Triton."""
+    triton = importlib.util.find_spec("triton")
+    folder = "" if triton is None or triton.origin is None else str(Path(triton.origin).parent)
+    return shutil.which(name, path=f"{folder}/backends/nvidia/bin")
 
 
 def _loops(body: str) -> list[Counter[str]]:
@@ -202,6 +211,22 @@ def test_constants_of_nothing() -> None:
     assert constants_of(Results()) == {}
 
 
+def test_the_time_model_takes_the_constants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were measured are confirmed, the others as they were and not."""
+    monkeypatch.setattr(microbenchmarks, "compile_program", lambda binary: None)
+    lines = [{"device": DEVICE}, {"begin": "a"}, *ROWS, {"end": "a", "seconds": 1.0}]
+    (tmp_path / "lines").write_text("\n".join(map(json.dumps, lines)))
+    program = _script(tmp_path, f"print(open({str(tmp_path / 'lines')!r}).read())")
+    file = tmp_path / "machine.json"
+    assert main(["--binary", str(program), "--only", "a", "--machine", str(file)]) == HELD
+    found, before = read_machine(file), read_machine()
+    measured = constants_of(Results(device=DEVICE, rows=ROWS))
+    assert found.gpu == "a device" and found.constants.keys() == before.constants.keys() > measured.keys()
+    for name, constant in found.constants.items():
+        assert constant.unit == before.constants[name].unit and constant.confirmed == (name in measured)
+        assert constant.value == (measured[name][0] if name in measured else before.constants[name].value)
+
+
 def _script(folder: Path, body: str) -> Path:
     """A program in the place of ours: ``names`` are its arguments, ``say(**fields)`` prints a line."""
     path = folder / "program"
@@ -301,7 +326,7 @@ def test_without_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("CUDACXX", "no-such-nvcc")
     output = tmp_path / "out.json"
     assert main(["--binary", str(tmp_path / "program"), "--output", str(output)]) == SKIPPED
-    assert "no nvcc" in json.loads(output.read_text())["reason"]
+    assert "no no-such-nvcc on PATH" in json.loads(output.read_text())["reason"]
 
 
 def test_compiles_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
