@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import torch
 from benchmarks.gpu.networks import Target, Truth, fast_model, task_of
 from benchmarks.gpu.setting import Setting
 from benchmarks.gpu.worker import Visit
-from inception_fast.bench import timing
 from inception_fast.bench.contest import Entrant, hold
 from inception_fast.bench.peers import Contestant, PeerUnavailableError, Task
 from inception_fast.bench.peers import eager as eager_peer
@@ -32,14 +31,6 @@ def ours_name(contestant: str, options: str = "") -> str:
     return f"{name} {options}".strip()
 
 
-def captured(run: Callable[[], object], device: str) -> Callable[[], object]:
-    """A pass recorded into a CUDA graph, and its replay as a function; on a CPU the pass itself."""
-    record = getattr(timing, "captured", None)
-    if record is not None:
-        return record(run)
-    return eager_peer.in_cuda_graph(run) if device == "cuda" else run
-
-
 def ours(work: Path, setting: Setting, contestant: str, options: str = "", *, calls: bool = True) -> Entrant:
     """A driver of the ``cuda`` backend, or ``triton``: the calls of users, and replays.
 
@@ -55,8 +46,7 @@ def ours(work: Path, setting: Setting, contestant: str, options: str = "", *, ca
             how = f"backend {fast.backend}, driver {executor.driver or 'its only one'}"
             x = task.input(torch.channels_last)
             found = [Contestant(name, lambda: fast(x), f"{how}, a call: checks, copies in and out")] if calls else []
-            replay = captured(lambda: fast(x), setting.device)
-            return [*found, Contestant(f"{name}{REPLAY}", replay, f"{how}, a CUDA graph of the pass")]
+            return [*found, Contestant(f"{name}{REPLAY}", fast.static(x), f"{how}, a CUDA graph of the pass")]
         except BackendUnavailableError as error:
             raise PeerUnavailableError(str(error)) from error
         except Exception as error:
@@ -67,8 +57,14 @@ def ours(work: Path, setting: Setting, contestant: str, options: str = "", *, ca
 
 
 def eager() -> Entrant:
-    """PyTorch in channels_last, in a CUDA graph with cuDNN's search."""
-    return Entrant("eager", lambda task: [eager_peer.contestant(task, "channels_last")])
+    """PyTorch in channels_last with cuDNN's search: calls, and replays of a CUDA graph."""
+
+    def prepare(task: Task) -> list[Contestant]:
+        call = eager_peer.contestant(task, "channels_last")
+        assert call.record is not None
+        return [call, Contestant(f"{call.name}{REPLAY}", call.record(), "a CUDA graph of the pass")]
+
+    return Entrant("eager", prepare)
 
 
 def contest(
@@ -86,6 +82,8 @@ def contest(
         rounds=setting.rounds,
         seconds=seconds,
         yardstick=eager_in and eager_in["relative_l2"],
+        # Replays are contestants of their own here.
+        replays=False,
     )
     wrong = [f"{row.name}: wrong result" for row in found.rows if row.ours and not row.correct]
     wrong += [f"{name} {why}" for name, why in found.skipped.items() if why.startswith(FAILED)]

@@ -12,9 +12,9 @@ from inception_fast.backends import Backend
 from inception_fast.bench.accuracy import Error, allowed, compare, flatten, within
 from inception_fast.bench.contest import numerics
 from inception_fast.bench.layers import Layer, typed
-from inception_fast.bench.peers.eager import FORMATS, in_cuda_graph
+from inception_fast.bench.peers.eager import FORMATS
 from inception_fast.bench.statistics import Summary, paired_ratio
-from inception_fast.bench.timing import interleave, timer_for
+from inception_fast.bench.timing import captured, interleave, timer_for
 from inception_fast.bench.twins import Twin, operands_of
 from inception_fast.plan.cost import operations, traffic
 from inception_fast.plan.engine_file import PRECISIONS
@@ -64,7 +64,8 @@ def hold(layer: Layer, backend: Backend, *, batch: int, precision: str, device: 
         truth = twin(*operands_of(plan, x.double(), torch.contiguous_format))
         executor = backend.compile(plan, constants, device=device, precision=precision)
         ours = x.to(device).contiguous(memory_format=torch.channels_last)
-        runs: dict[str, Callable[[], object]] = {"ours": lambda: executor.run(ours)}
+        launches = executor.unrecorded(batch)
+        runs: dict[str, Callable[[], object]] = {"ours": captured(lambda: launches.run(ours), device)}
         for name, memory_format in FORMATS.items():
             runs[name] = _eager(twin, operands_of(plan, x.to(device), memory_format), memory_format)
         error = compare(flatten(runs["ours"]()), truth)
@@ -98,15 +99,11 @@ def time_concat(
         torch.zeros(batch, *piece, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
         for piece in pieces
     ]
-    runs = {"cat": _graphed(lambda: torch.cat(parts, dim=1), device)}
+    runs = {"cat": captured(lambda: torch.cat(parts, dim=1), device)}
     samples = interleave(runs, rounds=rounds, timer=timer_for(device), shortest_sample=SHORTEST_SAMPLE)
     return Summary.of(samples["cat"])
 
 
 def _eager(twin: Twin, operands: list[torch.Tensor], memory_format: torch.memory_format) -> Callable[[], object]:
     module = copy.deepcopy(twin).to(operands[0].device, operands[0].dtype).to(memory_format=memory_format)
-    return _graphed(lambda: module(*operands), operands[0].device)
-
-
-def _graphed(run: Callable[[], object], device: torch.device) -> Callable[[], object]:
-    return in_cuda_graph(run) if device.type == "cuda" else run
+    return captured(lambda: module(*operands), operands[0].device)

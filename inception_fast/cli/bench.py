@@ -27,12 +27,13 @@ from inception_fast.cli.progress import progress
 from inception_fast.cli.table import render_table
 
 if TYPE_CHECKING:
-    from inception_fast.bench.contest import Contest, Entrant, Requirement
+    from inception_fast.bench.contest import Contest, Entrant, Replays, Requirement, Row
 
 PEER_NAMES = ("eager", "torch.compile", "onnxruntime", "openvino", "jax", "cudnn")
 MOST_DISTINCT = 8
 """Images; larger batches repeat them, so that the truth in float64 does not take longer than the contest."""
 HEADER = ("contestant", "median ms", "p10", "p90", "images/s", "ratio", "p10", "p90", "rel. L2", "allowed", "result")
+REPLAY_HEADER = ("contestant", "replay ms", "p10", "p90", "images/s", "ratio", "p10", "p90", "rel. L2")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar=("RATIO", "PEER"),
         default=[],
-        help="fail unless PEER takes at least RATIO times as long as our first backend, in every contest; repeatable",
+        help="fail unless PEER takes at least RATIO times as long as our first backend, calls and replays, in every "
+        "contest; repeatable",
     )
 
 
@@ -156,21 +158,24 @@ def find_failures(contest: Contest, asked: Collection[str], requirements: Sequen
 
 
 def render_contest(title: str, contest: Contest, batch: int, failures: Sequence[str]) -> str:
-    """A contest as a table, then who was skipped and what failed."""
+    """A contest as a table, another of the replays where there are some, then who was skipped and what failed."""
     rows = [
-        (
-            row.name,
-            *(f"{1e3 * s:.3f}" for s in (row.seconds.median, row.seconds.p10, row.seconds.p90)),
-            f"{batch / row.seconds.median:.1f}",
-            *(f"{r:.3f}" for r in (row.ratio.median, row.ratio.p10, row.ratio.p90)),
-            f"{row.error.relative_l2:.1e}",
-            f"{row.bound:.1e}",
-            "ok" if row.correct else "WRONG",
-        )
-        for row in contest.rows
+        (row.name, *_figures(row, batch), f"{row.bound:.1e}", "ok" if row.correct else "WRONG") for row in contest.rows
     ]
     rounds = contest.rows[0].seconds.count if contest.rows else 0
     lines = [f"\n{title}; {rounds} rounds in turns, times over those of '{contest.baseline}'"]
     lines += [render_table(HEADER, rows)] if rows else []
+    replays = [(row.name, *_figures(row.replays, batch)) for row in contest.rows if row.replays]
+    if replays:
+        lines += ["the device alone, CUDA graphs in a row:", render_table(REPLAY_HEADER, replays)]
+    lines += [f"not recorded {row.name}: {row.unrecorded}" for row in contest.rows if row.unrecorded]
     lines += [f"skipped {name}: {reason}" for name, reason in contest.skipped.items()]
     return "\n".join(lines + [f"FAILED {failure}" for failure in failures])
+
+
+def _figures(found: Row | Replays, batch: int) -> tuple[str, ...]:
+    """Milliseconds, images a second, ratio and error."""
+    seconds, ratio = found.seconds, found.ratio
+    ratios = ("", "", "") if ratio is None else tuple(f"{r:.3f}" for r in (ratio.median, ratio.p10, ratio.p90))
+    times = (f"{1e3 * s:.3f}" for s in (seconds.median, seconds.p10, seconds.p90))
+    return (*times, f"{batch / seconds.median:.1f}", *ratios, f"{found.error.relative_l2:.1e}")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
+from inception_fast.bench import contest as contest_module
 from inception_fast.bench.accuracy import true_outputs
 from inception_fast.bench.contest import Contest, Entrant, Requirement, hold, numerics
 from inception_fast.bench.peers import Contestant, PeerUnavailableError, Task
+from inception_fast.bench.statistics import Summary
+from inception_fast.bench.timing import HostTimer
 from tests.bench.nets import images, small
 
 
@@ -117,3 +121,81 @@ def test_nobody_changes_the_task(task: Task) -> None:
     assert next(half.module(torch.channels_last).parameters()).dtype == torch.bfloat16
     assert half.input(torch.channels_last).is_contiguous(memory_format=torch.channels_last)
     assert all(torch.equal(p, before[name]) and p.dtype == torch.float32 for name, p in task.model.named_parameters())
+
+
+def recorded(name: str, factor: float, replay: float | str, ours: bool = False) -> Entrant:
+    """As :func:`scaled`, with replays of another factor, or a message: why there are none."""
+
+    def prepare(task: Task) -> list[Contestant]:
+        module, x = task.module(), task.input()
+
+        def record() -> Callable[[], object]:
+            if isinstance(replay, str):
+                raise RuntimeError(replay)
+            return lambda: replay * module(x)
+
+        return [Contestant(name, lambda: factor * module(x), "a note", record)]
+
+    return Entrant(name, prepare, ours)
+
+
+@pytest.fixture
+def on_a_gpu(task: Task, truth: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Contest]:
+    """A contest that takes a GPU for granted, whose tensors are on the CPU."""
+    monkeypatch.setattr(contest_module, "timer_for", lambda device: HostTimer())
+    monkeypatch.setattr(contest_module, "SHORTEST_REPLAYS", 0.0)
+    monkeypatch.setattr(Task, "module", lambda task, *_: task.model)
+    monkeypatch.setattr(Task, "input", lambda task, *_: task.images)
+    device = replace(task, device=torch.device("cuda"))
+    return lambda *entrants, **options: hold(device, entrants, truth, rounds=3, yardstick=1e-7, **options)
+
+
+def test_replays_have_figures_of_their_own(on_a_gpu: Callable[..., Contest]) -> None:
+    result = on_a_gpu(recorded("ours", 1.0, 1.0, ours=True), recorded("peer", 1.0, 1.0), scaled("no", 1.0))
+    ours, peer, none = result.rows
+    assert ours.replays is not None and ours.replays.ratio is not None and ours.replays.ratio.median == 1.0
+    assert peer.replays is not None and len(peer.replays.samples) == peer.replays.seconds.count == 3
+    assert none.replays is None and all(row.correct for row in result.rows)
+
+
+def test_a_wrong_replay_makes_a_wrong_row(on_a_gpu: Callable[..., Contest]) -> None:
+    rows = on_a_gpu(recorded("ours", 1.0, 1.01, ours=True), recorded("peer", 1.0, 1.01)).rows
+    assert [row.correct for row in rows] == [False, False]
+
+
+def test_who_cannot_be_recorded_says_so(on_a_gpu: Callable[..., Contest]) -> None:
+    ours, peer = on_a_gpu(recorded("ours", 1.0, 1.0, ours=True), recorded("peer", 1.0, "it synchronises")).rows
+    assert ours.replays is not None and ours.unrecorded == ""
+    assert peer.replays is None and peer.unrecorded == "failed with RuntimeError: it synchronises"
+    with pytest.raises(RuntimeError, match="a bug"):
+        on_a_gpu(recorded("ours", 1.0, "a bug", ours=True))
+
+
+def test_replays_over_nobodys(on_a_gpu: Callable[..., Contest]) -> None:
+    """Ours has none: the others' have no ratio."""
+    ours, peer = on_a_gpu(scaled("ours", 1.0, ours=True), recorded("peer", 1.0, 1.0)).rows
+    assert ours.replays is None and peer.replays is not None and peer.replays.ratio is None
+
+
+def test_replays_may_be_left_out(on_a_gpu: Callable[..., Contest]) -> None:
+    (row,) = on_a_gpu(recorded("ours", 1.0, "not asked for", ours=True), replays=False).rows
+    assert row.replays is None
+
+
+def test_on_a_cpu_there_are_none(contest: Callable[..., Contest]) -> None:
+    (row,) = contest(recorded("ours", 1.0, "not asked for", ours=True)).rows
+    assert row.replays is None and row.unrecorded == ""
+
+
+def test_a_requirement_is_about_replays_too(on_a_gpu: Callable[..., Contest]) -> None:
+    result = on_a_gpu(recorded("ours", 1.0, 1.0, ours=True), recorded("peer", 1.0, 1.0))
+    ours, peer = result.rows
+    assert peer.replays is not None
+    slow = Summary(3.0, 3.0, 3.0, 3)
+    for calls, replays, holds in ((3.0, 3.0, True), (3.0, 1.0, False), (1.0, 3.0, False)):
+        row = replace(
+            peer,
+            ratio=replace(slow, median=calls),
+            replays=replace(peer.replays, ratio=replace(slow, median=replays)),
+        )
+        assert Requirement(2.0, "peer").holds(replace(result, rows=(ours, row))) == holds

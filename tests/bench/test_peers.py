@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import weakref
 from collections.abc import Callable
-from contextlib import nullcontext
-from functools import partial
 from importlib.machinery import ModuleSpec
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +12,7 @@ from torch import nn
 
 from inception_fast.backends import backends
 from inception_fast.bench.accuracy import compare, flatten, true_outputs
-from inception_fast.bench.peers import PEERS, Contestant, PeerUnavailableError, Task, eager, ours
+from inception_fast.bench.peers import PEERS, Contestant, PeerUnavailableError, Task, ours
 from inception_fast.cli.bench import PEER_NAMES
 from tests.bench.nets import images, small
 
@@ -45,21 +41,6 @@ def test_a_peers_contestants_begin_with_its_name(task: Task) -> None:
 
 def test_eager(task: Task) -> None:
     assert_right(PEERS["eager"](task), task)
-
-
-def test_a_recording_keeps_what_it_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A CUDA graph has the addresses of weights and inputs, which would otherwise go when ``prepare`` returns."""
-    stream = SimpleNamespace(wait_stream=lambda other: None)
-    for name in ("Stream", "current_stream"):
-        monkeypatch.setattr(torch.cuda, name, lambda: stream)
-    for name in ("stream", "graph"):
-        monkeypatch.setattr(torch.cuda, name, nullcontext)
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
-    weights = torch.ones(3)
-    alive = weakref.ref(weights)
-    replay = eager.in_cuda_graph(partial(torch.sum, weights))
-    del weights
-    assert replay() == 3 and alive() is not None
 
 
 @pytest.mark.parametrize("package", ["onnxruntime", "openvino"])

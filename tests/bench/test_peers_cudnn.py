@@ -105,11 +105,12 @@ def test_the_whole_way_to_a_contestant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: ModuleSpec(name, None))
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
-    monkeypatch.setattr(peer, "in_cuda_graph", lambda run: run)
+    monkeypatch.setattr(peer, "captured", lambda run, device=None: run)
     monkeypatch.setattr(peer, "seconds", lambda run: 1.0)
     monkeypatch.setattr(Task, "input", lambda task, layout: task.images.contiguous(memory_format=layout))
     task = Task(small(), images(3), "tf32", torch.device("cuda"), threads=1)
     (contestant,) = PEERS["cudnn"](task)
+    assert contestant.record is not None and contestant.record() is contestant.run
     assert compare(flatten(contestant.run()), true_outputs(task.model, task.images)).relative_l2 < 2e-6
     # Two branches of the block begin at channels 18 and 26, which are no multiples of 16 bytes.
     assert "11 of 13 convolutions in place" in contestant.note

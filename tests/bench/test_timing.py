@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
+from contextlib import nullcontext
+from functools import partial
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from inception_fast.bench.timing import FEWEST_ROUNDS, WARM_UP, CudaTimer, HostTimer, interleave, timer_for, turn_order
+from inception_fast.bench.timing import (
+    FEWEST_ROUNDS,
+    WARM_UP,
+    CudaTimer,
+    HostTimer,
+    captured,
+    interleave,
+    timer_for,
+    turn_order,
+)
 
 
 class World:
@@ -128,3 +141,36 @@ def test_the_gpu_timer_waits_for_the_work() -> None:
     x = torch.randn(4096, 4096, device="cuda")
     few, many = (CudaTimer()(lambda n=n: [x @ x for _ in range(n)], 1) for n in (1, 50))
     assert many > few > 0
+
+
+def test_on_a_cpu_nothing_is_recorded() -> None:
+    def run() -> None:
+        pass
+
+    assert captured(run, torch.device("cpu")) is run
+    if not torch.cuda.is_available():
+        assert captured(run) is run
+
+
+def test_a_recording_keeps_what_it_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CUDA graph has the addresses of weights and inputs, which would otherwise go when their owner returns."""
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    replays: list[int] = []
+    for name in ("Stream", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda: stream)
+    for name in ("stream", "graph"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, **__: nullcontext())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: replays.append(1)))
+    weights = torch.ones(3)
+    alive = weakref.ref(weights)
+    replay = captured(partial(torch.sum, weights), torch.device("cuda"))
+    del weights
+    assert replay() == 3 and replay() == 3 and alive() is not None and len(replays) == 2
+
+
+@pytest.mark.gpu
+def test_a_replay_reads_what_is_there_then() -> None:
+    x = torch.ones(8, device="cuda")
+    replay = captured(lambda: x * 2)
+    x.fill_(3)
+    assert replay().tolist() == [6.0] * 8

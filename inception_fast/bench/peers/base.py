@@ -73,11 +73,16 @@ class Contestant:
         name: as the table has it.
         run: one forward pass; what it returns holds the outputs.
         note: the settings that matter, for the report.
+        record: on a GPU, makes what replays the pass without the host's part: a CUDA graph, most often. What it makes
+            is called many times in a row.
+        unrecorded: why there is nothing to replay on a GPU.
     """
 
     name: str
     run: Callable[[], object]
     note: str
+    record: Callable[[], Callable[[], object]] | None = None
+    unrecorded: str = ""
 
 
 def first_line(error: Exception) -> str:

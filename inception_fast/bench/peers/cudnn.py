@@ -15,8 +15,7 @@ import torch
 from inception_fast.bench.peers.base import DTYPES, Contestant, PeerUnavailableError, Task, first_line
 from inception_fast.bench.peers.cudnn_problem import Problem, Tensors, Uid, describe
 from inception_fast.bench.peers.cudnn_steps import Run, Steps
-from inception_fast.bench.peers.eager import in_cuda_graph
-from inception_fast.bench.timing import CudaTimer
+from inception_fast.bench.timing import CudaTimer, captured
 from inception_fast.graph import ir
 from inception_fast.graph.capture import capture
 from inception_fast.graph.passes import (
@@ -50,10 +49,9 @@ def prepare(task: Task) -> list[Contestant]:
     with torch.cuda.device(task.device):
         library = Library(cudnn, DTYPES[task.precision], exact=task.precision == "fp32")
         steps = Steps(plan, constants, widened(task.input(torch.channels_last)), library.make)
-        run = in_cuda_graph(steps)
     version = f"cuDNN {cudnn.backend_version()}"
-    note = f"{version}, plans by trial, {steps.in_place} of {steps.convolutions} convolutions in place, CUDA graph"
-    return [Contestant("cudnn", run, note)]
+    note = f"{version}, plans by trial, {steps.in_place} of {steps.convolutions} convolutions in place"
+    return [Contestant("cudnn", steps, note, partial(captured, steps, task.device))]
 
 
 def fused(graph: ir.Graph) -> ir.Graph:
@@ -168,6 +166,6 @@ def seconds(run: Run) -> float:
         for _ in range(repeats):
             run()
 
-    replay = in_cuda_graph(repeated)
+    replay = captured(repeated)
     replay()
     return min(timer(replay, 1) for _ in range(3)) / repeats

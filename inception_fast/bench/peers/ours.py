@@ -23,7 +23,8 @@ def prepare(task: Task, backend: str) -> list[Contestant]:
     model, example = copy.deepcopy(task.model).to(task.device), task.examples().to(task.device)
     fast = optimize(model, example, precision=task.precision, backend=backend)
     x = task.input(torch.channels_last)
-    return [Contestant(label(backend), lambda: fast(x), f"backend {fast.backend}, channels_last")]
+    note = f"backend {fast.backend}, channels_last"
+    return [Contestant(label(backend), lambda: fast(x), note, lambda: fast.static(x))]
 
 
 def label(backend: str) -> str:
