@@ -7,6 +7,7 @@ enough of them. Where there are not, its sums are split. What is better is for :
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 from inception_fast.tuning.cost import Limits, launch_time, padding, shared_bytes, tiles
 from inception_fast.tuning.problem import ConvConfig, ConvProblem
@@ -36,7 +37,12 @@ MOST_PROGRAMS = 2
 
 def candidates(problem: ConvProblem, limits: Limits) -> list[ConvConfig]:
     """At most LIMIT configurations that fit, best estimate first; never empty, and a function of its arguments."""
-    return best_of(proposals(problem, limits), (problem,), limits)
+    return list(_candidates(problem, limits))
+
+
+@cache
+def _candidates(problem: ConvProblem, limits: Limits) -> tuple[ConvConfig, ...]:
+    return tuple(best_of(proposals(problem, limits), (problem,), limits))
 
 
 def best_of(configs: Iterable[ConvConfig], problems: tuple[ConvProblem, ...], limits: Limits) -> list[ConvConfig]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 from inception_fast.plan.plan import Buffer, ConvStep, Plan
 from inception_fast.triton_kernels.taps import tap_grid
@@ -54,7 +55,12 @@ def is_grouped(problems: Sequence[ConvProblem], limits: Limits) -> bool:
 
 def group_candidates(problems: Sequence[ConvProblem], limits: Limits) -> list[ConvConfig]:
     """At most LIMIT configurations that fit all, best estimate first; never empty, and a function of the arguments."""
-    return best_of(proposals_for_group(problems, limits), tuple(problems), limits)
+    return list(_candidates(tuple(problems), limits))
+
+
+@cache
+def _candidates(problems: tuple[ConvProblem, ...], limits: Limits) -> tuple[ConvConfig, ...]:
+    return tuple(best_of(proposals_for_group(problems, limits), problems, limits))
 
 
 def proposals_for_group(problems: Sequence[ConvProblem], limits: Limits) -> list[ConvConfig]:

@@ -49,7 +49,6 @@ def _truth(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stride: tu
 
 CONFIGS = {
     "64x32": CONFIG,
-    "64x48": ConvConfig(64, 48, 32),
     "32x112": ConvConfig(32, 112, 64),
     "64x48, split": ConvConfig(64, 48, 16, splits=5),
 }
@@ -158,5 +157,6 @@ def test_parts_are_added_in_the_order_of_k() -> None:
     parts = [product(slice(k, k + 32), CONFIG) for k in range(0, 112, 32)]
     expected = parts[0] + parts[1] + parts[2] + parts[3]
     assert not torch.equal(parts[3] + parts[2] + parts[1] + parts[0], expected)
-    for _ in range(2):
+    # The interpreter's programs have one order; on a GPU any of them may be last.
+    for _ in range(2 if DEVICE.type == "cpu" else 100):
         assert torch.equal(product(slice(None), replace(CONFIG, splits=4)), expected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -290,6 +291,29 @@ def test_command_writes_the_rules_choices(tmp_path: Path) -> None:
     assert main(arguments) == 0
     table = read_table(file)
     assert table is not None and not table.measured and len(table.entries) > 20
+
+
+@needs_triton
+def test_command_keeps_configurations_and_passes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Everything that it does on a GPU but running kernels: the clock is given, and two CPU backends are timed."""
+    from inception_fast.backends import auto
+    from inception_fast.tuning import measure
+
+    monkeypatch.setenv("INCEPTION_FAST_CACHE", str(tmp_path))
+    monkeypatch.setattr(choice, "limits_of", lambda device: H200)
+    monkeypatch.setattr(choice, "machine_of", lambda device: MACHINE)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(auto, "CONTENDERS", {"cpu": ("reference", "torch")})
+    seconds = iter(range(1, 10**6))
+    monkeypatch.setattr(measure, "device_timer", lambda work: float(next(seconds)))
+    arguments = ["tune", "googlenet", "--size", "63", "--device", "cpu", "--batch", "1", "--passes"]
+    assert main([*arguments, "--precision", "fp32"]) == 0
+    table = read_table(table_path(MACHINE))
+    assert table is not None and table.measured and len(table.entries) > 20
+    # Times only go up, so the first candidate is the fastest.
+    problem = ConvProblem(1, 1, 1024, 1000, 1, 1, "float32", "fp32")
+    assert table.entries[problem.key] == candidates(problem, H200)[0]
+    assert set(table.passes["fp32"]) == {1} and set(table.passes["fp32"][1]) == {"reference", "torch"}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without a GPU")
