@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 
-from inception_fast.backends.base import Availability, Backend, Executor, StepTime
+from inception_fast.backends.base import Availability, Backend, Executor, Out, StepTime
 from inception_fast.plan.plan import Plan
 from inception_fast.tuning.passes import Winners, winner
 
@@ -72,8 +71,8 @@ class ByBatchExecutor(Executor):
                 self._executors[name] = self._makers[name]()
             return self._executors[name]
 
-    def run(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> list[torch.Tensor]:
-        return self.executor_for(len(x)).run(x, *args, **kwargs)
+    def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
+        return self.executor_for(len(x)).run(x, out)
 
     def unrecorded(self, images: int) -> Executor:
         return self.executor_for(images).unrecorded(images)

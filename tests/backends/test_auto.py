@@ -124,3 +124,8 @@ def test_each_batch_runs_on_its_backend(monkeypatch: pytest.MonkeyPatch) -> None
     for images, expected in ((1, ["reference"]), (1, ["reference"]), (3, ["reference", "torch"])):
         torch.testing.assert_close(fast(x[:images]), model(x[:images]))
         assert compiled == expected
+    out = torch.full((4, 5, 7, 7), float("nan"))
+    assert fast(x, out=out) is out
+    torch.testing.assert_close(out, model(x))
+    torch.testing.assert_close(fast.static(x[:1])(), model(x[:1]))
+    assert compiled == ["reference", "torch"]
