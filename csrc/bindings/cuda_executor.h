@@ -29,14 +29,16 @@ using Address = std::pair<std::uintptr_t, std::size_t>;
 
 inline std::unique_ptr<cuda::Executor> make_cuda_executor(
     const std::string& json, const std::map<std::string, Address>& constants,
-    const std::string& precision, const std::string& driver, int device) {
+    const std::string& precision, const std::string& driver, int device,
+    const std::string& options) {
   const pybind11::gil_scoped_release release;
   ConstantBytes bytes;
   for (const auto& [name, address] : constants) {
     bytes[name] = {reinterpret_cast<const std::byte*>(address.first), address.second};
   }
   return std::make_unique<cuda::Executor>(parse_plan(json), bytes, cuda::parse_precision(precision),
-                                          parse_driver(driver), device);
+                                          parse_driver(driver), device,
+                                          cuda::parse_options(options));
 }
 
 inline void run_cuda_executor(cuda::Executor& executor, std::uintptr_t input,
@@ -60,7 +62,7 @@ inline void bind_cuda_executor(pybind11::module_& m) {
   // Both modules have a class of this name, and one process may load both.
   py::class_<cuda::Executor>(m, "CudaExecutor", py::module_local())
       .def(py::init(&make_cuda_executor), py::arg("plan"), py::arg("constants"),
-           py::arg("precision"), py::arg("driver"), py::arg("device"))
+           py::arg("precision"), py::arg("driver"), py::arg("device"), py::arg("options") = "")
       .def("run", &run_cuda_executor, py::arg("input"), py::arg("strides"), py::arg("batch"),
            py::arg("arena"), py::arg("counters"), py::arg("outputs"), py::arg("stream"),
            "Enqueues one forward pass; strides are of [N, C, H, W], in elements.")
@@ -80,7 +82,8 @@ inline void bind_cuda_executor(pybind11::module_& m) {
       .def_property_readonly("weight_bytes", &cuda::Executor::weight_bytes);
 }
 
-// Makes DeviceError arrive in Python as inception_fast.errors.DeviceError.
+// Makes DeviceError and OptionError arrive in Python as DeviceError and InputError of
+// inception_fast.errors.
 inline void translate_device_errors() {
   pybind11::register_local_exception_translator([](std::exception_ptr pointer) {
     try {
@@ -88,6 +91,9 @@ inline void translate_device_errors() {
     } catch (const cuda::DeviceError& error) {
       const auto type = pybind11::module_::import("inception_fast.errors").attr("DeviceError");
       PyErr_SetString(type.ptr(), error.what());
+    } catch (const cuda::OptionError& error) {
+      const auto type = pybind11::module_::import("inception_fast.errors").attr("InputError");
+      PyErr_SetObject(type.ptr(), type(error.option, error.got, error.expected).ptr());
     }
   });
 }

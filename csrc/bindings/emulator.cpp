@@ -14,6 +14,7 @@ PYBIND11_MODULE(_native_emulator, m) {
   m.doc() = "CUDA kernels of inception_fast, run on the CPU by an emulator that checks them.";
   m.attr("version") = ifast::kVersion;
   ifast::translate_errors();
+  ifast::translate_device_errors();
   py::register_local_exception<emulator::Fault>(m, "Fault", PyExc_RuntimeError);
   ifast::bind_cuda_executor(m);
   ifast::bind_time_model(m);

@@ -45,7 +45,7 @@ inline DescribedPlan describe_plan(const std::string& json, int batch, const std
   const cuda::DeviceLimits limits{static_cast<int>(machine.multiprocessors), 227 << 10, 3, true};
   const cuda::Driver kind = parse_driver(driver);
   const cuda::Precision format = cuda::parse_precision(precision);
-  const cuda::Program program = cuda::build_program(plan, constants, kind, limits);
+  const cuda::Program program = cuda::build_program(plan, constants, format, kind, limits, {});
   return {cuda::work_of(program, batch, format), cuda::conditions_of(program, batch, format, kind)};
 }
 

@@ -44,10 +44,4 @@ inline std::uint16_t float_to_half(float value) {
                     (magnitude - 0x38000000u + 0xfff + (magnitude >> 13 & 1)) >> 13);
 }
 
-// Ties away from zero.
-inline std::uint32_t float_to_tf32(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  return is_special(bits) ? bits : (bits + 0x1000u) & ~0x1fffu;
-}
-
 }  // namespace ifast::emulator

@@ -95,9 +95,18 @@ void GlobalMemory::release(BlockClock& clock, const unsigned* counter) {
 }
 
 void GlobalMemory::acquire(BlockClock& clock, const unsigned* counter) {
+  observe(clock.known, counter);
+}
+
+void GlobalMemory::observe(std::vector<std::uint32_t>& observed, const unsigned* counter) {
   const std::lock_guard lock(mutex_);
   const auto found = counters_.find(counter);
-  if (found != counters_.end()) join(clock.known, found->second);
+  if (found != counters_.end()) join(observed, found->second);
+}
+
+void GlobalMemory::fence(BlockClock& clock, std::vector<std::uint32_t>& observed) {
+  if (!observed.empty()) join(clock.known, observed);
+  observed.clear();
 }
 
 }  // namespace ifast::emulator

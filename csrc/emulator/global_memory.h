@@ -46,6 +46,9 @@ class GlobalMemory {
   // A counter, whose value the caller changes or reads.
   void release(BlockClock& clock, const unsigned* counter);
   void acquire(BlockClock& clock, const unsigned* counter);
+  // A relaxed load collects what a later fence makes known.
+  void observe(std::vector<std::uint32_t>& observed, const unsigned* counter);
+  void fence(BlockClock& clock, std::vector<std::uint32_t>& observed);
 
  private:
   // Block and one in the high half, 0 for nobody; its releases in the low half. Zero pages come

@@ -34,7 +34,7 @@ struct Counts {
   std::uint64_t bank_conflicts = 0;   // passes over shared memory that ldmatrix needs beyond four
   std::uint64_t async_copies = 0;
   std::uint64_t async_copies_16 = 0;  // those of 16 bytes
-  std::uint64_t records = 0;          // structs that threads load whole, such as a Step
+  std::uint64_t records = 0;          // reads of Steps and other tables, by threads
 
   void operator+=(const Counts& other);
 };

@@ -69,6 +69,7 @@ void Machine::run(int first, int count) {
       lane.waits_for = nullptr;
       lane.arrivals = lane.waits = 0;
       lane.follows_earlier_launches = !launch_.overlaps;
+      lane.observed.clear();
       lane.copies.clear();
       lane.groups.clear();
       lane.issued = lane.landed = 0;

@@ -21,8 +21,12 @@ inline constexpr int kWarpSize = 32;
 
 struct Block;
 struct Cluster;
+struct Lane;
 struct Warp;
 class Machine;
+
+// The lane that runs now on this thread of the host.
+extern thread_local Lane* current __attribute__((tls_model("initial-exec")));
 
 // A cp.async that was issued and has not landed.
 struct PendingCopy {
@@ -42,6 +46,7 @@ struct Lane {
   std::uint16_t arrivals = 0;
   std::uint16_t waits = 0;
   bool follows_earlier_launches = false;
+  std::vector<std::uint32_t> observed;  // releases that relaxed loads saw since the last fence
   const char* waits_for = nullptr;
   const void* operands = nullptr;  // of the warp-wide instruction that it waits for
   // Copies in order of issue, and how many of them each group that was committed ends at.
@@ -115,6 +120,8 @@ class Machine {
   unsigned* check_counter(const unsigned* address);
   void release(const unsigned* counter) { global_.release(current_block().clock, counter); }
   void acquire(const unsigned* counter) { global_.acquire(current_block().clock, counter); }
+  void observe(const unsigned* counter) { global_.observe(current->observed, counter); }
+  void fence() { global_.fence(current_block().clock, current->observed); }
   void wait_for_earlier_launches();
   Access access() const;
   void block_barrier();
@@ -154,8 +161,5 @@ class Machine {
   std::string failure_;
   std::uint64_t progress_ = 0;
 };
-
-// The lane that runs now on this thread of the host.
-extern thread_local Lane* current __attribute__((tls_model("initial-exec")));
 
 }  // namespace ifast::emulator

@@ -109,7 +109,7 @@ void wait_for_too_few_groups(Memory& memory, bool mistake) {
 
 void wait_that_never_comes(Memory& memory, bool mistake) {
   if (ptx::block_index() == 0) {
-    while (ptx::load_acquire(&memory.counter) < kThreads) ptx::pause();
+    while (ptx::load_relaxed(&memory.counter) < kThreads) ptx::pause();
   } else if (!mistake || ptx::thread_index() != 0) {
     ptx::add_release(&memory.counter, 1);
   }
@@ -213,9 +213,8 @@ void missing_acquire(Memory& memory, bool mistake) {
     if (ptx::thread_index() == 0) ptx::add_release(&memory.counter, 1);
     return;
   }
-  if (!mistake) {
-    while (ptx::load_acquire(&memory.counter) == 0) ptx::pause();
-  }
+  while (ptx::load_relaxed(&memory.counter) == 0) ptx::pause();
+  if (!mistake) ptx::fence();
   ptx::block_barrier();
   ptx::load_global_vector(memory.vectors.data() + ptx::thread_index());
 }
@@ -228,7 +227,8 @@ void written_after_release(Memory& memory, bool mistake) {
     if (!mistake && ptx::thread_index() == 0) ptx::add_release(&memory.counter, 1);
     return;
   }
-  while (ptx::load_acquire(&memory.counter) == 0) ptx::pause();
+  while (ptx::load_relaxed(&memory.counter) == 0) ptx::pause();
+  ptx::fence();
   ptx::load_global_vector(memory.vectors.data() + ptx::thread_index());
 }
 

@@ -4,7 +4,8 @@ With ``INCEPTION_FAST_EMULATE=1`` in the environment it takes CPU tensors, and t
 the kernels' source: slow, and every access checked.
 
 ``INCEPTION_FAST_CUDA_DRIVER`` chooses how kernels are launched: ``stage`` (the default), ``pair`` or ``network``; see
-:class:`CudaExecutor`.
+:class:`CudaExecutor`. ``INCEPTION_FAST_CUDA_OPTIONS`` sets what measurements vary about launches, as
+``key=value,key=value``; ``docs/cuda-backend.md`` lists the keys.
 
 The bits of an image's result depend neither on the batch, nor on its place there, nor on the driver, with or without
 ``batch_invariant``.
@@ -29,6 +30,7 @@ from inception_fast.plan.serialize import plan_to_json
 
 EMULATE = "INCEPTION_FAST_EMULATE"
 DRIVER = "INCEPTION_FAST_CUDA_DRIVER"
+OPTIONS = "INCEPTION_FAST_CUDA_OPTIONS"
 Driver = Literal["stage", "pair", "network"]
 OLDEST = (8, 0)
 """Compute capability from which on there are cp.async and the mma.sync that the kernels use."""
@@ -95,11 +97,9 @@ class CudaBackend(Backend):
         precision: str = "fp32",
         batch_invariant: bool = False,
     ) -> Executor:
-        driver = chosen_driver()
-        if device.type == "cpu":
-            return CudaExecutor(plan, constants, device, precision, driver)
-        device = with_index(device)
-        return CudaGraphs(CudaExecutor(plan, constants, device, precision, driver), plan, device)
+        device = device if device.type == "cpu" else with_index(device)
+        executor = CudaExecutor(plan, constants, device, precision, chosen_driver(), os.environ.get(OPTIONS, ""))
+        return executor if device.type == "cpu" else CudaGraphs(executor, plan, device)
 
 
 class CudaExecutor(Executor):
@@ -112,8 +112,10 @@ class CudaExecutor(Executor):
         driver: ``stage`` is one launch a stage, and two where it has pairs; ``pair`` keeps a pair's intermediate in
             shared memory; ``network`` is one launch for everything, whose blocks wait for each other, in an arena
             where no buffers share memory. The bits are the same.
+        options: ``key=value,key=value``, as in ``INCEPTION_FAST_CUDA_OPTIONS``.
 
     Raises:
+        InputError: ``options`` has an unknown key or value; the message names it.
         EngineFileError: the Plan's dtype does not go with ``precision``.
         DeviceError: the CUDA runtime reports an error.
     """
@@ -127,12 +129,13 @@ class CudaExecutor(Executor):
         device: torch.device,
         precision: str = "fp32",
         driver: Driver = "stage",
+        options: str = "",
     ) -> None:
         self._plan, self._device, self.driver = plan, device, driver
         contiguous = {name: tensor.cpu().contiguous() for name, tensor in constants.items()}
         addresses = {name: (tensor.data_ptr(), tensor.nbytes) for name, tensor in contiguous.items()}
         module = native(emulate=device.type == "cpu")
-        self._native = module.CudaExecutor(plan_to_json(plan), addresses, precision, driver, device.index or 0)
+        self._native = module.CudaExecutor(plan_to_json(plan), addresses, precision, driver, device.index or 0, options)
 
     @property
     def weight_bytes(self) -> int:

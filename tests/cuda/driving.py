@@ -22,10 +22,17 @@ def emulator() -> ModuleType:
 class Emulated:
     """A Plan's executor, its constants converted to the Plan's dtypes, its arena filled with NaN at each call."""
 
-    def __init__(self, plan: Plan, constants: dict[str, torch.Tensor], precision: str, driver: str = "stage") -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        constants: dict[str, torch.Tensor],
+        precision: str,
+        driver: str = "stage",
+        options: str = "",
+    ) -> None:
         typed = {k: constants[k].to(getattr(torch, c.dtype)).contiguous() for k, c in plan.constants.items()}
         addresses = {k: (v.data_ptr(), v.nbytes) for k, v in typed.items()}
-        self.native: Any = emulator().CudaExecutor(plan_to_json(plan), addresses, precision, driver, 0)
+        self.native: Any = emulator().CudaExecutor(plan_to_json(plan), addresses, precision, driver, 0, options)
 
     def run(self, address: int, strides: tuple[int, ...], batch: int, outputs: list[int]) -> None:
         arena = torch.full((self.native.arena_bytes(batch) // 2,), float("nan"), dtype=torch.float16)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from inception_fast._build_info import build_info
+from tests.cuda.sass import Instruction, Loop, functions, innermost_loops
 
 SOURCES = Path(__file__).parents[2] / "csrc"
 ARCHITECTURES = ("80", "86", "89", "90a", "100a", "120")
@@ -33,6 +34,8 @@ PRODUCTS = {
 BLOCKS = {"fp32": 2, "tf32": 3, "fp16": 3, "bf16": 3}
 """That must fit on a multiprocessor at least, by precision."""
 THREADS, REGISTERS = 128, 65536
+VECTOR_LOOPS = {"stage_kernel": 2, "network_kernel": 2, "pair_kernel": 3}
+"""Loops over K out of sources of whole vectors, by kernel: one a tile shape, and one for the first of a pair."""
 
 
 def find_tool(name: str) -> str | None:
@@ -47,10 +50,10 @@ def find_tool(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Report:
-    """Of one kernel on one architecture: ptxas's words, and how often each instruction is in the machine code."""
+    """Of one precision's kernels on one architecture: ptxas's words, and each kernel's machine code."""
 
     ptxas: str
-    instructions: Counter[str]
+    code: dict[str, list[Instruction]]
 
 
 @cache
@@ -65,8 +68,8 @@ def compiled(source: str, architecture: str) -> Report:
         command = [nvcc, *options, "-cubin", "-o", cubin, str(SOURCES / "cuda" / "launch" / source)]
         ptxas = subprocess.run(command, check=True, capture_output=True, text=True).stderr
         listing = subprocess.run([cuobjdump, "-sass", cubin], check=True, capture_output=True, text=True).stdout
-    names = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P[0-9T]+\s+)?([A-Z0-9_.]+)", listing)
-    return Report(ptxas, Counter(names))
+    code = {next(k for k in KERNELS if k in name): body for name, body in functions(listing).items()}
+    return Report(ptxas, code)
 
 
 @pytest.fixture(params=[pytest.param(a, marks=() if a in BUILT else pytest.mark.slow) for a in ARCHITECTURES])
@@ -77,6 +80,7 @@ def architecture(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("precision", PRODUCTS)
 def test_kernels(precision: str, architecture: str) -> None:
     report = compiled(f"drivers_{precision}.cu", architecture)
+    instructions = Counter(i.name for code in report.code.values() for i in code)
     entries = re.findall(rf"Compiling entry function '\w*?({'|'.join(KERNELS)})\w*'", report.ptxas)
     assert sorted(entries) == sorted(KERNELS)
     spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report.ptxas)
@@ -85,8 +89,36 @@ def test_kernels(precision: str, architecture: str) -> None:
     assert len(registers) == len(KERNELS) and max(map(int, registers)) * THREADS * BLOCKS[precision] <= REGISTERS
     assert "bytes smem" not in report.ptxas, "all shared memory is the launch's"
     for name in (PRODUCTS[precision], "LDSM.16.M88.4", "LDGSTS.E.BYPASS.128", "LDG.E.128", "STG.E.128"):
-        assert report.instructions[name] > 0, f"no {name} in {sorted(report.instructions)}"
-    assert not [name for name in report.instructions if name.startswith(("LDL", "STL"))], "local memory"
+        assert instructions[name] > 0, f"no {name} in {sorted(instructions)}"
+    assert not [name for name in instructions if name.startswith(("LDL", "STL"))], "local memory"
     # griddepcontrol.wait and barrier.cluster.
     for name in ("ACQBULK", "UCGABAR_ARV", "UCGABAR_WAIT"):
-        assert (report.instructions[name] > 0) == (architecture in CLUSTERS), name
+        assert (instructions[name] > 0) == (architecture in CLUSTERS), name
+
+
+def is_from_vectors(loop: Loop) -> bool:
+    """Whether the loop is one over chunks of K that VectorLoader fills: there are no copies but whole vectors."""
+    copies = [i.name for i in loop if i.name.startswith("LDGSTS")]
+    return loop.count("HMMA") > 0 and bool(copies) and all(name.endswith(".128") for name in copies)
+
+
+@pytest.mark.parametrize("precision", PRODUCTS)
+def test_loops(precision: str, architecture: str) -> None:
+    """No loads over chunks of K but the tile's own, nothing that belongs before the loop, and few instructions; polls
+    that leave the cache alone.
+    """
+    report = compiled(f"drivers_{precision}.cu", architecture)
+    for kernel, code in report.code.items():
+        loops = innermost_loops(code)
+        products = [loop for loop in loops if is_from_vectors(loop)]
+        assert len(products) == VECTOR_LOOPS[kernel], kernel
+        for loop in products:
+            assert loop.count("LDG", "LD", "LDC", "S2R", "S2UR", "LDL", "STL", "STS") == 0, kernel
+            assert len(loop) <= 8 * loop.count("HMMA"), f"{kernel}: {len(loop)} for {loop.count('HMMA')} HMMA"
+        for loop in loops:
+            if loop.count("HMMA") > 0:
+                assert loop.count("S2R", "LDL", "STL") == 0, kernel
+            if loop.count("NANOSLEEP") > 0:
+                assert loop.count("CCTL", "MEMBAR") == 0, kernel
+    polls = [loop for loop in innermost_loops(report.code["network_kernel"]) if loop.count("NANOSLEEP") > 0]
+    assert polls and all(loop.count("LDG", "LD") == 1 for loop in polls)

@@ -7,33 +7,41 @@
 namespace ifast::cuda {
 
 // By all threads of a block: returns when every pixel that a tile of step `index` reads is written.
+// Each dependency is a warp's, each of its counters a lane's. They look at counters without an
+// order, which leaves the cache as it is, and make one once all are high enough.
 IFAST_DEVICE void wait_for_producers(const NetworkArguments& arguments, int index, int tile) {
-  const Step& step = arguments.steps[index];
-  const int batch = arguments.frame.batch;
-  const int begin = tile / step.group_tiles * step.group_pixels;
-  const int end = begin + step.group_pixels, pixels = batch * step.height * step.width;
-  const int first_line = begin / step.width,
-            last_line = ((end < pixels ? end : pixels) - 1) / step.width;
-  for (int d = arguments.schedule[index].first_dependency;
-       d < arguments.schedule[index + 1].first_dependency; ++d) {
-    const Dependency& dependency = arguments.dependencies[d];
-    const Step& producer = arguments.steps[dependency.producer];
+  constexpr int kLanes = 32;
+  const int warp = ptx::thread_index() / kLanes, lane = ptx::thread_index() % kLanes;
+  const Record<Step> step(arguments.steps + index);
+  const Record<NetworkStep> place(arguments.schedule + index), next(arguments.schedule + index + 1);
+  const int width = step[&Step::width], height = step[&Step::height];
+  const int group_pixels = step[&Step::group_pixels];
+  const int begin = tile / step[&Step::group_tiles] * group_pixels;
+  const int end = begin + group_pixels, pixels = arguments.frame.batch * height * width;
+  const int first_line = begin / width, last_line = ((end < pixels ? end : pixels) - 1) / width;
+  const int last_dependency = next[&NetworkStep::first_dependency];
+  for (int d = place[&NetworkStep::first_dependency] + warp; d < last_dependency;
+       d += kThreads / kLanes) {
+    const Dependency dependency = ptx::load_record(arguments.dependencies + d);
+    const Record<Step> producer(arguments.steps + dependency.producer);
+    const int producer_height = producer[&Step::height], producer_width = producer[&Step::width];
+    const int producer_pixels = producer[&Step::group_pixels];
+    const auto complete = static_cast<unsigned>(producer[&Step::group_tiles]);
     const auto line = [&](int at, int offset) {
-      const int y = at % step.height * dependency.stride + offset;
-      const int inside = y < 0 ? 0 : y < producer.height ? y : producer.height - 1;
-      return at / step.height * producer.height + inside;
+      const int y = at % height * dependency.stride + offset;
+      const int inside = y < 0 ? 0 : y < producer_height ? y : producer_height - 1;
+      return at / height * producer_height + inside;
     };
-    const int first = line(first_line, dependency.lowest) * producer.width / producer.group_pixels;
+    const int first = line(first_line, dependency.lowest) * producer_width / producer_pixels;
     const int last =
-        ((line(last_line, dependency.highest) + 1) * producer.width - 1) / producer.group_pixels;
-    const unsigned* counters =
-        arguments.counters + arguments.schedule[dependency.producer].first_counter;
-    for (int group = first + ptx::thread_index(); group <= last; group += kThreads) {
-      while (ptx::load_acquire(counters + group) < static_cast<unsigned>(producer.group_tiles)) {
-        ptx::pause();
-      }
+        ((line(last_line, dependency.highest) + 1) * producer_width - 1) / producer_pixels;
+    const Record<NetworkStep> schedule(arguments.schedule + dependency.producer);
+    const unsigned* counters = arguments.counters + schedule[&NetworkStep::first_counter];
+    for (int group = first + lane; group <= last; group += kLanes) {
+      while (ptx::load_relaxed(counters + group) < complete) ptx::pause();
     }
   }
+  ptx::fence();
   ptx::block_barrier();
 }
 
@@ -53,23 +61,35 @@ IFAST_DEVICE void reset_counters(const NetworkArguments& arguments) {
   }
 }
 
+struct NetworkTurn {
+  const NetworkArguments& arguments;
+  int index, tile;
+
+  IFAST_DEVICE void wait() const { wait_for_producers(arguments, index, tile); }
+  IFAST_DEVICE void summed() const {}
+};
+
 template <class Format>
 IFAST_KERNEL(kThreads, Format::kNetworkBlocks)
 network_kernel(IFAST_ARGUMENTS NetworkArguments arguments) {
+  const auto first_tile = [&](int index) {
+    return Record<NetworkStep>(arguments.schedule + index)[&NetworkStep::first_tile];
+  };
   int index = 0;
   for (int tile = ptx::block_index(); tile < arguments.tiles; tile += ptx::grid_size()) {
-    while (tile >= arguments.schedule[index + 1].first_tile) ++index;
-    const Step& step = arguments.steps[index];
-    const NetworkStep& place = arguments.schedule[index];
+    while (tile >= first_tile(index + 1)) ++index;
+    const Record<Step> step(arguments.steps + index);
+    const NetworkStep place = ptx::load_record(arguments.schedule + index);
     const int local = tile - place.first_tile;
-    const int whole = place.first_partial == kNoPartials ? local : local / step.segments;
+    const int whole = place.first_partial == kNoPartials ? local : local / step[&Step::segments];
     const bool complete =
         run_tile<Format>(step, arguments.frame, arguments.constants, local, place.first_partial,
-                         [&] { wait_for_producers(arguments, index, whole); });
+                         NetworkTurn{arguments, index, whole});
     // The release makes the whole block's stores visible: the barrier orders them before it.
     ptx::block_barrier();
     if (complete && ptx::thread_index() == 0) {
-      ptx::add_release(arguments.counters + place.first_counter + whole / step.group_tiles, 1);
+      const int group = whole / step[&Step::group_tiles];
+      ptx::add_release(arguments.counters + place.first_counter + group, 1);
     }
   }
   reset_counters(arguments);

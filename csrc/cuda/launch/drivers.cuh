@@ -23,10 +23,10 @@ void launch_pair(const StageArguments& arguments, const Grid& grid, std::uintptr
 }
 
 template <class Format>
-void launch_network(const NetworkArguments& arguments, std::uintptr_t stream,
+void launch_network(const NetworkArguments& arguments, int blocks, std::uintptr_t stream,
                     std::span<const Range> memory) {
   const int most =
-      resident_blocks(Format::kNetworkName, network_kernel<Format>, kThreads, kSharedBytes);
+      resident_blocks(Format::kNetworkName, network_kernel<Format>, kThreads, kSharedBytes, blocks);
   Grid grid{std::min(most, arguments.tiles), kThreads, kSharedBytes};
   grid.resident = true;
   launch(Format::kNetworkName, network_kernel<Format>, arguments, grid, stream, memory);

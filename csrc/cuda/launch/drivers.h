@@ -16,8 +16,8 @@ struct Drivers {
   // The same where the stage has pairs.
   void (*pair)(const StageArguments& arguments, const Grid& grid, std::uintptr_t stream,
                std::span<const Range> memory);
-  // Enqueues a whole network.
-  void (*network)(const NetworkArguments& arguments, std::uintptr_t stream,
+  // Enqueues a whole network, with at most so many blocks on a multiprocessor where it is not 0.
+  void (*network)(const NetworkArguments& arguments, int blocks, std::uintptr_t stream,
                   std::span<const Range> memory);
 };
 

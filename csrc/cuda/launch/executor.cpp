@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <span>
+#include <stdexcept>
 #include <utility>
 
 #include "cuda/launch/placement.h"
@@ -41,12 +42,12 @@ Precision parse_precision(const std::string& name) {
 }
 
 Executor::Executor(const Plan& plan, const ConstantBytes& constants, Precision precision,
-                   Driver driver, int device)
-    : Executor(plan, precision, driver, device,
-               build_program(plan, constants, driver, limits_of(device))) {}
+                   Driver driver, int device, const LaunchOptions& options)
+    : Executor(plan, precision, driver, device, options,
+               build_program(plan, constants, precision, driver, limits_of(device), options)) {}
 
 Executor::Executor(const Plan& plan, Precision precision, Driver driver, int device,
-                   Program program)
+                   const LaunchOptions& options, Program program)
     : program_(std::move(program)),
       buffers_(plan.buffers),
       input_(plan.input()),
@@ -54,7 +55,8 @@ Executor::Executor(const Plan& plan, Precision precision, Driver driver, int dev
       drivers_(drivers_of(precision, plan.dtype)),
       driver_(driver),
       device_(device),
-      overlap_(limits_of(device).overlap),
+      options_(options),
+      overlap_(options.overlap && limits_of(device).overlap),
       constants_(program_.constants, device),
       steps_(bytes_of(program_.steps), device),
       schedule_(driver == Driver::kNetwork ? schedule_network(program_) : NetworkSchedule{}),
@@ -126,7 +128,8 @@ Frame Executor::frame_of(const Call& call) const {
 std::vector<Range> Executor::memory_of(const Call& call) const {
   std::vector<Range> memory{{call.arena, arena_bytes(call.batch), true},
                             {call.counters, counter_bytes(call.batch), true},
-                            {constants_.data(), constants_.size(), false, true}};
+                            {constants_.data(), constants_.size(), false, true},
+                            {steps_.data(), steps_.size(), false, true}};
   for (std::size_t i = 0; i < call.outputs.size(); ++i) {
     const auto size = static_cast<std::size_t>(buffers_[program_.outputs[i]].size());
     memory.push_back({call.outputs[i], size * call.batch * element_size_, true});
@@ -145,7 +148,19 @@ std::vector<Range> Executor::memory_of(const Call& call) const {
   return memory;
 }
 
+void Executor::check_alignment(const Call& call) const {
+  for (int base : program_.aligned) {
+    const void* address = base == kArenaBase ? call.arena : call.outputs[base - kInputBase - 1];
+    if (reinterpret_cast<std::uintptr_t>(address) % kVectorBytes == 0) continue;
+    const std::string name =
+        base == kArenaBase ? "arena" : "outputs[" + std::to_string(base - kInputBase - 1) + "]";
+    throw std::invalid_argument(name + ": got an address that is not a multiple of " +
+                                std::to_string(kVectorBytes) + " bytes, which steps read it in");
+  }
+}
+
 void Executor::run(const Call& call) {
+  check_alignment(call);
   const DeviceScope scope(device_);
   if (driver_ == Driver::kNetwork) {
     run_network(call);
@@ -159,6 +174,7 @@ void Executor::run_stages(const Call& call) const {
   StageArguments arguments{};
   arguments.frame = frame_of(call);
   arguments.constants = constants_.data();
+  arguments.trigger = options_.trigger;
   for (const StageLaunch& launch : program_.launches) {
     const int begin = launch.first_step;
     arguments.steps = reinterpret_cast<const Step*>(steps_.data()) + begin;
@@ -194,7 +210,10 @@ void Executor::run_network(const Call& call) {
   arguments.counters = static_cast<unsigned*>(call.counters);
   arguments.counter_count = placement.end.first_counter;
   arguments.tiles = placement.end.first_tile;
-  drivers_.network(arguments, call.stream, memory_of(call));
+  std::vector<Range> memory = memory_of(call);
+  memory.push_back({placement.table.data(), placement.table.size(), false, true});
+  memory.push_back({dependencies_.data(), dependencies_.size(), false, true});
+  drivers_.network(arguments, options_.blocks, call.stream, memory);
 }
 
 }  // namespace ifast::cuda

@@ -15,8 +15,6 @@
 
 namespace ifast::cuda {
 
-enum class Precision { kFp32, kTf32, kFp16, kBf16 };
-
 // fp32, tf32, fp16 or bf16. Throws EngineError.
 Precision parse_precision(const std::string& name);
 
@@ -25,9 +23,11 @@ struct Call {
   const void* input = nullptr;
   std::array<std::int64_t, 4> input_strides{};  // N, C, H, W, in elements
   int batch = 0;
-  void* arena = nullptr;       // arena_bytes(batch)
-  void* counters = nullptr;    // counter_bytes(batch) of zeros, and zeros again afterwards
-  std::vector<void*> outputs;  // NHWC, one for each of the Plan's output buffers, in order
+  void* arena = nullptr;     // arena_bytes(batch), aligned to 16 bytes
+  void* counters = nullptr;  // counter_bytes(batch) of zeros, and zeros again afterwards
+  // NHWC, one for each of the Plan's output buffers, in order; aligned to 16 bytes where a
+  // convolution reads it.
+  std::vector<void*> outputs;
   std::uintptr_t stream = 0;
 };
 
@@ -38,11 +38,12 @@ class Executor {
   // constants are copied. Throws EngineError as build_program does and where `precision` is not of
   // the Plan's dtype, and DeviceError.
   Executor(const Plan& plan, const ConstantBytes& constants, Precision precision, Driver driver,
-           int device);
+           int device, const LaunchOptions& options = {});
 
   // Enqueues one forward pass. The network driver allocates at the first call of a batch size,
   // which therefore cannot be recorded in a CUDA graph. Throws DeviceError, and
-  // std::invalid_argument where the batch is too large for 32-bit indices of pixels and tiles.
+  // std::invalid_argument where the batch is too large for 32-bit indices of pixels and tiles, or
+  // memory is not aligned.
   void run(const Call& call);
 
   std::size_t arena_bytes(int batch) const;
@@ -55,8 +56,10 @@ class Executor {
   const std::vector<StageLaunch>& shapes() const { return program_.launches; }
 
  private:
-  Executor(const Plan& plan, Precision precision, Driver driver, int device, Program program);
+  Executor(const Plan& plan, Precision precision, Driver driver, int device,
+           const LaunchOptions& options, Program program);
 
+  void check_alignment(const Call& call) const;
   Frame frame_of(const Call& call) const;
   std::vector<Range> memory_of(const Call& call) const;
   void run_stages(const Call& call) const;
@@ -82,6 +85,7 @@ class Executor {
   const Drivers& drivers_;
   const Driver driver_;
   const int device_;
+  const LaunchOptions options_;
   const bool overlap_;
   const DeviceBytes constants_;
   const DeviceBytes steps_;

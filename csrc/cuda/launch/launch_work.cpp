@@ -9,10 +9,8 @@ namespace ifast::cuda {
 namespace {
 
 // Instructions of a warp in each chunk of fp16, from the SASS of sm_90a.
-constexpr double kWideInstructions = 219;
-constexpr double kNarrowInstructions = 238;
-// Lines of a Step that the loop reads in each chunk, and that polls with acquire empty from L1.
-constexpr double kStepLines = 3;
+constexpr double kWideInstructions = 118;
+constexpr double kNarrowInstructions = 94;
 
 int element_size(Precision precision) {
   return precision == Precision::kFp16 || precision == Precision::kBf16 ? 2 : 4;
@@ -25,12 +23,16 @@ double elements(const View& view) {
 // `step` is a convolution, perhaps the first of a pair.
 TileCode code_of(const Step& step, Precision precision) {
   TileCode code;
-  code.rows = step.group_pixels;
-  code.columns = step.tile_columns;
-  code.unit_columns = code.columns / 2;
+  const bool wide = step.tile_columns == kWideShape.columns;
+  const TileShape& shape = wide ? kWideShape : kBaseShape;
+  code.rows = shape.rows;
+  code.columns = shape.columns;
+  code.warps = shape.warp_rows * shape.warp_columns;
+  code.unit_rows = shape.rows / shape.warp_rows;
+  code.unit_columns = shape.columns / shape.warp_columns;
   code.chunk_bytes = kChunkBytes;
-  code.ring = kRing;
-  code.instructions = code.columns == kWideTile ? kWideInstructions : kNarrowInstructions;
+  code.ring = shape.stages;
+  code.instructions = wide ? kWideInstructions : kNarrowInstructions;
   if (precision == Precision::kFp32) {
     code.products = 3;
     code.resident = 2;
@@ -141,7 +143,6 @@ Conditions conditions_of(const Program& program, int batch, Precision precision,
       double(program.constants.size()) + double(program.arena) * batch * element_size(precision);
   if (driver == Driver::kNetwork) {
     conditions.hand_over = HandOver::kCounter;
-    conditions.lines_lost = kStepLines;
   }
   return conditions;
 }

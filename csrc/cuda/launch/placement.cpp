@@ -11,11 +11,12 @@ namespace ifast::cuda {
 namespace {
 
 // Of pixels and blocks; they are ints, and rounded up to tiles.
-constexpr std::int64_t kMostIndices = std::numeric_limits<int>::max() - kTileRows;
+constexpr std::int64_t kMostIndices = std::numeric_limits<int>::max() - 1024;
 
-// Blocks for each multiprocessor up to which segments have one each: one image's always do, and
+// Blocks for each multiprocessor up to which segments have one each: one image's always do, as
+// their steps have at most two waves of segments and two of short sums beside them by default, and
 // there is room for all at once.
-constexpr std::int64_t kSpread = 2;
+constexpr std::int64_t kSpread = 4;
 
 // Of one image, the larger of the output and a pair's intermediate.
 std::int64_t pixels_of(const Step& step) {

@@ -1,6 +1,8 @@
 #include "cuda/launch/program.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <limits>
 #include <map>
 #include <optional>
 #include <span>
@@ -17,17 +19,22 @@ namespace {
 // Of everything in the constants: what a vector load and cp.async want, and a cache line.
 constexpr std::size_t kConstantAlignment = 128;
 
+// That a tile's pixels may lie in.
+constexpr int kMostImages = 256;
+
 Extent extent(const Pair& pair) { return {pair.vertical, pair.horizontal}; }
 
 class Builder {
  public:
-  Builder(const Plan& plan, const ConstantBytes& constants, Driver driver,
-          const DeviceLimits& limits)
+  Builder(const Plan& plan, const ConstantBytes& constants, Precision precision, Driver driver,
+          const DeviceLimits& limits, const LaunchOptions& options)
       : plan_(plan),
         constants_(constants),
+        precision_(precision),
         share_memory_(driver != Driver::kNetwork),
         keep_pairs_(driver == Driver::kPair),
-        limits_(limits) {
+        limits_(limits),
+        options_(options) {
     program_.multiprocessors = limits.multiprocessors;
     place_buffers();
     bases_.assign(plan.buffers.size(), kArenaBase);
@@ -78,24 +85,27 @@ class Builder {
     for (int i : stage) {
       const ifast::Step& step = plan_.steps[i];
       if (const auto* s = std::get_if<ConvStep>(&step)) {
-        add_sum(now, view(s->destinations.front().slice), s->conv);
+        add_sum(now, view(source_of(step)), view(s->destinations.front().slice), s->conv);
       } else if (const auto* s = std::get_if<PairStep>(&step)) {
-        add_sum(now, {.height = s->middle_height, .width = s->middle_width}, s->first);
-        add_sum(then, view(s->destinations.front().slice), s->second);
+        std::int64_t end = 0;
+        const View middle = place_middle(*s, end);
+        add_sum(now, view(s->source), middle, s->first);
+        add_sum(then, middle, view(s->destinations.front().slice), s->second);
       }
     }
     for (Sums* sums : {&now, &then}) {
       std::vector<Step*> steps;
       for (auto& [conv, step] : *sums) steps.push_back(&step);
-      choose_segments(steps, limits_.multiprocessors);
+      choose_segments(steps, limits_.multiprocessors, options_);
       for (const auto& [conv, step] : *sums) segment_chunks_[conv] = step.segment_chunks;
     }
   }
 
   using Sums = std::vector<std::pair<const Convolution*, Step>>;
 
-  void add_sum(Sums& sums, const View& output, const Convolution& conv) const {
+  void add_sum(Sums& sums, const View& source, const View& output, const Convolution& conv) const {
     Step step = sized_as(output);
+    step.source = source;
     describe_convolution(step, conv, tile_columns(step, conv));
     sums.emplace_back(&conv, step);
   }
@@ -228,7 +238,7 @@ class Builder {
     step.stride = extent(conv.stride);
     step.channels = conv.out_channels;
     step.tile_columns = columns;
-    step.group_pixels = kTileRows;
+    step.group_pixels = kBaseShape.rows;
     step.group_tiles = divide_up(conv.out_channels, columns);
     step.tap_count = taps;
     step.tap_vectors = depth.tap_vectors;
@@ -236,16 +246,38 @@ class Builder {
     const auto cut = segment_chunks_.find(&conv);
     step.segment_chunks = cut == segment_chunks_.end() ? depth.chunks : cut->second;
     step.segments = divide_up(step.chunks, step.segment_chunks);
+    step.whole_vectors = has_whole_vectors(step.source, conv.taps);
   }
 
   void add_convolution(Step& step, const Convolution& conv) {
     std::vector<Extent> extents;
     for (const Pair& tap : conv.taps) extents.push_back(extent(tap));
     step.taps = add_constant(std::as_bytes(std::span(extents)));
+    if (step.whole_vectors) program_.aligned.insert(step.source.base);
     step.weight = static_cast<std::int64_t>(align_constants());
     pack_weights(constants_.find(conv.weight)->second, conv.out_channels, step.tap_count,
-                 conv.in_channels, size_of(plan_.dtype), step.tile_columns, program_.constants);
+                 conv.in_channels, size_of(plan_.dtype), program_.constants);
+    prepare_weights(std::span(program_.constants).subspan(step.weight), precision_);
+    step.weight_columns = weight_columns(conv.out_channels);
     step.bias = add_vector(conv.bias);
+  }
+
+  // Whether VectorLoader can read a source: the pixels' channels are whole vectors, at aligned
+  // addresses where the buffer's is, and fit its arithmetic.
+  bool has_whole_vectors(const View& source, const std::vector<Pair>& taps) const {
+    const int length = kVectorBytes / static_cast<int>(size_of(plan_.dtype));
+    if (source.base < 0 || source.base == kInputBase || taps.size() > kMostTaps) return false;
+    for (const std::int64_t elements : {std::int64_t{source.pitch}, std::int64_t{source.start},
+                                        std::int64_t{source.channels}, source.offset}) {
+      if (elements % length != 0) return false;
+    }
+    const auto far = [](const Pair& tap) {
+      return std::max(std::abs(tap.vertical), std::abs(tap.horizontal)) > kMostExtent;
+    };
+    const std::int64_t image = std::int64_t{source.height} * source.width * source.pitch;
+    return source.height <= kMostExtent && source.width <= kMostExtent &&
+           std::ranges::none_of(taps, far) &&
+           image / length <= std::numeric_limits<int>::max() / kMostImages;
   }
 
   void set_convolution(Step& step, const Convolution& conv) {
@@ -255,17 +287,19 @@ class Builder {
 
   // Narrow where it pads less, or where one image's wide tiles leave multiprocessors idle.
   int tile_columns(const Step& step, const Convolution& conv) const {
-    const int wide = divide_up(conv.out_channels, kWideTile);
-    const int rows = divide_up(step.height * step.width, kTileRows);
-    const bool pads_less =
-        divide_up(conv.out_channels, kNarrowTile) * kNarrowTile < wide * kWideTile;
-    return pads_less || rows * wide < limits_.multiprocessors ? kNarrowTile : kWideTile;
+    const int wide = divide_up(conv.out_channels, kWideShape.columns);
+    const int rows = divide_up(step.height * step.width, kBaseShape.rows);
+    const bool pads_less = divide_up(conv.out_channels, kBaseShape.columns) * kBaseShape.columns <
+                           wide * kWideShape.columns;
+    if (!has_whole_vectors(step.source, conv.taps)) return kBaseShape.columns;
+    return pads_less || rows * wide < limits_.multiprocessors ? kBaseShape.columns
+                                                              : kWideShape.columns;
   }
 
   Step describe_first(const PairStep& pair) const {
     Step step = sized_as({.height = pair.middle_height, .width = pair.middle_width});
     step.source = view(pair.source);
-    describe_convolution(step, pair.first, kNarrowTile);
+    describe_convolution(step, pair.first, kBaseShape.columns);
     return step;
   }
 
@@ -275,7 +309,7 @@ class Builder {
     step.source = {.height = pair.middle_height,
                    .width = pair.middle_width,
                    .channels = pair.first.out_channels};
-    describe_convolution(step, pair.second, kNarrowTile);
+    describe_convolution(step, pair.second, kBaseShape.columns);
     const auto [low, high] = std::ranges::minmax_element(pair.second.taps, {}, &Pair::vertical);
     step.lowest_tap = low->vertical;
     step.highest_tap = high->vertical;
@@ -353,9 +387,11 @@ class Builder {
 
   const Plan& plan_;
   const ConstantBytes& constants_;
+  const Precision precision_;
   const bool share_memory_;
   const bool keep_pairs_;
   const DeviceLimits& limits_;
+  const LaunchOptions& options_;
   std::vector<std::int64_t> offsets_;  // of each buffer, in the arena
   std::vector<int> bases_;             // of each buffer
   std::map<const Convolution*, int> segment_chunks_;
@@ -364,14 +400,14 @@ class Builder {
 
 }  // namespace
 
-Program build_program(const Plan& plan, const ConstantBytes& constants, Driver driver,
-                      const DeviceLimits& limits) {
+Program build_program(const Plan& plan, const ConstantBytes& constants, Precision precision,
+                      Driver driver, const DeviceLimits& limits, const LaunchOptions& options) {
   check_constants(plan, constants);
   if (plan.dtype == Dtype::kFloat64 || plan.dtype == Dtype::kUInt8) {
     throw EngineError("dtype: got " + std::string(ifast::name_of(plan.dtype)) +
                       ", expected float32, float16 or bfloat16");
   }
-  return Builder(plan, constants, driver, limits).build();
+  return Builder(plan, constants, precision, driver, limits, options).build();
 }
 
 }  // namespace ifast::cuda

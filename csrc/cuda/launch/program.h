@@ -2,9 +2,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "cuda/launch/options.h"
+#include "cuda/launch/pack.h"
 #include "cuda/launch/runtime.h"
 #include "cuda/launch/steps.h"
 #include "plan/plan.h"
@@ -27,6 +30,7 @@ struct Program {
   std::vector<std::byte> constants;
   std::int64_t arena = 0;    // elements per image
   std::vector<int> outputs;  // the Plan's output buffers, in the order of their bases
+  std::set<int> aligned;     // bases that steps read whole vectors of
   int multiprocessors = 1;
 };
 
@@ -40,8 +44,9 @@ enum class Driver {
 
 // Throws EngineError where the Plan's dtype is float64, it has more outputs than a launch can take,
 // or the constants are not those of the Plan. `limits` decide how large tiles are, which no result
-// depends on, and into how many segments sums are cut, which is a matter of their rounding.
-Program build_program(const Plan& plan, const ConstantBytes& constants, Driver driver,
-                      const DeviceLimits& limits);
+// depends on, and with `options` into how many segments sums are cut, which is a matter of their
+// rounding.
+Program build_program(const Plan& plan, const ConstantBytes& constants, Precision precision,
+                      Driver driver, const DeviceLimits& limits, const LaunchOptions& options);
 
 }  // namespace ifast::cuda

@@ -4,14 +4,8 @@
 #include <cstdint>
 
 namespace ifast::cuda {
-namespace {
-
-// Chunks of K. Handing sums over takes about as long as ten or twenty; nothing has measured it.
-constexpr std::int64_t kShortest = 16;
-
-}  // namespace
-
-void choose_segments(const std::vector<Step*>& steps, int multiprocessors) {
+void choose_segments(const std::vector<Step*>& steps, int multiprocessors,
+                     const LaunchOptions& options) {
   std::int64_t tiles = 0, chunks = 0;
   for (const Step* step : steps) {
     if (step->kind != Kind::kConv) continue;
@@ -19,10 +13,12 @@ void choose_segments(const std::vector<Step*>& steps, int multiprocessors) {
     tiles += own;
     chunks += own * step->chunks;
   }
-  if (tiles >= multiprocessors) return;
-  const std::int64_t share = std::max(kShortest, (chunks + multiprocessors - 1) / multiprocessors);
+  const std::int64_t blocks = std::int64_t{multiprocessors} * options.waves;
+  if (tiles >= blocks) return;
+  const std::int64_t shortest = divide_up(options.shortest, kChunkBytes);
+  const std::int64_t share = std::max(shortest, (chunks + blocks - 1) / blocks);
   for (Step* step : steps) {
-    if (step->kind != Kind::kConv || step->tile_columns != kNarrowTile) continue;
+    if (step->kind != Kind::kConv || step->tile_columns != kBaseShape.columns) continue;
     const int segments = static_cast<int>(std::max<std::int64_t>(1, step->chunks / share));
     step->segment_chunks = divide_up(step->chunks, segments);
     step->segments = divide_up(step->chunks, step->segment_chunks);

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "cuda/launch/options.h"
 #include "cuda/launch/steps.h"
 
 // Split-K. A sum over K is made of segments, each from zero, added in their order: a property of
@@ -11,7 +12,8 @@
 namespace ifast::cuda {
 
 // Sets the segments of steps that run side by side: more than one where they have fewer tiles than
-// there are multiprocessors.
-void choose_segments(const std::vector<Step*>& steps, int multiprocessors);
+// options.waves blocks for each multiprocessor.
+void choose_segments(const std::vector<Step*>& steps, int multiprocessors,
+                     const LaunchOptions& options);
 
 }  // namespace ifast::cuda

@@ -3,46 +3,27 @@
 #include <cstddef>
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define IFAST_BOTH __host__ __device__
-#else
-#define IFAST_BOTH
-#endif
+#include "cuda/launch/tile_shape.h"
 
 // What kernels read: the steps of a Plan as plain data, the same for every batch size. Offsets into
 // constants are bytes.
 namespace ifast::cuda {
 
 inline constexpr int kThreads = 128;  // of every block
-inline constexpr int kTileRows = 64;  // output pixels of a convolution tile
-inline constexpr int kWideTile = 64;  // output channels of a convolution tile
-inline constexpr int kNarrowTile = 32;
-inline constexpr int kVectorBytes = 16;
-inline constexpr int kChunkVectors = 4;  // of K, in one stage of the ring
-inline constexpr int kChunkBytes = kChunkVectors * kVectorBytes;
-
-inline constexpr int kRing = 4;  // chunks of K in shared memory
 
 inline constexpr int kMaxSteps = 32;  // in one launch
 inline constexpr int kMaxBases = 64;
+inline constexpr int kMostExtent = 8192;  // of what VectorLoader reads: rows, columns and taps
 inline constexpr int kArenaBase = 0;
 inline constexpr int kInputBase = 1;  // outputs follow
 
 // Vector `vector` of row `row` lies here in a chunk of rows of kChunkBytes: eight rows of one
 // vector, which ldmatrix reads together, are in different banks.
 IFAST_BOTH inline int swizzle(int row, int vector) {
-  return row * kChunkBytes + (vector ^ (row >> 1 & 3)) * kVectorBytes;
+  return row * kChunkBytes + (vector ^ (row & 7)) * kVectorBytes;
 }
 
 IFAST_BOTH inline int divide_up(int a, int b) { return (a + b - 1) / b; }
-
-// Of the ring of a convolution tile.
-IFAST_BOTH constexpr int ring_bytes(int columns) {
-  return kRing * (kTileRows + columns) * kChunkBytes;
-}
-
-// Of a block whose step is not a pair.
-inline constexpr int kSharedBytes = ring_bytes(kWideTile);
 
 struct Extent {
   int vertical;
@@ -71,8 +52,8 @@ enum class Kind : int { kConv, kMaxPool, kAveragePool, kPointwise, kResize, kNor
 inline constexpr std::int64_t kNone = -1;
 inline constexpr int kNoPartials = -1;
 
-// Sums of one segment of a narrow tile, which wait for those of the others.
-inline constexpr int kPartialBytes = kTileRows * kNarrowTile * 4;
+// Sums of one segment of a tile, which wait for those of the others.
+inline constexpr int kPartialBytes = kBaseShape.rows * kBaseShape.columns * 4;
 
 struct Step {
   Kind kind = Kind::kConv;
@@ -93,14 +74,17 @@ struct Step {
   int group_tiles = 1;
 
   // Convolution.
-  int tile_columns = kWideTile;
+  int tile_columns = kBaseShape.columns;
   int tap_count = 0;
   int tap_vectors = 0;      // of one tap's channels
   int chunks = 0;           // of K
   int segments = 1;         // of K, each summed from zero; more than one only of narrow tiles
   int segment_chunks = 0;   // of each but the last
   std::int64_t taps = 0;    // Extent[]
-  std::int64_t weight = 0;  // [column tile][chunk][column][kChunkBytes], swizzled
+  std::int64_t weight = 0;  // [chunk][weight_columns][kChunkBytes], swizzled
+  int weight_columns = 0;   // output channels, rounded up
+  // The source's pixels are whole and aligned vectors at offsets that VectorLoader can count.
+  int whole_vectors = 0;
 
   // Pair: the step is the second convolution, the source its intermediate, which has no memory.
   std::int64_t first = kNone;  // Step
@@ -128,6 +112,10 @@ struct Frame {
   unsigned* arrivals;   // one a partial, zero at the start and at the end
 };
 
+// When a launch lets the next one start, which then waits for all of it: at its blocks' start, when
+// their sums are complete, or at their end.
+enum class Trigger : int { kEarly, kLate, kNone };
+
 // One launch: steps that do not depend on each other, their tiles one after the other. A pair's
 // tile counts once for each block of its cluster; pairs come first, so that clusters stay whole. A
 // tile whose segments leave their sums counts once for each.
@@ -135,6 +123,7 @@ struct StageArguments {
   Frame frame;
   const Step* steps;
   const std::byte* constants;
+  Trigger trigger;
   int count;
   int first_tile[kMaxSteps + 1];
   int first_partial[kMaxSteps];
@@ -169,9 +158,9 @@ struct NetworkArguments {
   int tiles;
 };
 
-// Of kTileRows pixels by kNarrowTile channels of a pair's intermediate.
+// Of one tile of a pair's intermediate.
 IFAST_BOTH constexpr int pair_unit_bytes(std::size_t element_size) {
-  return kTileRows * kNarrowTile * static_cast<int>(element_size);
+  return kPairShape.rows * kPairShape.columns * static_cast<int>(element_size);
 }
 
 inline std::int64_t groups_of(const Step& step, int batch) {

@@ -2,6 +2,7 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -56,14 +57,18 @@ void launch(const char* name, void (*kernel)(Arguments), const Arguments& argume
   check(cudaLaunchKernelEx(&config, kernel, arguments), "cudaLaunchKernelEx", name);
 }
 
-// Blocks that fit on the current device at once.
+// Blocks that fit on the current device at once, at most `limit` on a multiprocessor where it is
+// not 0.
 template <class Arguments>
-int resident_blocks(const char* name, void (*kernel)(Arguments), int threads, int shared_bytes) {
+int resident_blocks(const char* name, void (*kernel)(Arguments), int threads, int shared_bytes,
+                    int limit) {
   int device = 0, each = 0;
+  if (shared_bytes > kPlainSharedBytes) allow_all_shared_memory(name, kernel);
   check(cudaGetDevice(&device), "cudaGetDevice");
   check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, kernel, threads,
                                                       static_cast<std::size_t>(shared_bytes)),
         "cudaOccupancyMaxActiveBlocksPerMultiprocessor", name);
+  if (limit != 0) each = std::min(each, limit);
   return each * limits_of(device).multiprocessors;
 }
 

@@ -34,6 +34,32 @@ IFAST_DEVICE void store_global(T* address, T value) {
   *address = value;
 }
 
+// A struct that no launch writes. It is read where this is called, and again at each call that an
+// instruction with a memory clobber lies before: what a loop needs is a local variable.
+template <class T>
+IFAST_DEVICE T load_record(const T* address) {
+  return *address;
+}
+
+struct Words {
+  std::uint32_t first, second;
+};
+
+IFAST_DEVICE Words load_shared_words(std::uint32_t address) {
+  Words w;
+  asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];"
+               : "=r"(w.first), "=r"(w.second)
+               : "r"(address)
+               : "memory");
+  return w;
+}
+
+IFAST_DEVICE void store_shared_words(std::uint32_t address, std::uint32_t first,
+                                     std::uint32_t second) {
+  asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(address), "r"(first), "r"(second)
+               : "memory");
+}
+
 IFAST_DEVICE Vector load_shared_vector(std::uint32_t address) {
   Vector v;
   asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"

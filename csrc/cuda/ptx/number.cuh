@@ -25,12 +25,7 @@ IFAST_DEVICE std::uint16_t bfloat16_from_float(float value) {
   return bits;
 }
 
-// Ties away from zero: the only rounding to TF32 that sm_80 has.
-IFAST_DEVICE std::uint32_t tf32_from_float(float value) {
-  std::uint32_t bits;
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
-  return bits;
-}
+IFAST_DEVICE bool is_finite(float value) { return fabsf(value) < __uint_as_float(0x7f800000u); }
 
 IFAST_DEVICE float square_root(float value) { return __fsqrt_rn(value); }
 

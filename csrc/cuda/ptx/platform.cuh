@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 // What kernels are written in. They include "ptx/...", which is this folder for nvcc. The
@@ -20,6 +21,17 @@ IFAST_DEVICE int grid_size() { return static_cast<int>(gridDim.x); }
 IFAST_DEVICE std::uint32_t shared_memory() {
   extern __shared__ __align__(128) unsigned char memory[];
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(memory));
+}
+
+// The same address or number, in one piece from here on: the compiler must not put off its last
+// additions into a loop.
+IFAST_DEVICE const std::byte* keep(const std::byte* address) {
+  asm volatile("" : "+l"(address));
+  return address;
+}
+IFAST_DEVICE std::uint32_t keep(std::uint32_t number) {
+  asm volatile("" : "+r"(number));
+  return number;
 }
 
 }  // namespace ifast::cuda::ptx

@@ -27,12 +27,14 @@ IFAST_DEVICE void wait_for_earlier_launches() {
 #endif
 }
 
-// Counters between blocks of one grid.
-IFAST_DEVICE unsigned load_acquire(const unsigned* address) {
+// Counters between blocks of one grid. That a load sees a counter says nothing about the rest of
+// memory until a fence. An acquire with each load would empty the multiprocessor's cache each time.
+IFAST_DEVICE unsigned load_relaxed(const unsigned* address) {
   unsigned value;
-  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(address) : "memory");
+  asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(address) : "memory");
   return value;
 }
+IFAST_DEVICE void fence() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 IFAST_DEVICE unsigned add_release(unsigned* address, unsigned value) {
   unsigned before;
   asm volatile("atom.release.gpu.global.add.u32 %0, [%1], %2;"

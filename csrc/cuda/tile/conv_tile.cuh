@@ -1,28 +1,16 @@
 #pragma once
 
-#include "cuda/tile/activation_loader.cuh"
+#include <utility>
+
 #include "cuda/tile/format.cuh"
+#include "cuda/tile/pixel_loader.cuh"
+#include "cuda/tile/vector_loader.cuh"
 #include "ptx/sync.cuh"
 
-// One tile of a convolution as an implicit GEMM: kTileRows output pixels by kColumns output
-// channels, K = taps x channels, each tap's channels rounded up to vectors of 16 bytes.
 namespace ifast::cuda {
 
-inline constexpr int kActivationBytes = kTileRows * kChunkBytes;
-
-template <int kColumns>
-struct ConvMemory {
-  static constexpr int kStageBytes = kActivationBytes + kColumns * kChunkBytes;
-  // Sums wait here for the epilogue. Eight words past a multiple of 32 banks keep the lanes of a
-  // store in different banks.
-  static constexpr int kSumPitch = (kColumns + 8) * 4;
-  static constexpr int kSumBytes = kTileRows * kSumPitch;
-  static constexpr int kBytes = ring_bytes(kColumns);
-  static_assert(kSumBytes <= kBytes);
-};
-
-// What a thread sums: fragments of kRows by kColumns products.
-template <int kRows, int kColumns>
+// What one of kThreads threads sums: fragments of kRows by kColumns products.
+template <int kRows, int kColumns, int kThreads>
 struct ThreadSums {
   float value[kRows][kColumns][4];
 
@@ -58,86 +46,131 @@ struct ThreadSums {
   }
 };
 
-// Four warps, two by two, of 32 rows by kColumns / 2 columns each.
-template <class Format, int kColumns>
+// One tile of a convolution as an implicit GEMM: kShape.rows output pixels by kShape.columns output
+// channels, K = taps x channels, each tap's channels rounded up to vectors of 16 bytes. Whatever a
+// chunk of K needs is in registers before the first: the loop reads no Step.
+template <class Format, TileShape kShape>
 class ConvTile {
  public:
-  IFAST_DEVICE ConvTile(const Step& step, const std::byte* constants, const ConvPart& part)
+  IFAST_DEVICE ConvTile(Record<Step> step, const std::byte* constants, const ConvPart& part)
       : step_(step),
         constants_(constants),
         part_(part),
-        first_chunk_(part.segment * step.segment_chunks),
-        end_chunk_(end_chunk(step, part)),
         thread_(ptx::thread_index()),
-        shared_(ptx::shared_memory()) {}
+        shared_(ptx::shared_memory()) {
+    const int lane = thread_ % 32, warp = thread_ / 32;
+    const int row = warp / kShape.warp_columns * kWarpRows + lane % 16;
+    const int column = warp % kShape.warp_columns * kWarpColumns + lane % 8 + lane / 16 * 8;
+    left_ = ptx::keep(static_cast<std::uint32_t>(swizzle(row, lane / 16)));
+    right_ = ptx::keep(static_cast<std::uint32_t>(swizzle(column, lane / 8 % 2)));
+  }
 
-  // wait() returns when what the step reads is there, and source() tells then where. write(pixel,
-  // channel, count, values) takes the results, without the activation. Returns false where other
-  // segments are still to come, and the results with them.
-  template <class Wait, class Source, class Write>
-  IFAST_DEVICE bool run(const Frame& frame, const Wait& wait, const Source& source,
-                        const Write& write) {
-    multiply(wait, source);
+  // Sums over the part's segment, or over all of them in their order. load(first_chunk) makes the
+  // loader of what the step reads, which is there when turn.wait() returns.
+  template <class Turn, class Load>
+  IFAST_DEVICE void multiply(Turn& turn, const Load& load) {
+    const int chunks = step_[&Step::chunks], segment_chunks = step_[&Step::segment_chunks];
+    const int first = part_.segment * segment_chunks, own_end = first + segment_chunks;
+    const int end = part_.partial == kNoPartials || own_end > chunks ? chunks : own_end;
+    // Weights wait for nobody, so the first of them come before what does.
+    Weights weights(*this, first);
+    for (int i = 0; i < kAhead; ++i) {
+      if (first + i < end) weights.load_next(stage(i));
+    }
+    auto loader = load(first);
+    ptx::block_barrier();
+    turn.wait();
+    for (int i = 0; i < kAhead; ++i) {
+      if (first + i < end) {
+        loader.load_next(stage(i));
+        loader.land();
+      }
+      ptx::cp_async_commit();
+    }
+    const std::uint32_t ring_end = stage(kShape.stages);
+    std::uint32_t full = stage(0), free = stage(kAhead);
+    const int last_load = end - kAhead;
+    Sums total = {};
+    for (int chunk = first; chunk < end;) {
+      const int left = end - chunk;
+      const int stop = kSegmented && segment_chunks < left ? chunk + segment_chunks : end;
+      for (; chunk < stop; ++chunk) {
+        ptx::cp_async_wait<kAhead - 1>();
+        // Everyone's copies have landed, and nobody reads the stage that is filled next.
+        ptx::block_barrier();
+        const bool more = chunk < last_load;
+        if (more) {
+          loader.load_next(free);
+          weights.load_next(free);
+        }
+        ptx::cp_async_commit();
+        multiply_chunk(full);
+        if (more) loader.land();
+        free = full;
+        full += kShape.stage_bytes();
+        if (full == ring_end) full = shared_;
+      }
+      if constexpr (kSegmented) {
+        total.add(sum_);
+        sum_ = {};
+      }
+    }
+    ptx::cp_async_wait<0>();
+    if constexpr (kSegmented) sum_ = total;
+  }
+
+  // write(pixel, channel, count, values) takes the results, without the activation. Returns false
+  // where other segments are still to come, and the results with them.
+  template <class Write>
+  IFAST_DEVICE bool finish(const Frame& frame, const Write& write) {
     if constexpr (kSegmented) {
       if (part_.partial != kNoPartials && !gather(frame)) return false;
     }
-    finish(write);
+    write_sums(write);
     return true;
   }
 
  private:
-  using Memory = ConvMemory<kColumns>;
-  static constexpr int kRowTiles = 2;                    // of 16, per warp
-  static constexpr int kColumnTiles = kColumns / 2 / 8;  // of 8, per warp
-  using Sums = ThreadSums<kRowTiles, kColumnTiles>;
+  static constexpr int kAhead = kShape.stages - 1;  // chunks on their way
+  static constexpr int kWarpRows = kShape.rows / kShape.warp_rows;
+  static constexpr int kWarpColumns = kShape.columns / kShape.warp_columns;
+  static constexpr int kRowTiles = kWarpRows / 16;
+  static constexpr int kColumnTiles = kWarpColumns / 8;
+  static_assert(kWarpRows % 16 == 0 && kWarpColumns % 16 == 0);
+  static_assert(kShape.sum_bytes() + kVectorBytes <= kShape.shared_bytes());
+  using Sums = ThreadSums<kRowTiles, kColumnTiles, kShape.threads()>;
   static constexpr int kLength = Tensor<Format>::kLength;
-  static constexpr bool kSegmented = kColumns == kNarrowTile;
+  static constexpr bool kSegmented = kShape.segmented;
 
-  IFAST_DEVICE static int end_chunk(const Step& step, const ConvPart& part) {
-    const int end = (part.segment + 1) * step.segment_chunks;
-    return part.partial == kNoPartials || end > step.chunks ? step.chunks : end;
-  }
+  // A chunk after the other of the tile's weights.
+  class Weights {
+   public:
+    IFAST_DEVICE Weights(const ConvTile& tile, int chunk) {
+      const int columns = tile.step_[&Step::weight_columns], column = tile.thread_ / kChunkVectors;
+      chunk_bytes_ = columns * kChunkBytes;
+      left_ = columns - tile.part_.channel - column;
+      from_ = tile.constants_ + tile.step_[&Step::weight] + std::int64_t{chunk} * chunk_bytes_ +
+              tile.part_.channel * kChunkBytes + tile.thread_ * kVectorBytes;
+      to_ = kShape.rows * kChunkBytes + tile.thread_ * kVectorBytes;
+    }
 
-  // Weights wait for nobody, so the first of them come before what does.
-  template <class Wait, class Source>
-  IFAST_DEVICE void multiply(const Wait& wait, const Source& source) {
-    for (int i = 0; i < kRing - 1; ++i) load_weights(first_chunk_ + i);
-    wait();
-    ActivationLoader activations(source(), step_, constant<Extent>(constants_, step_.taps), part_,
-                                 first_chunk_, thread_);
-    for (int i = 0; i < kRing - 1; ++i) {
-      if (first_chunk_ + i < end_chunk_) {
-        activations.load_next(stage(first_chunk_ + i));
-        activations.land();
+    IFAST_DEVICE void load_next(std::uint32_t stage) {
+      constexpr int kStep = kShape.threads() / kChunkVectors;
+      static_assert(kShape.columns % kStep == 0);
+      IFAST_UNROLL
+      for (int i = 0; i < kShape.columns; i += kStep) {
+        ptx::cp_async<kVectorBytes>(stage + to_ + i * kChunkBytes, from_ + i * kChunkBytes,
+                                    i < left_ ? kVectorBytes : 0);
       }
-      ptx::cp_async_commit();
+      from_ = ptx::keep(from_ + chunk_bytes_);
     }
-    Sums total = {};
-    int left = step_.segment_chunks;
-    for (int chunk = first_chunk_; chunk < end_chunk_; ++chunk) {
-      ptx::cp_async_wait<kRing - 2>();
-      // Everyone's copies have landed, and nobody reads the stage that is filled next.
-      ptx::block_barrier();
-      const int next = chunk + kRing - 1;
-      load_weights(next);
-      if (next < end_chunk_) activations.load_next(stage(next));
-      ptx::cp_async_commit();
-      multiply_chunk(stage(chunk));
-      if (next < end_chunk_) activations.land();
-      if constexpr (kSegmented) {
-        if (--left == 0) {
-          total.add(sum_);
-          sum_ = {};
-          left = step_.segment_chunks;
-        }
-      }
-    }
-    ptx::cp_async_wait<0>();
-    if constexpr (kSegmented) {
-      total.add(sum_);
-      sum_ = total;
-    }
-  }
+
+   private:
+    const std::byte* from_;
+    int chunk_bytes_;
+    int left_;  // columns from this thread's first on that there are weights for
+    std::uint32_t to_;
+  };
 
   // Leaves the segment's sums in memory. To the block that is the last to do so at its tile it
   // returns true, and all segments' sums, added in their order.
@@ -145,94 +178,86 @@ class ConvTile {
     std::byte* const own = frame.partials + std::int64_t{part_.partial} * kPartialBytes;
     std::byte* const first = own - std::int64_t{part_.segment} * kPartialBytes;
     unsigned* const arrivals = frame.arrivals + part_.partial - part_.segment;
-    const std::uint32_t flag = shared_ + Memory::kSumBytes;
+    const std::uint32_t flag = shared_ + kShape.sum_bytes();
+    const int segments = step_[&Step::segments];
     sum_.store(own, thread_);
     // Everyone's sums are written, and nobody reads the ring.
     ptx::block_barrier();
     if (thread_ == 0) {
       const unsigned before = ptx::add_acquire_release(arrivals, 1);
-      const bool last = before == static_cast<unsigned>(step_.segments) - 1;
+      const bool last = before == static_cast<unsigned>(segments) - 1;
       if (last) ptx::store_global(arrivals, 0u);
       ptx::store_shared_vector(flag, {{last, 0, 0, 0}});
     }
     ptx::block_barrier();
     if (ptx::load_shared_vector(flag).word[0] == 0) return false;
     sum_ = {};
-    for (int s = 0; s < step_.segments; ++s) sum_.load_and_add(first + s * kPartialBytes, thread_);
+    for (int s = 0; s < segments; ++s) sum_.load_and_add(first + s * kPartialBytes, thread_);
     return true;
   }
 
-  IFAST_DEVICE std::uint32_t stage(int chunk) const {
-    return shared_ + chunk % kRing * Memory::kStageBytes;
+  IFAST_DEVICE std::uint32_t stage(int index) const {
+    return shared_ + index * kShape.stage_bytes();
   }
 
-  IFAST_DEVICE void load_weights(int chunk) {
-    if (chunk >= end_chunk_) return;
-    constexpr int kBytes = kColumns * kChunkBytes;
-    const std::byte* from = constants_ + step_.weight +
-                            (std::int64_t{part_.column_tile} * step_.chunks + chunk) * kBytes;
-    const std::uint32_t to = stage(chunk) + kActivationBytes;
-    for (int at = thread_ * kVectorBytes; at < kBytes; at += kThreads * kVectorBytes) {
-      ptx::cp_async<kVectorBytes>(to + at, from + at, kVectorBytes);
-    }
-  }
-
-  IFAST_DEVICE void multiply_chunk(std::uint32_t activations) {
-    const std::uint32_t weights = activations + kActivationBytes;
-    const int lane = thread_ % 32, warp = thread_ / 32;
-    const int row = warp / 2 * 32, column = warp % 2 * (kColumns / 2);
+  // The fragments' rows of eight are swizzled alike, so that a step along K is an exclusive or.
+  IFAST_DEVICE void multiply_chunk(std::uint32_t stage) {
+    const std::uint32_t left = stage + left_, right = stage + right_;
     IFAST_UNROLL
     for (int k = 0; k < kChunkVectors; k += 2) {
       std::uint32_t a[kRowTiles][4], b[kColumnTiles / 2][4];
       IFAST_UNROLL
       for (int i = 0; i < kRowTiles; ++i) {
-        ptx::ldmatrix(a[i], activations + swizzle(row + 16 * i + lane % 16, k + lane / 16));
+        ptx::ldmatrix(a[i], (left ^ k * kVectorBytes) + 16 * i * kChunkBytes);
       }
       IFAST_UNROLL
       for (int j = 0; j < kColumnTiles / 2; ++j) {
-        const int line = column + 16 * j + lane % 8 + lane / 16 * 8;
-        ptx::ldmatrix(b[j], weights + swizzle(line, k + lane / 8 % 2));
+        ptx::ldmatrix(b[j], (right ^ k * kVectorBytes) + (kShape.rows + 16 * j) * kChunkBytes);
       }
-      using Left = typename Format::template Operand<4>;
-      using Right = typename Format::template Operand<2>;
-      static_assert(kRowTiles == 2);
-      const Left left[kRowTiles] = {Left(a[0]), Left(a[1])};
+      multiply_step(a, b, std::make_integer_sequence<int, kRowTiles>{});
+    }
+  }
+
+  template <int... kRow>
+  IFAST_DEVICE void multiply_step(const std::uint32_t (&a)[kRowTiles][4],
+                                  const std::uint32_t (&b)[kColumnTiles / 2][4],
+                                  std::integer_sequence<int, kRow...>) {
+    const typename Format::Left left[kRowTiles] = {typename Format::Left(a[kRow])...};
+    IFAST_UNROLL
+    for (int j = 0; j < kColumnTiles; ++j) {
+      const typename Format::Right right(&b[j / 2][j % 2 * 2]);
       IFAST_UNROLL
-      for (int j = 0; j < kColumnTiles; ++j) {
-        const Right right(&b[j / 2][j % 2 * 2]);
-        IFAST_UNROLL
-        for (int i = 0; i < kRowTiles; ++i) Format::multiply(sum_.value[i][j], left[i], right);
-      }
+      for (int i = 0; i < kRowTiles; ++i) Format::multiply(sum_.value[i][j], left[i], right);
     }
   }
 
   // Through shared memory, so that each thread has neighbouring channels to write.
   template <class Write>
-  IFAST_DEVICE void finish(const Write& write) {
+  IFAST_DEVICE void write_sums(const Write& write) {
     ptx::block_barrier();
     const int lane = thread_ % 32, warp = thread_ / 32;
-    const int row = warp / 2 * 32 + lane / 4;
-    const int column = warp % 2 * (kColumns / 2) + lane % 4 * 2;
+    const int row = warp / kShape.warp_columns * kWarpRows + lane / 4;
+    const int column = warp % kShape.warp_columns * kWarpColumns + lane % 4 * 2;
+    constexpr int kPitch = kShape.sum_pitch();
     IFAST_UNROLL
     for (int i = 0; i < kRowTiles; ++i) {
       IFAST_UNROLL
       for (int j = 0; j < kColumnTiles; ++j) {
-        const std::uint32_t at =
-            shared_ + (row + 16 * i) * Memory::kSumPitch + (column + 8 * j) * 4;
+        const std::uint32_t at = shared_ + (row + 16 * i) * kPitch + (column + 8 * j) * 4;
         ptx::store_shared_pair(at, sum_.value[i][j][0], sum_.value[i][j][1]);
-        ptx::store_shared_pair(at + 8 * Memory::kSumPitch, sum_.value[i][j][2],
-                               sum_.value[i][j][3]);
+        ptx::store_shared_pair(at + 8 * kPitch, sum_.value[i][j][2], sum_.value[i][j][3]);
       }
     }
     ptx::block_barrier();
-    const auto* bias = constant<float>(constants_, step_.bias);
-    constexpr int kVectors = kColumns / kLength;
-    for (int i = thread_; i < kTileRows * kVectors; i += kThreads) {
+    const auto* bias = constant<float>(constants_, step_[&Step::bias]);
+    const int channels = step_[&Step::channels];
+    constexpr int kVectors = kShape.columns / kLength;
+    for (int i = thread_; i < kShape.rows * kVectors; i += kShape.threads()) {
       const int pixel = part_.begin + i / kVectors;
-      const int local = i % kVectors * kLength, channel = part_.column_tile * kColumns + local;
-      const int left = step_.channels - channel, count = left < kLength ? left : kLength;
+      const int local = i % kVectors * kLength, channel = part_.channel + local;
+      const int left = channels - channel, count = left < kLength ? left : kLength;
       if (pixel >= part_.end || left <= 0) continue;
-      Values<Format> values = sums(shared_ + i / kVectors * Memory::kSumPitch + local * 4);
+      Values<Format> values = sums(shared_ + i / kVectors * kPitch + local * 4);
       if (bias != nullptr) {
         const auto added = Values<Format>::load(bias + channel, count);
         for (int k = 0; k < kLength; ++k) values.value[k] += added.value[k];
@@ -251,13 +276,12 @@ class ConvTile {
     return values;
   }
 
-  const Step& step_;
-  const std::byte* constants_;
+  const Record<Step> step_;
+  const std::byte* const constants_;
   const ConvPart part_;
-  const int first_chunk_;
-  const int end_chunk_;
   const int thread_;
   const std::uint32_t shared_;
+  std::uint32_t left_, right_;  // where this lane's fragments begin in a chunk
   Sums sum_ = {};
 };
 
@@ -266,41 +290,71 @@ class ConvTile {
 template <class Format>
 class TargetWriter {
  public:
-  IFAST_DEVICE TargetWriter(const Step& step, const Frame& frame, const std::byte* constants)
-      : step_(step), frame_(frame), targets_(constant<Target>(constants, step.targets)) {}
+  IFAST_DEVICE TargetWriter(Record<Step> step, const Frame& frame, const std::byte* constants)
+      : frame_(frame),
+        targets_(constant<Target>(constants, step[&Step::targets])),
+        count_(step[&Step::target_count]),
+        width_(step[&Step::width]),
+        height_(step[&Step::height]),
+        other_(step[&Step::other]) {}
 
   IFAST_DEVICE void operator()(int pixel, int channel, int count, Values<Format> values) const {
-    const Pixel at = pixel_at(step_, pixel);
-    if (step_.other.base >= 0) {
-      const Tensor<Format> residual(frame_, step_.other);
+    const Pixel at = pixel_at(width_, height_, pixel);
+    if (other_.base >= 0) {
+      const Tensor<Format> residual(frame_, other_);
       const auto* from = residual.at(at.n, at.y, at.x);
       const auto added = Values<Format>::load(residual, from, channel, count,
                                               residual.access_bytes() == kVectorBytes);
       for (int i = 0; i < Values<Format>::kLength; ++i) values.value[i] += added.value[i];
     }
-    scatter(frame_, step_, targets_, at, channel, count, values);
+    scatter(frame_, targets_, count_, at, channel, count, values);
   }
 
  private:
-  const Step& step_;
   const Frame& frame_;
   const Target* targets_;
+  const int count_, width_, height_;
+  const View other_;
 };
+
+// Of a convolution that reads a buffer. kShape must be one of those for any source where the step
+// has not whole vectors.
+template <class Format, TileShape kShape, class Turn>
+IFAST_DEVICE void multiply_global(ConvTile<Format, kShape>& conv, Record<Step> step,
+                                  const Frame& frame, const std::byte* constants,
+                                  const ConvPart& part, const Turn& turn) {
+  const int thread = ptx::thread_index();
+  if (!kShape.any_source || step[&Step::whole_vectors]) {
+    conv.multiply(turn, [&](int first_chunk) {
+      return VectorLoader<Format, kShape>(frame, step, constants, part, first_chunk, thread);
+    });
+    return;
+  }
+  if constexpr (kShape.any_source) {
+    conv.multiply(turn, [&](int first_chunk) {
+      return PixelLoader<GlobalSource<Format>, kShape>(
+          GlobalSource<Format>(frame, step[&Step::source]), step, constants, part, first_chunk,
+          thread);
+    });
+  }
+}
 
 // One tile of a convolution between buffers, or one segment of it; the segments of a tile follow
 // each other. Returns whether the tile is complete.
-template <class Format, int kColumns, class Wait>
-IFAST_DEVICE bool conv_tile(const Step& step, const Frame& frame, const std::byte* constants,
-                            int tile, int first_partial, const Wait& wait) {
+template <class Format, TileShape kShape, class Turn>
+IFAST_DEVICE bool conv_tile(Record<Step> step, const Frame& frame, const std::byte* constants,
+                            int tile, int first_partial, const Turn& turn) {
   const bool spread = first_partial != kNoPartials;
-  const int whole = spread ? tile / step.segments : tile;
-  const ConvPart part{whole / step.group_tiles * kTileRows, frame.batch * step.height * step.width,
-                      whole % step.group_tiles, spread ? tile % step.segments : 0,
+  const int segments = spread ? step[&Step::segments] : 1, whole = tile / segments;
+  const int group_tiles = step[&Step::group_tiles];
+  const ConvPart part{whole / group_tiles * kShape.rows,
+                      frame.batch * step[&Step::height] * step[&Step::width],
+                      whole % group_tiles * kShape.columns, tile % segments,
                       spread ? first_partial + tile : kNoPartials};
-  return ConvTile<Format, kColumns>(step, constants, part)
-      .run(
-          frame, wait, [&] { return GlobalSource<Format>(frame, step.source); },
-          TargetWriter<Format>(step, frame, constants));
+  ConvTile<Format, kShape> conv(step, constants, part);
+  multiply_global<Format, kShape>(conv, step, frame, constants, part, turn);
+  turn.summed();
+  return conv.finish(frame, TargetWriter<Format>(step, frame, constants));
 }
 
 }  // namespace ifast::cuda

@@ -3,8 +3,9 @@
 #include "ptx/matrix.cuh"
 #include "ptx/number.cuh"
 
-// The precisions: what an element is in memory, and how fragments of it are multiplied. An Operand
-// is a fragment of n registers made ready once for all the products that it enters. kBlocks and
+// The precisions: what an element is in memory, and how fragments of it are multiplied. Left and
+// Right are fragments of activations and of packed weights, made ready once for all the products
+// that they enter. kBlocks and
 // kNetworkBlocks are those of a kernel that registers leave room for on a multiprocessor; with one
 // more, ptxas spills.
 namespace ifast::cuda {
@@ -17,8 +18,8 @@ struct Fp16 {
   static constexpr int kNetworkBlocks = 3;
 
   using Element = std::uint16_t;
-  template <int n>
-  using Operand = const std::uint32_t*;
+  using Left = const std::uint32_t*;
+  using Right = const std::uint32_t*;
 
   static IFAST_DEVICE float load(Element bits) { return ptx::float_from_half(bits); }
   static IFAST_DEVICE Element store(float value) { return ptx::half_from_float(value); }
@@ -35,8 +36,8 @@ struct Bf16 {
   static constexpr int kNetworkBlocks = 3;
 
   using Element = std::uint16_t;
-  template <int n>
-  using Operand = const std::uint32_t*;
+  using Left = const std::uint32_t*;
+  using Right = const std::uint32_t*;
 
   static IFAST_DEVICE float load(Element bits) { return ptx::float_from_bfloat16(bits); }
   static IFAST_DEVICE Element store(float value) { return ptx::bfloat16_from_float(value); }
@@ -45,28 +46,46 @@ struct Bf16 {
   }
 };
 
+// A float32 number as the sum of two TF32 numbers, each in a float32 whose low 13 bits a product
+// ignores. The first is the number rounded, ties away from zero; what is left has at most a bit
+// more than the second keeps.
+struct Tf32Split {
+  static constexpr std::uint32_t kHalfUnit = 1u << 12, kKept = ~0x1fffu;
+
+  std::uint32_t large;
+  std::uint32_t small = 0;
+
+  // Infinity has nothing left, where infinity less itself would be NaN.
+  IFAST_DEVICE explicit Tf32Split(std::uint32_t bits) : large(bits) {
+    const float value = ptx::float_from_bits(bits);
+    if (!ptx::is_finite(value)) return;
+    large += kHalfUnit;
+    small = ptx::bits_from_float(value - ptx::float_from_bits(large & kKept));
+  }
+};
+
 struct Tf32 {
   static constexpr const char* kStageName = "stage_tf32";
   static constexpr const char* kPairName = "pair_tf32";
   static constexpr const char* kNetworkName = "network_tf32";
-  static constexpr int kBlocks = 4;
+  static constexpr int kBlocks = 3;
   static constexpr int kNetworkBlocks = 3;
 
   using Element = float;
-  template <int n>
-  struct Operand {
-    std::uint32_t bits[n];
+  struct Left {
+    std::uint32_t bits[4];
 
-    IFAST_DEVICE Operand(const std::uint32_t* from) {
+    IFAST_DEVICE Left(const std::uint32_t* from) {
       IFAST_UNROLL
-      for (int i = 0; i < n; ++i) bits[i] = ptx::tf32_from_float(ptx::float_from_bits(from[i]));
+      for (int i = 0; i < 4; ++i) bits[i] = Tf32Split(from[i]).large;
     }
   };
+  using Right = const std::uint32_t*;  // rounded by pack_weights
 
   static IFAST_DEVICE float load(float value) { return value; }
   static IFAST_DEVICE float store(float value) { return value; }
-  static IFAST_DEVICE void multiply(float (&d)[4], const Operand<4>& a, const Operand<2>& b) {
-    ptx::mma_tf32(d, a.bits, b.bits);
+  static IFAST_DEVICE void multiply(float (&d)[4], const Left& a, const std::uint32_t* b) {
+    ptx::mma_tf32(d, a.bits, b);
   }
 };
 
@@ -83,27 +102,37 @@ struct Fp32 {
   static constexpr int kNetworkBlocks = 2;
 
   using Element = float;
-  template <int n>
-  struct Operand {
-    std::uint32_t large[n], small[n];
+  struct Left {
+    std::uint32_t large[4], small[4];
 
-    IFAST_DEVICE Operand(const std::uint32_t* from) {
+    IFAST_DEVICE Left(const std::uint32_t* from) {
       IFAST_UNROLL
-      for (int i = 0; i < n; ++i) {
-        const float value = ptx::float_from_bits(from[i]);
-        large[i] = ptx::tf32_from_float(value);
-        const float rest = value - ptx::float_from_bits(large[i]);
-        // Infinity less itself is NaN, which would spoil sums that stay infinite.
-        small[i] = rest == rest ? ptx::tf32_from_float(rest) : 0u;
+      for (int i = 0; i < 4; ++i) {
+        const Tf32Split split(from[i]);
+        large[i] = split.large;
+        small[i] = split.small;
+      }
+    }
+  };
+  // pack_weights has made what is not finite survive this.
+  struct Right {
+    std::uint32_t large[2], small[2];
+
+    IFAST_DEVICE Right(const std::uint32_t* from) {
+      IFAST_UNROLL
+      for (int i = 0; i < 2; ++i) {
+        large[i] = (from[i] + Tf32Split::kHalfUnit) & Tf32Split::kKept;
+        small[i] =
+            ptx::bits_from_float(ptx::float_from_bits(from[i]) - ptx::float_from_bits(large[i]));
       }
     }
   };
 
   static IFAST_DEVICE float load(float value) { return value; }
   static IFAST_DEVICE float store(float value) { return value; }
-  static IFAST_DEVICE void multiply(float (&d)[4], const Operand<4>& a, const Operand<2>& b) {
-    float sum[4] = {};
-    ptx::mma_tf32(sum, a.small, b.large);
+  static IFAST_DEVICE void multiply(float (&d)[4], const Left& a, const Right& b) {
+    float sum[4];
+    ptx::mma_tf32_from_zero(sum, a.small, b.large);
     ptx::mma_tf32(sum, a.large, b.small);
     ptx::mma_tf32(sum, a.large, b.large);
     IFAST_UNROLL

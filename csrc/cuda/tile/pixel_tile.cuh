@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cuda/tile/format.cuh"
+#include "cuda/tile/record.cuh"
 #include "cuda/tile/scatter.cuh"
 #include "ptx/sync.cuh"
 
@@ -12,11 +13,11 @@ namespace ifast::cuda {
 template <class Format>
 class PixelTile {
  public:
-  IFAST_DEVICE PixelTile(const Step& step, const Frame& frame, const std::byte* constants)
-      : step_(step),
+  IFAST_DEVICE PixelTile(Record<Step> step, const Frame& frame, const std::byte* constants)
+      : step_(step.whole()),
         frame_(frame),
         constants_(constants),
-        source_(frame, step.source),
+        source_(frame, step_.source),
         whole_(source_.access_bytes() == kVectorBytes) {}
 
   IFAST_DEVICE void run(int tile) {
@@ -25,11 +26,11 @@ class PixelTile {
     const int index = tile / step_.group_tiles * step_.group_pixels + item / vectors;
     const int pixels = frame_.batch * step_.height * step_.width;
     if (item / vectors >= step_.group_pixels || index >= pixels) return;
-    const Pixel at = pixel_at(step_, index);
+    const Pixel at = pixel_at(step_.width, step_.height, index);
     const int channel = item % vectors * kLength;
     const int left = step_.channels - channel, count = left < kLength ? left : kLength;
-    scatter(frame_, step_, constant<Target>(constants_, step_.targets), at, channel, count,
-            compute(at, channel, count));
+    scatter(frame_, constant<Target>(constants_, step_.targets), step_.target_count, at, channel,
+            count, compute(at, channel, count));
   }
 
  private:
@@ -148,7 +149,7 @@ class PixelTile {
     return result;
   }
 
-  const Step& step_;
+  const Step step_;
   const Frame& frame_;
   const std::byte* constants_;
   const Tensor<Format> source_;
@@ -157,14 +158,15 @@ class PixelTile {
 
 // A warp a pixel; each lane sums every 32nd vector, then the lanes' sums meet in a fixed order.
 template <class Format>
-IFAST_DEVICE void normalize_tile(const Step& step, const Frame& frame, const std::byte* constants,
-                                 int tile) {
+IFAST_DEVICE void normalize_tile(Record<Step> record, const Frame& frame,
+                                 const std::byte* constants, int tile) {
   constexpr int kLength = Tensor<Format>::kLength, kLanes = 32;
+  const Step step = record.whole();
   const int lane = ptx::thread_index() % kLanes;
   const int pixels = frame.batch * step.height * step.width;
   const int index = tile * step.group_pixels + ptx::thread_index() / kLanes;
   if (index >= pixels) return;
-  const Pixel at = pixel_at(step, index);
+  const Pixel at = pixel_at(step.width, step.height, index);
   const Tensor<Format> source(frame, step.source);
   const auto* pixel = source.at(at.n, at.y, at.x);
   const bool whole = source.access_bytes() == kVectorBytes;
@@ -184,7 +186,7 @@ IFAST_DEVICE void normalize_tile(const Step& step, const Frame& frame, const std
     Values<Format> v = read(channel);
     for (int i = 0; i < kLength; ++i) v.value[i] /= divisor;
     const int left = step.channels - channel;
-    scatter(frame, step, constant<Target>(constants, step.targets), at, channel,
+    scatter(frame, constant<Target>(constants, step.targets), step.target_count, at, channel,
             left < kLength ? left : kLength, v);
   }
 }

@@ -8,18 +8,18 @@ struct Pixel {
   int n, y, x;
 };
 
-IFAST_DEVICE Pixel pixel_at(const Step& step, int index) {
-  const int line = index / step.width;
-  return {line / step.height, line % step.height, index % step.width};
+IFAST_DEVICE Pixel pixel_at(int width, int height, int index) {
+  const int line = index / width;
+  return {line / height, line % height, index % width};
 }
 
 // Writes channels [channel, channel + count) of one output pixel to the targets that they belong
 // to, with each target's ReLU.
 template <class Format>
-IFAST_DEVICE void scatter(const Frame& frame, const Step& step, const Target* targets, Pixel at,
+IFAST_DEVICE void scatter(const Frame& frame, const Target* targets, int target_count, Pixel at,
                           int channel, int count, const Values<Format>& values) {
-  for (int t = 0; t < step.target_count; ++t) {
-    const Target& target = targets[t];
+  for (int t = 0; t < target_count; ++t) {
+    const Target target = ptx::load_record(targets + t);
     const int begin = channel > target.first ? channel : target.first;
     const int target_end = target.first + target.view.channels;
     const int end = channel + count < target_end ? channel + count : target_end;

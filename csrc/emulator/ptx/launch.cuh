@@ -23,8 +23,8 @@ void launch(const char* name, void (*kernel)(Arguments), const Arguments& argume
 }
 
 template <class Arguments>
-int resident_blocks(const char*, void (*)(Arguments), int, int) {
-  return emulator::resident_blocks();
+int resident_blocks(const char*, void (*)(Arguments), int, int, int limit) {
+  return limit == 0 ? emulator::resident_blocks() : limit * emulator::limits().multiprocessors;
 }
 
 }  // namespace ifast::cuda

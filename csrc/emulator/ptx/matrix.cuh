@@ -33,4 +33,9 @@ inline void mma_tf32(float (&d)[4], const std::uint32_t* a, const std::uint32_t*
   multiply(emulator::Format::kTf32, "mma.tf32", d, a, b);
 }
 
+inline void mma_tf32_from_zero(float (&d)[4], const std::uint32_t* a, const std::uint32_t* b) {
+  for (float& value : d) value = 0.0f;
+  mma_tf32(d, a, b);
+}
+
 }  // namespace ifast::cuda::ptx

@@ -40,6 +40,32 @@ inline void store_global_vector(void* address, const Vector& v) {
   store_global(static_cast<Vector*>(address), v);
 }
 
+// Counted, so that a test can tell what a loop reads.
+template <class T>
+T load_record(const T* address) {
+  emulator::Machine& machine = *emulator::current->machine;
+  ++machine.counts.records;
+  T value;
+  std::memcpy(static_cast<void*>(&value), machine.check_bytes(address, sizeof(T), false),
+              sizeof(T));
+  return value;
+}
+
+struct Words {
+  std::uint32_t first, second;
+};
+
+inline Words load_shared_words(std::uint32_t address) {
+  Words w;
+  read_shared(address, &w, sizeof w);
+  return w;
+}
+
+inline void store_shared_words(std::uint32_t address, std::uint32_t first, std::uint32_t second) {
+  const Words both{first, second};
+  write_shared(address, &both, sizeof both);
+}
+
 inline Vector load_shared_vector(std::uint32_t address) {
   Vector v;
   read_shared(address, &v, sizeof v);

@@ -10,7 +10,7 @@ inline float float_from_half(std::uint16_t bits) { return emulator::half_to_floa
 inline std::uint16_t half_from_float(float value) { return emulator::float_to_half(value); }
 inline float float_from_bfloat16(std::uint16_t bits) { return emulator::bfloat16_to_float(bits); }
 inline std::uint16_t bfloat16_from_float(float value) { return emulator::float_to_bfloat16(value); }
-inline std::uint32_t tf32_from_float(float value) { return emulator::float_to_tf32(value); }
+inline bool is_finite(float value) { return std::isfinite(value); }
 inline float square_root(float value) { return std::sqrt(value); }
 inline float float_from_bits(std::uint32_t bits) { return std::bit_cast<float>(bits); }
 inline std::uint32_t bits_from_float(float value) { return std::bit_cast<std::uint32_t>(value); }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "emulator/machine.h"
@@ -17,5 +18,10 @@ inline int grid_size() { return emulator::current->machine->launch().blocks; }
 
 // Shared addresses of the emulator start at zero.
 inline std::uint32_t shared_memory() { return 0; }
+
+template <class T>
+T keep(T value) {
+  return value;
+}
 
 }  // namespace ifast::cuda::ptx

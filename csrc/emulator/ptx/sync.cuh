@@ -39,14 +39,18 @@ inline float shuffle_xor(float value, int mask) {
 inline void launch_dependents() {}
 inline void wait_for_earlier_launches() { emulator::current->machine->wait_for_earlier_launches(); }
 
-inline unsigned load_acquire(const unsigned* address) {
+// What other blocks had released at the counter when this load saw it is known from the lane's next
+// fence on, and nothing that they release later.
+inline unsigned load_relaxed(const unsigned* address) {
   emulator::Machine& machine = *emulator::current->machine;
   if (machine.omission() == emulator::Omission::kCounterWait) return ~0u;
   unsigned* counter = machine.check_counter(address);
-  const unsigned value = std::atomic_ref<unsigned>(*counter).load(std::memory_order_acquire);
-  machine.acquire(address);
+  const unsigned value = std::atomic_ref<unsigned>(*counter).load(std::memory_order_relaxed);
+  machine.observe(address);
   return value;
 }
+
+inline void fence() { emulator::current->machine->fence(); }
 
 inline unsigned add_release(unsigned* address, unsigned value) {
   emulator::Machine& machine = *emulator::current->machine;

@@ -1,23 +1,13 @@
 #pragma once
 
+#include "cuda/tile/conv_part.cuh"
+#include "cuda/tile/record.cuh"
 #include "cuda/tile/scatter.cuh"
 #include "ptx/async_copy.cuh"
 
-// How the input pixels that a convolution tile sees come into shared memory, chunk of K after
-// chunk.
 namespace ifast::cuda {
 
-// Output pixels [begin, end) of all images, at most kTileRows of which are the tile's, by one tile
-// of output channels; of all of K, or of one segment.
-struct ConvPart {
-  int begin;
-  int end;
-  int column_tile;
-  int segment = 0;
-  int partial = kNoPartials;  // where the segment's sums go
-};
-
-// An image in global memory.
+// An image in global memory, of any alignment and layout.
 template <class Format>
 class GlobalSource {
  public:
@@ -71,43 +61,53 @@ class GlobalSource {
   const int channels_;
 };
 
-// Copies the pixels that the tile's rows see: each thread one vector of a chunk, for two rows.
-template <class Source>
-class ActivationLoader {
+// Copies the pixels that a tile's rows see out of any source: each thread the same vector of a
+// chunk for every kRowStep-th row.
+template <class Source, TileShape kShape>
+class PixelLoader {
  public:
-  IFAST_DEVICE ActivationLoader(const Source& source, const Step& step, const Extent* taps,
-                                const ConvPart& part, int first_chunk, int thread)
-      : source_(source), step_(step), taps_(taps), column_(thread % kChunkVectors) {
+  IFAST_DEVICE PixelLoader(const Source& source, Record<Step> step, const std::byte* constants,
+                           const ConvPart& part, int first_chunk, int thread)
+      : source_(source),
+        taps_(constant<Extent>(constants, step[&Step::taps])),
+        tap_count_(step[&Step::tap_count]),
+        tap_vectors_(step[&Step::tap_vectors]),
+        column_(thread % kChunkVectors),
+        first_row_(thread / kChunkVectors) {
+    const View view = step[&Step::source];
+    source_height_ = view.height;
+    source_width_ = view.width;
     const int vector = first_chunk * kChunkVectors + column_;
-    tap_ = vector / step.tap_vectors;
-    vector_ = vector % step.tap_vectors;
+    tap_ = vector / tap_vectors_;
+    vector_ = vector % tap_vectors_;
+    const Extent stride = step[&Step::stride];
+    const int width = step[&Step::width], height = step[&Step::height];
     IFAST_UNROLL
     for (int i = 0; i < kRows; ++i) {
-      local_row_[i] = thread / kChunkVectors + i * kRowStep;
-      const int row = part.begin + local_row_[i];
+      const int row = part.begin + first_row_ + i * kRowStep;
       const bool exists = row < part.end;
-      const Pixel at = pixel_at(step, exists ? row : 0);
+      const Pixel at = pixel_at(width, height, exists ? row : 0);
       // A row past the end lies outside of every image.
-      y_[i] = exists ? at.y * step.stride.vertical : kOutside;
-      x_[i] = at.x * step.stride.horizontal;
+      y_[i] = exists ? at.y * stride.vertical : kOutside;
+      x_[i] = at.x * stride.horizontal;
       image_[i] = source_.image(at.n);
     }
   }
 
   // A chunk is there when the copies of this thread have landed after land().
   IFAST_DEVICE void load_next(std::uint32_t stage) {
-    const bool live = tap_ < step_.tap_count;
+    const bool live = tap_ < tap_count_;
     const Extent tap = live ? ptx::load_global(taps_ + tap_) : Extent{0, 0};
     IFAST_UNROLL
     for (int i = 0; i < kRows; ++i) {
       const int y = y_[i] + tap.vertical, x = x_[i] + tap.horizontal;
-      const bool inside =
-          live && y >= 0 && y < step_.source.height && x >= 0 && x < step_.source.width;
-      source_.copy(i, stage + swizzle(local_row_[i], column_), image_[i], y, x, vector_, inside);
+      const bool inside = live && y >= 0 && y < source_height_ && x >= 0 && x < source_width_;
+      source_.copy(i, stage + swizzle(first_row_ + i * kRowStep, column_), image_[i], y, x, vector_,
+                   inside);
     }
     vector_ += kChunkVectors;
-    while (vector_ >= step_.tap_vectors && tap_ < step_.tap_count) {
-      vector_ -= step_.tap_vectors;
+    while (vector_ >= tap_vectors_ && tap_ < tap_count_) {
+      vector_ -= tap_vectors_;
       ++tap_;
     }
   }
@@ -115,17 +115,19 @@ class ActivationLoader {
   IFAST_DEVICE void land() { source_.land(); }
 
  private:
-  static constexpr int kRowStep = kThreads / kChunkVectors;
-  static constexpr int kRows = kTileRows / kRowStep;
+  static constexpr int kRowStep = kShape.threads() / kChunkVectors;
+  static constexpr int kRows = kShape.rows / kRowStep;
   static constexpr int kOutside = -(1 << 30);
 
   Source source_;
-  const Step& step_;
   const Extent* taps_;
+  const int tap_count_, tap_vectors_;
   const int column_;  // of the chunk
+  const int first_row_;
+  int source_height_, source_width_;
   int tap_;
   int vector_;  // of the tap's channels
-  int local_row_[kRows], y_[kRows], x_[kRows];
+  int y_[kRows], x_[kRows];
   typename Source::Image image_[kRows];
 };
 

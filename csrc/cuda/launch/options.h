@@ -1,0 +1,34 @@
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+#include "cuda/launch/steps.h"
+
+// What a user may choose about launches, for measurements.
+namespace ifast::cuda {
+
+struct LaunchOptions {
+  bool overlap = true;                // programmatic dependent launch, where the device has it
+  Trigger trigger = Trigger::kEarly;  // when the next launch may start
+  int shortest = 384;                 // bytes of K, of a segment; rounded up to chunks
+  int waves = 2;                      // of one image's segments, in blocks for each multiprocessor
+  int blocks = 0;                     // of the network driver on a multiprocessor; 0: all that fit
+};
+
+// The option that a text got wrong.
+class OptionError : public std::invalid_argument {
+ public:
+  OptionError(const std::string& name, const std::string& value, const std::string& wanted)
+      : std::invalid_argument(name + ": got " + value + ", expected " + wanted),
+        option(name),
+        got(value),
+        expected(wanted) {}
+
+  const std::string option, got, expected;
+};
+
+// "key=value,key=value", or nothing. Throws OptionError.
+LaunchOptions parse_options(const std::string& text);
+
+}  // namespace ifast::cuda
