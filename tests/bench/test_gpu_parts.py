@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.gpu.contestants import REPLAY
 from benchmarks.gpu.networks import device_of
 from benchmarks.gpu.packing import LOG_END, Packer
 from benchmarks.gpu.part import FAILED, HELD, NO_TIME, Part, phases
@@ -21,6 +22,7 @@ from benchmarks.gpu.parts import variants
 from benchmarks.gpu.parts.ncu import parse_counters
 from benchmarks.gpu.parts.sanitizer import MAKERS, NETWORKS, PRECISION
 from benchmarks.gpu.parts.traces import summary as trace_summary
+from benchmarks.gpu.parts.tune import pass_times
 from benchmarks.gpu.setting import DRY, GPU
 from benchmarks.gpu.source_digest import source_digest
 from benchmarks.gpu.summary import MOST, summary
@@ -92,6 +94,31 @@ def test_a_profilers_counters_have_their_units() -> None:
     text = '==PROF== Connected\n"ID","Name","dram__bytes.sum"\n"","","Mbyte"\n"0","stage_kernel","1,234.5"\n'
     assert parse_counters(text) == {"ID": "0", "Name": "stage_kernel", "dram__bytes.sum": "1,234.5 Mbyte"}
     assert parse_counters("==ERROR== nothing was profiled") == {}
+
+
+def test_passes_for_the_tuned_table_are_right_replays_of_the_precision() -> None:
+    """Of the rows that a contest records, in the form in which the journal has them."""
+
+    def case(batch: int, precision: str, **seconds: float) -> dict[str, Any]:
+        times = {f"inception_fast {name.replace('_', ' ')}": value for name, value in seconds.items()}
+        rows = [
+            {
+                "name": f"{name}{end}",
+                "correct": name != "inception_fast cuda pair",
+                "seconds": {"median": value * slower},
+            }
+            for name, value in times.items()
+            for end, slower in ((REPLAY, 1), ("", 2))
+        ]
+        return {"contest": {"batch": batch, "precision": precision, "rows": rows}}
+
+    figures = {
+        "a": case(1, "fp16", cuda_stage=1.0, cuda_network=0.5, cuda_pair=0.1, triton=3.0),
+        "b": case(8, "fp16", triton=4.0),
+        "c": case(8, "fp32", triton=5.0),
+        "failed": {"reason": "out of memory"},
+    }
+    assert pass_times(figures, "fp16") == {1: {"cuda": 1.0, "triton": 3.0}, 8: {"triton": 4.0}}
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,18 @@
 """Configurations of the Triton kernels with the most arithmetic, measured.
 
-It leaves every candidate's time, and a table of the best that can be shipped as it is.
+It leaves every candidate's time, and a table of the best that can be shipped as it is; with the times of whole passes,
+where the visit has them, by which ``auto`` chooses between backends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 
+from benchmarks.gpu.contestants import REPLAY, ours_name
 from benchmarks.gpu.networks import engine_path
 from benchmarks.gpu.worker import Skip, Visit, main
 from inception_fast.bench.record import jsonable
@@ -29,6 +31,7 @@ def run(visit: Visit) -> None:
     for members in heaviest(engine, precision, visit.setting.batches[:2]):
         name = " + ".join(engine.plan.step_names[i] for i in members[1])
         visit.case(f"{members[0][0].images}-{name}", lambda m=members: measure(visit, engine, *m), 30)
+    visit.case("passes", lambda: keep_passes(visit, precision), 10)
 
 
 def heaviest(engine: EngineFile, precision: str, batches: tuple[int, ...]) -> list[tuple[Problems, tuple[int, ...]]]:
@@ -54,6 +57,29 @@ def measure(visit: Visit, engine: EngineFile, problems: Problems, members: tuple
         measured = next(iter(found))
     write_table(file, replace(known, entries={**known.entries, measured.key: measured.best[0]}))
     return {"key": measured.key, "flops": measured.flops, "times": jsonable(measured.times)}
+
+
+def keep_passes(visit: Visit, precision: str) -> dict[str, Any]:
+    """Puts what :mod:`benchmarks.gpu.parts.timing` found into the table."""
+    times = pass_times(visit.figures("timing"), precision)
+    if not visit.setting.on_gpu or not times:
+        raise Skip("no passes were timed on a GPU")
+    file = visit.artifacts / FILE
+    known = read_table(file) or Table(machine_of(torch.device("cuda", torch.cuda.current_device())), True)
+    write_table(file, replace(known, passes={**known.passes, precision: times}))
+    return {"batches": sorted(times)}
+
+
+def pass_times(figures: Mapping[str, Mapping[str, Any]], precision: str) -> dict[int, dict[str, float]]:
+    """Seconds of a replay by batch size and backend, of results that are right; ``cuda`` is its default driver."""
+    names = {f"{ours_name('stage')}{REPLAY}": "cuda", f"{ours_name('triton')}{REPLAY}": "triton"}
+    found: dict[int, dict[str, float]] = {}
+    for case in figures.values():
+        contest = case.get("contest", {"precision": None})
+        for row in contest["rows"] if contest["precision"] == precision else ():
+            if row["name"] in names and row["correct"]:
+                found.setdefault(contest["batch"], {})[names[row["name"]]] = row["seconds"]["median"]
+    return found
 
 
 if __name__ == "__main__":
