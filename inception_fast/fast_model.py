@@ -24,6 +24,7 @@ from inception_fast.plan.engine_file import (
 from inception_fast.plan.plan import Plan
 from inception_fast.report import Report
 from inception_fast.static_call import StaticCall
+from inception_fast.tensors import in_memory, is_traced
 
 
 class FastModel(nn.Module):
@@ -119,10 +120,12 @@ class FastModel(nn.Module):
         Raises:
             InputError: names what does not fit.
         """
-        if torch.compiler.is_compiling():
+        if is_traced():
             return self._traced(x, out)
         if out is None:
             return self._build(self.run_checked(x))
+        self.check(x)
+        x = in_memory("x", x)
         targets = self._check_out(out, x)
         self._run_into(x, targets, self.executor_for(x.device)[1])
         return out
@@ -145,6 +148,8 @@ class FastModel(nn.Module):
             InputError: names what does not fit.
         """
         self.check(x)
+        if in_memory("x", x) is not x:
+            raise InputError("x", "a tensor whose memory holds other values (a lazy negation)", "memory to read from")
         executor = self.executor_for(x.device)[1].unrecorded(x.shape[0])
         if out is None:
             targets = self._execute(x, executor)
@@ -155,11 +160,12 @@ class FastModel(nn.Module):
 
     def run_flat(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The output tensors in order, without their structure. Arguments and errors as :meth:`forward`."""
-        return ops.run_traced(self, x) if torch.compiler.is_compiling() else self.run_checked(x)
+        return ops.run_traced(self, x) if is_traced() else self.run_checked(x)
 
     def run_checked(self, x: torch.Tensor) -> list[torch.Tensor]:
         """:meth:`run_flat`, never traced."""
         self.check(x)
+        x = in_memory("x", x)
         return self._execute(x, self.executor_for(x.device)[1])
 
     def _traced(self, x: torch.Tensor, out: object) -> object:
@@ -196,7 +202,6 @@ class FastModel(nn.Module):
 
     def _check_out(self, out: object, x: torch.Tensor) -> list[torch.Tensor]:
         """The tensors of ``out`` in order, ready to be written to."""
-        self.check(x)
         named = self._structure.flatten(out, "out")
         self._outputs.check(named, x)
         return [tensor for _, tensor in named]

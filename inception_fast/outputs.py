@@ -8,6 +8,7 @@ import torch
 
 from inception_fast.errors import InputError, InputTypeError
 from inception_fast.plan.plan import Plan
+from inception_fast.tensors import in_memory
 
 ALIGNMENT = 64
 """Bytes; memory at other addresses gets a copy of the result. PyTorch's allocators give multiples of it."""
@@ -79,6 +80,10 @@ class OutputMemory:
         """
         self.check_kind(out, x)
         for position, (name, tensor) in enumerate(out):
+            if in_memory(name, tensor) is not tensor:
+                raise InputError(
+                    name, "a tensor whose memory holds other values (a lazy negation)", "memory to write to"
+                )
             if not _is_injective(tensor.shape, tensor.stride()):
                 raise InputError(name, f"strides {tensor.stride()}", "every element at a place of its own")
             for other_name, other in (("x", x), *out[:position]):

@@ -18,6 +18,7 @@ from inception_fast.backends.base import Availability, Backend, Executor, Loweri
 from inception_fast.errors import InputError, InputTypeError
 from inception_fast.plan.plan import Plan
 from inception_fast.plan.serialize import plan_to_json
+from inception_fast.tensors import in_memory
 
 
 def native() -> ModuleType:
@@ -94,7 +95,7 @@ class CpuExecutor(Executor):
         isa = isa or available[-1]
         if isa not in available:
             raise InputError("isa", repr(isa), f"one of {', '.join(available)}")
-        contiguous = {name: tensor.contiguous() for name, tensor in constants.items()}
+        contiguous = {name: in_memory(name, tensor).contiguous() for name, tensor in constants.items()}
         addresses = {name: (tensor.data_ptr(), tensor.nbytes) for name, tensor in contiguous.items()}
         threads = min(threads or torch.get_num_threads(), native().usable_processors())
         self._native = native().CpuExecutor(plan_to_json(plan), addresses, isa, threads, algorithm)

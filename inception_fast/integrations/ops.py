@@ -15,6 +15,7 @@ from weakref import WeakSet
 import torch
 
 from inception_fast.errors import InputError
+from inception_fast.tensors import in_memory
 
 
 class Traceable(Protocol):
@@ -42,7 +43,14 @@ def register(network: Traceable) -> None:
 
 
 def run_traced(network: Traceable, x: torch.Tensor) -> list[torch.Tensor]:
-    """``network``'s output tensors, by way of the operator."""
+    """``network``'s output tensors, by way of the operator.
+
+    Raises:
+        InputTypeError: a transform of ``torch.func`` asks for more than values.
+    """
+    functorch = torch._C._functorch
+    if not torch.compiler.is_compiling() and (functorch.is_batchedtensor(x) or functorch.is_gradtrackingtensor(x)):
+        in_memory("x", x)
     return list(torch.ops.inception_fast.run(x, network.key))
 
 

@@ -14,6 +14,7 @@ from inception_fast.graph.structure import TENSOR, OutputStructure
 from inception_fast.integrations import ops
 from inception_fast.nn.engines import Engines, Options
 from inception_fast.nn.kinds import Kind
+from inception_fast.tensors import is_traced
 
 _SHARED = (
     "_parameters",
@@ -84,7 +85,7 @@ class Block(nn.Module):
             InputError: names what does not fit.
             InceptionFastError: as :func:`inception_fast.optimize`, for the first image of a size.
         """
-        if torch.compiler.is_compiling():
+        if is_traced():
             facts = self._engines.facts
             structure = facts.structure if facts else OutputStructure(TENSOR)
             return structure.unflatten(ops.run_traced(self, x))
