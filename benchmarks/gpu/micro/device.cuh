@@ -33,7 +33,7 @@ class Deadline {
  public:
   IFAST_DEVICE Deadline() : begin_(global_nanoseconds()) {}
   IFAST_DEVICE void check() const {
-    if (global_nanoseconds() - begin_ > 50'000'000) __trap();
+    if (global_nanoseconds() - begin_ > 500'000'000) __trap();
   }
 
  private:

@@ -62,6 +62,9 @@ class Chain {
     config.stream = stream.get();
     config.attrs = &attribute;
     config.numAttrs = programmatic ? 1 : 0;
+    // Loads the kernel, which a capture might not allow.
+    cudaFuncAttributes attributes;
+    MICRO_CHECK(cudaFuncGetAttributes(&attributes, kernel));
     MICRO_CHECK(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal));
     cudaError_t launched = cudaSuccess;
     for (int i = 0; i < links && launched == cudaSuccess; ++i) {
