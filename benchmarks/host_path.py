@@ -24,7 +24,7 @@ from inception_fast.bench.statistics import Summary
 from inception_fast.cli.output import write_json
 from inception_fast.cli.table import render_table
 
-CALLS, REPEATS = 2000, 15
+CALLS, REPEATS = 500, 60
 
 
 class StandIn(Executor):

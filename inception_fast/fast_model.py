@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from inception_fast.backends import Backend, Executor, selection
+from inception_fast.backends.base import Out
 from inception_fast.errors import InputError, InputTypeError
 from inception_fast.graph.structure import OutputStructure
 from inception_fast.integrations import ops
@@ -127,7 +128,7 @@ class FastModel(nn.Module):
         self.check(x)
         x = in_memory("x", x)
         targets = self._check_out(out, x)
-        self._run_into(x, targets, self.executor_for(x.device)[1])
+        self._run_into(x, targets, self._outputs.direct(targets), self.executor_for(x.device)[1])
         return out
 
     def static(self, x: torch.Tensor, out: object = None) -> StaticCall:
@@ -156,7 +157,8 @@ class FastModel(nn.Module):
             out = self._build(targets)
         else:
             targets = self._check_out(out, x)
-        return StaticCall(lambda: self._run_into(x, targets, executor), x, out)
+        direct = self._outputs.direct(targets)
+        return StaticCall(lambda: self._run_into(x, targets, direct, executor), x, out)
 
     def run_flat(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The output tensors in order, without their structure. Arguments and errors as :meth:`forward`."""
@@ -206,8 +208,8 @@ class FastModel(nn.Module):
         self._outputs.check(named, x)
         return [tensor for _, tensor in named]
 
-    def _run_into(self, x: torch.Tensor, targets: list[torch.Tensor], executor: Executor) -> None:
-        direct = self._outputs.direct(targets)
+    def _run_into(self, x: torch.Tensor, targets: list[torch.Tensor], direct: Out, executor: Executor) -> None:
+        """``direct``: the targets that executors may write to."""
         results = executor.run(x if x.dtype is self._io_dtype else x.to(self._io_dtype), direct)
         for target, result, flat in zip(targets, results, self._outputs.flat, strict=True):
             if result.data_ptr() == target.data_ptr():

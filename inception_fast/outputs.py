@@ -103,7 +103,9 @@ class OutputMemory:
         """New memory for the buffers that are an output as they are. ``x`` is in the Plan's dtype."""
         images, dtype, device = x.shape[0], x.dtype, x.device
         return {
-            buffer: torch.empty((images, *shape), dtype=dtype, device=device, memory_format=layout)
+            buffer: x.new_empty((images, *shape))
+            if layout is torch.contiguous_format
+            else torch.empty((images, *shape), dtype=dtype, device=device, memory_format=layout)
             for buffer, (shape, layout) in self._new.items()
         }
 
