@@ -20,6 +20,7 @@ from benchmarks.gpu.machine import constants_of
 from benchmarks.gpu.microbenchmarks import FAILED, HELD, SKIPPED, Results, UnavailableError, main, run_program
 from benchmarks.gpu.tools import find_tool
 from inception_fast.tuning.machine_constants import read_machine
+from tests.cuda.sass import functions, innermost_loops
 
 NAMES = ["clock", "hmma", "ldsm", "latency", "bandwidth", "hop", "launch", "cluster"]
 NAMES += ["wgmma", "wgmma_check", "copy", "copy_check"]
@@ -41,8 +42,8 @@ def loops(program: Path) -> dict[str, list[Counter[str]]]:
     if cuobjdump is None:
         pytest.skip("needs cuobjdump")
     listing = subprocess.run([cuobjdump, "-sass", program], check=True, capture_output=True, text=True).stdout
-    pieces = re.split(r"^\s*Function : (\S+)", listing, flags=re.MULTILINE)
-    return {name: list(_loops(body)) for name, body in zip(pieces[1::2], pieces[2::2], strict=True)}
+    code = functions(listing).items()
+    return {name: [Counter(i.name for i in loop) for loop in innermost_loops(found)] for name, found in code}
 
 
 def _tritons(name: str) -> str | None:
@@ -50,18 +51,6 @@ def _tritons(name: str) -> str | None:
     triton = importlib.util.find_spec("triton")
     folder = "" if triton is None or triton.origin is None else str(Path(triton.origin).parent)
     return shutil.which(name, path=f"{folder}/backends/nvidia/bin")
-
-
-def _loops(body: str) -> list[Counter[str]]:
-    pattern = r"/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P[0-9T]+\s+)?([A-Z][\w.]*)([^;]*);"
-    code = [(int(address, 16), name, rest) for address, name, rest in re.findall(pattern, body)]
-    spans = []
-    for address, name, rest in code:
-        target = re.search(r"0x([0-9a-f]+)$", rest.strip())
-        if name.startswith("BRA") and target and int(target[1], 16) < address:
-            spans.append((int(target[1], 16), address))
-    inner = [s for s in spans if not any(o != s and s[0] <= o[0] and o[1] <= s[1] for o in spans)]
-    return [Counter(name for address, name, _ in code if first <= address <= last) for first, last in inner]
 
 
 def _of(loops: dict[str, list[Counter[str]]], function: str, instruction: str) -> Counter[str]:

@@ -1,7 +1,6 @@
 #pragma once
 
 #include "micro/device.cuh"
-#include "ptx/sync.cuh"
 
 // What it costs to tell another block something through global memory.
 namespace ifast::micro {
@@ -30,7 +29,10 @@ IFAST_DEVICE void await(const Counter* counter, unsigned value) {
                      : "l"(&counter->value)
                      : "memory");
       } else {
-        found = ptx::load_acquire(&counter->value);
+        asm volatile("ld.acquire.gpu.global.u32 %0, [%1];"
+                     : "=r"(found)
+                     : "l"(&counter->value)
+                     : "memory");
       }
       if (static_cast<int>(found - value) >= 0) {
         if constexpr (kPoll == Poll::kRelaxed) asm volatile("fence.acq_rel.gpu;" ::: "memory");
