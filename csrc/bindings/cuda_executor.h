@@ -44,7 +44,8 @@ inline std::unique_ptr<cuda::Executor> make_cuda_executor(
 inline void run_cuda_executor(cuda::Executor& executor, std::uintptr_t input,
                               const std::array<std::int64_t, 4>& strides, int batch,
                               std::uintptr_t arena, std::uintptr_t counters,
-                              const std::vector<std::uintptr_t>& outputs, std::uintptr_t stream) {
+                              const std::vector<std::uintptr_t>& outputs, std::uintptr_t stream,
+                              std::uintptr_t records) {
   const pybind11::gil_scoped_release release;
   cuda::Call call;
   call.input = reinterpret_cast<const void*>(input);
@@ -53,6 +54,7 @@ inline void run_cuda_executor(cuda::Executor& executor, std::uintptr_t input,
   call.arena = reinterpret_cast<void*>(arena);
   call.counters = reinterpret_cast<void*>(counters);
   for (std::uintptr_t output : outputs) call.outputs.push_back(reinterpret_cast<void*>(output));
+  call.records = reinterpret_cast<cuda::TileRecord*>(records);
   call.stream = stream;
   executor.run(call);
 }
@@ -65,9 +67,12 @@ inline void bind_cuda_executor(pybind11::module_& m) {
            py::arg("precision"), py::arg("driver"), py::arg("device"), py::arg("options") = "")
       .def("run", &run_cuda_executor, py::arg("input"), py::arg("strides"), py::arg("batch"),
            py::arg("arena"), py::arg("counters"), py::arg("outputs"), py::arg("stream"),
-           "Enqueues one forward pass; strides are of [N, C, H, W], in elements.")
+           py::arg("records") = 0,
+           "Enqueues one forward pass; strides are of [N, C, H, W], in elements. At `records`, if "
+           "not 0, are tiles(batch) zeroed records of the layout in cuda/launch/tile_record.h.")
       .def("arena_bytes", &cuda::Executor::arena_bytes, py::arg("batch"))
       .def("counter_bytes", &cuda::Executor::counter_bytes, py::arg("batch"))
+      .def("tiles", &cuda::Executor::tiles, py::arg("batch"), "Of all launches.")
       .def("launches", &cuda::Executor::launches, "The names of the steps of each launch.")
       .def(
           "shapes",

@@ -102,6 +102,11 @@ void set_limits(const cuda::DeviceLimits& limits) { limits_of_thread = limits; }
 
 const cuda::DeviceLimits& limits() { return limits_of_thread; }
 
+std::uint64_t tick() {
+  static std::atomic<std::uint64_t> time = 0;
+  return ++time;
+}
+
 void set_resident_blocks(int blocks) { resident_blocks_of_thread = blocks; }
 
 int resident_blocks() { return resident_blocks_of_thread; }

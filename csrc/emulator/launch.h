@@ -24,6 +24,7 @@ struct Launch {
   bool resident = false;
   // Earlier launches may not have finished: what they touch must be waited for.
   bool overlaps = false;
+  int multiprocessors = 1;  // that its blocks are dealt round to
 };
 
 // What a launch did, summed over its threads.
@@ -68,6 +69,9 @@ void set_omission(Omission omission);
 // multiprocessors, so that small networks have several waves of tiles, but with all the rest.
 void set_limits(const cuda::DeviceLimits& limits);
 const cuda::DeviceLimits& limits();
+
+// A number greater than all before it.
+std::uint64_t tick();
 
 // Few enough to be quick, and not a divisor of anything.
 inline constexpr int kUsualResidentBlocks = 7;

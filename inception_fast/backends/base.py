@@ -49,6 +49,33 @@ class StepTime:
     algorithm: str = ""
 
 
+@dataclass(frozen=True)
+class BlockTrace:
+    """What one block of threads did at one tile of a step; times in nanoseconds from the earliest start of the pass.
+
+    Attributes:
+        launch: the number of the launch that the step is in; of a network in one launch, as if it were several.
+        step: its name in the Plan, with ``.first`` or ``.second`` behind it where a pair was taken apart.
+        tile: of the step, from 0; a segment of a sum over K and a block of a cluster that shares a tile count as one.
+        multiprocessor: where the block ran.
+        start: the block has come to the tile.
+        ready: what the step reads is there.
+        first_chunk: the first chunk of K is in shared memory; ``ready`` where the step is no sum over K.
+        loop_end: the last chunk is multiplied; ``done`` where the step is no sum over K.
+        done: the results are stored.
+    """
+
+    launch: int
+    step: str
+    tile: int
+    multiprocessor: int
+    start: int
+    ready: int
+    first_chunk: int
+    loop_end: int
+    done: int
+
+
 def refuse_quantized(plan: Plan, backend: str) -> None:
     """For backends that know nothing of scales.
 
@@ -115,6 +142,14 @@ class Executor(ABC):
             NotImplementedError: this executor does not see its steps one by one.
         """
         raise NotImplementedError(f"{type(self).__name__} does not take the time of its steps")
+
+    def trace(self, x: torch.Tensor) -> list[BlockTrace]:
+        """One forward pass, with what every block did at every tile.
+
+        Raises:
+            NotImplementedError: this executor does not see its blocks.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not trace its blocks")
 
 
 class Backend(ABC):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from inception_fast.backends.base import Availability, Backend, Executor, Out, StepTime
+from inception_fast.backends.base import Availability, Backend, BlockTrace, Executor, Out, StepTime
 from inception_fast.plan.plan import Plan
 from inception_fast.tuning.passes import Winners, winner
 
@@ -79,3 +79,6 @@ class ByBatchExecutor(Executor):
 
     def profile(self, x: torch.Tensor) -> list[StepTime]:
         return self.executor_for(len(x)).profile(x)
+
+    def trace(self, x: torch.Tensor) -> list[BlockTrace]:
+        return self.executor_for(len(x)).trace(x)

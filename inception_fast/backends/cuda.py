@@ -22,8 +22,9 @@ from typing import Literal, get_args
 import torch
 
 from inception_fast._build_info import build_info
-from inception_fast.backends.base import Availability, Backend, Executor, Lowering, Out
+from inception_fast.backends.base import Availability, Backend, BlockTrace, Executor, Lowering, Out, StepTime
 from inception_fast.backends.cuda_graph import CudaGraphs, with_index
+from inception_fast.backends.cuda_trace import new_records, read_records, step_times
 from inception_fast.errors import InputError
 from inception_fast.plan.plan import Plan
 from inception_fast.plan.serialize import plan_to_json
@@ -147,13 +148,31 @@ class CudaExecutor(Executor):
         return self._native.launches()
 
     def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
-        batch, given = x.shape[0], out or {}
+        return self._run(x, out or {}, None)
+
+    def trace(self, x: torch.Tensor) -> list[BlockTrace]:
+        """One forward pass whose blocks note the time; in the emulator, a count of such notes.
+
+        The kernels are the same ones as without. Noting costs a barrier and some stores a tile, none of them in a loop
+        over K.
+        """
+        records = new_records(self._native.tiles(x.shape[0]), x.device)
+        self._run(x, {}, records)
+        return read_records(records, self.launches())
+
+    def profile(self, x: torch.Tensor) -> list[StepTime]:
+        """From :meth:`trace`, so that launches come one by one; see :func:`~.cuda_trace.step_times`."""
+        return step_times(self.trace(x), self._plan.step_names)
+
+    def _run(self, x: torch.Tensor, given: Out, records: torch.Tensor | None) -> list[torch.Tensor]:
+        batch = x.shape[0]
         shapes = {i: (b.height, b.width, b.channels) for i, b in enumerate(self._plan.buffers) if b.home == "output"}
         buffers = {i: given[i] if i in given else x.new_empty((batch, *shape)) for i, shape in shapes.items()}
         arena = x.new_empty(self._native.arena_bytes(batch) // x.element_size())
         counters = torch.zeros(self._native.counter_bytes(batch) // 4, dtype=torch.int32, device=x.device)
         outputs = [b.data_ptr() for b in buffers.values()]
         stream = torch.cuda.current_stream(self._device).cuda_stream if x.is_cuda else 0
-        self._native.run(x.data_ptr(), x.stride(), batch, arena.data_ptr(), counters.data_ptr(), outputs, stream)
+        memory = (arena.data_ptr(), counters.data_ptr(), outputs)
+        self._native.run(x.data_ptr(), x.stride(), batch, *memory, stream, 0 if records is None else records.data_ptr())
         order = [o.buffer for o in self._plan.outputs]
         return [given[i] if i in given else buffers[i].permute(0, 3, 1, 2) for i in order]

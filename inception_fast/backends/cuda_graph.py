@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from inception_fast.backends.base import Executor, Out, StepTime, copied
+from inception_fast.backends.base import BlockTrace, Executor, Out, StepTime, copied
 from inception_fast.plan.plan import Plan
 
 T = TypeVar("T")
@@ -101,6 +101,10 @@ class CudaGraphs(Executor):
     def profile(self, x: torch.Tensor) -> list[StepTime]:
         """The steps run one by one, without a graph: a replay cannot be looked into."""
         return self._executor.profile(x)
+
+    def trace(self, x: torch.Tensor) -> list[BlockTrace]:
+        """Of a pass without a graph, whose launches come one by one from the host."""
+        return self._executor.trace(x)
 
     def _record(self, x: torch.Tensor) -> _Recording:
         with torch.no_grad():

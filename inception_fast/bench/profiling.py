@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from inception_fast.bench.statistics import Summary
+from inception_fast.bench.timeline import block_timeline
 from inception_fast.bench.timing import interleave, timer_for
 from inception_fast.explain.labels import channels, epilogue, headline, planes
 from inception_fast.fast_model import FastModel
@@ -90,6 +91,16 @@ def profile(
     )
     whole = interleave({"run": lambda: executor.run(typed)}, rounds=rounds, timer=timer_for(x.device))
     return Profile(steps, Summary.of(whole["run"]))
+
+
+def timeline(fast: FastModel, x: torch.Tensor) -> dict[str, object] | None:
+    """One pass as :func:`~.timeline.block_timeline` draws it, where the backend sees its blocks."""
+    _, executor = fast.executor_for(x.device)
+    try:
+        blocks = executor.trace(x.to(getattr(torch, fast.plan.io_dtype)))
+    except NotImplementedError:
+        return None
+    return block_timeline(blocks)
 
 
 def chrome_trace(steps: Sequence[StepProfile]) -> dict[str, object]:

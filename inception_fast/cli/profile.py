@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from inception_fast.bench.environment import environment
-    from inception_fast.bench.profiling import chrome_trace, profile
+    from inception_fast.bench.profiling import chrome_trace, profile, timeline
     from inception_fast.bench.record import jsonable
     from inception_fast.bench.targets import load_calibration, load_images, load_target
     from inception_fast.optimization import optimize
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     spread = f"p10 {1e3 * whole.p10:.3f}, p90 {1e3 * whole.p90:.3f}"
     print(f"\nsum of the steps {1e3 * total:.3f} ms; the pass as a whole {1e3 * whole.median:.3f} ms ({spread})")
     if args.trace:
-        args.trace.write_text(json.dumps(chrome_trace(result.steps)), encoding="utf-8")
+        args.trace.write_text(json.dumps(timeline(fast, x) or chrome_trace(result.steps)), encoding="utf-8")
         log(f"wrote {args.trace}")
     settings = {"model": target.name, "size": target.size, "batch": args.batch, "precision": args.precision}
     payload = {"environment": environment(device), **settings, "backend": fast.backend, "device": str(device)}

@@ -11,6 +11,7 @@ import torch
 import inception_fast
 from inception_fast.backends import get_backend, selection
 from inception_fast.backends.by_batch import ByBatch
+from inception_fast.backends.reference import ReferenceExecutor
 from inception_fast.errors import InputError
 from inception_fast.tuning import passes
 from inception_fast.tuning.passes import measure_passes, winner, winners
@@ -129,3 +130,8 @@ def test_each_batch_runs_on_its_backend(monkeypatch: pytest.MonkeyPatch) -> None
     torch.testing.assert_close(out, model(x))
     torch.testing.assert_close(fast.static(x[:1])(), model(x[:1]))
     assert compiled == ["reference", "torch"]
+    _, executor = fast.executor_for(x.device)
+    monkeypatch.setattr(ReferenceExecutor, "trace", lambda self, x: ["a block"])
+    assert executor.trace(x[:1]) == ["a block"]
+    with pytest.raises(NotImplementedError, match="TorchExecutor does not trace its blocks"):
+        executor.trace(x)

@@ -64,9 +64,14 @@ IFAST_DEVICE void reset_counters(const NetworkArguments& arguments) {
 struct NetworkTurn {
   const NetworkArguments& arguments;
   int index, tile;
+  TileTrace own_trace;
 
-  IFAST_DEVICE void wait() const { wait_for_producers(arguments, index, tile); }
+  IFAST_DEVICE void wait() const {
+    wait_for_producers(arguments, index, tile);
+    own_trace.mark_first(&TileRecord::ready);
+  }
   IFAST_DEVICE void summed() const {}
+  IFAST_DEVICE const TileTrace& trace() const { return own_trace; }
 };
 
 template <class Format>
@@ -82,9 +87,12 @@ network_kernel(IFAST_ARGUMENTS NetworkArguments arguments) {
     const NetworkStep place = ptx::load_record(arguments.schedule + index);
     const int local = tile - place.first_tile;
     const int whole = place.first_partial == kNoPartials ? local : local / step[&Step::segments];
+    const TileTrace trace(arguments.frame, tile);
+    trace.start(index, local);
     const bool complete =
         run_tile<Format>(step, arguments.frame, arguments.constants, local, place.first_partial,
-                         NetworkTurn{arguments, index, whole});
+                         NetworkTurn{arguments, index, whole, trace});
+    trace.finish();
     // The release makes the whole block's stores visible: the barrier orders them before it.
     ptx::block_barrier();
     if (complete && ptx::thread_index() == 0) {

@@ -17,29 +17,38 @@ IFAST_DEVICE int step_of_block(const StageArguments& arguments, int block) {
 // What a tile of a stage waits for, and what it lets start.
 class StageTurn {
  public:
-  IFAST_DEVICE explicit StageTurn(Trigger trigger) : trigger_(trigger) {
+  IFAST_DEVICE StageTurn(Trigger trigger, const TileTrace& trace)
+      : trigger_(trigger), trace_(trace) {
     // The next stage's blocks may fetch their weights as soon as multiprocessors have room for
     // them.
     if (trigger == Trigger::kEarly) ptx::launch_dependents();
   }
 
-  IFAST_DEVICE void wait() const { ptx::wait_for_earlier_launches(); }
+  IFAST_DEVICE void wait() const {
+    ptx::wait_for_earlier_launches();
+    trace_.mark_first(&TileRecord::ready);
+  }
   IFAST_DEVICE void summed() const {
     if (trigger_ == Trigger::kLate) ptx::launch_dependents();
   }
+  IFAST_DEVICE const TileTrace& trace() const { return trace_; }
 
  private:
   const Trigger trigger_;
+  const TileTrace trace_;
 };
 
 template <class Format>
 IFAST_KERNEL(kThreads, Format::kBlocks)
 stage_kernel(IFAST_ARGUMENTS StageArguments arguments) {
-  const StageTurn turn(arguments.trigger);
-  const int index = step_of_block(arguments, ptx::block_index());
+  const int block = ptx::block_index();
+  const StageTurn turn(arguments.trigger, TileTrace(arguments.frame, block));
+  const int index = step_of_block(arguments, block);
+  const int tile = block - arguments.first_tile[index];
+  turn.trace().start(arguments.first_step + index, tile);
   run_tile<Format>(Record<Step>(arguments.steps + index), arguments.frame, arguments.constants,
-                   ptx::block_index() - arguments.first_tile[index], arguments.first_partial[index],
-                   turn);
+                   tile, arguments.first_partial[index], turn);
+  turn.trace().finish();
 }
 
 // A stage with pairs in it, launched in clusters: those of pairs share tiles, in the others each
@@ -47,13 +56,14 @@ stage_kernel(IFAST_ARGUMENTS StageArguments arguments) {
 template <class Format>
 IFAST_KERNEL(kThreads, Format::kNetworkBlocks)
 pair_kernel(IFAST_ARGUMENTS StageArguments arguments) {
-  const StageTurn turn(arguments.trigger);
   const int block = ptx::block_index();
+  const StageTurn turn(arguments.trigger, TileTrace(arguments.frame, block));
   // The last cluster may be too large.
   if (block >= arguments.first_tile[arguments.count]) return;
   const int index = step_of_block(arguments, block);
   const Record<Step> step(arguments.steps + index);
   const int tile = block - arguments.first_tile[index];
+  turn.trace().start(arguments.first_step + index, tile);
   if (step[&Step::kind] == Kind::kPair) {
     pair_tile<Format>(step, arguments.frame, arguments.constants, tile >> step[&Step::cluster_log2],
                       turn);
@@ -61,6 +71,7 @@ pair_kernel(IFAST_ARGUMENTS StageArguments arguments) {
     run_tile<Format>(step, arguments.frame, arguments.constants, tile,
                      arguments.first_partial[index], turn);
   }
+  turn.trace().finish();
 }
 
 }  // namespace ifast::cuda

@@ -26,6 +26,11 @@ const Drivers& drivers_of(Precision precision, Dtype dtype) {
   throw EngineError("precision: does not go with a Plan of " + std::string(name_of(dtype)));
 }
 
+// No other launch touches a launch's.
+Range records_of(const Frame& frame, int tiles) {
+  return {frame.records, static_cast<std::size_t>(tiles) * sizeof(TileRecord), true, true};
+}
+
 template <class T>
 std::span<const std::byte> bytes_of(const std::vector<T>& values) {
   return std::as_bytes(std::span(values));
@@ -82,6 +87,15 @@ int Executor::tile_counters(int batch) const {
   return place_tiles(program_, schedule_, batch).back().first_counter + 1;
 }
 
+int Executor::tiles(int batch) const {
+  if (driver_ == Driver::kNetwork) return place_tiles(program_, schedule_, batch).back().first_tile;
+  int tiles = 0;
+  for (const StageLaunch& launch : program_.launches) {
+    tiles += place_blocks(program_, launch, batch).first_block.back();
+  }
+  return tiles;
+}
+
 std::size_t Executor::counter_bytes(int batch) const {
   return static_cast<std::size_t>(tile_counters(batch) + partials(batch)) * sizeof(unsigned);
 }
@@ -122,6 +136,7 @@ Frame Executor::frame_of(const Call& call) const {
   frame.batch = call.batch;
   frame.partials = static_cast<std::byte*>(call.arena) + activation_bytes(call.batch);
   frame.arrivals = static_cast<unsigned*>(call.counters) + tile_counters(call.batch);
+  frame.records = call.records;
   return frame;
 }
 
@@ -170,7 +185,7 @@ void Executor::run(const Call& call) {
 }
 
 void Executor::run_stages(const Call& call) const {
-  const std::vector<Range> memory = memory_of(call);
+  std::vector<Range> memory = memory_of(call);
   StageArguments arguments{};
   arguments.frame = frame_of(call);
   arguments.constants = constants_.data();
@@ -178,17 +193,23 @@ void Executor::run_stages(const Call& call) const {
   for (const StageLaunch& launch : program_.launches) {
     const int begin = launch.first_step;
     arguments.steps = reinterpret_cast<const Step*>(steps_.data()) + begin;
+    arguments.first_step = begin;
     arguments.count = launch.count;
     const Placement placement = place_blocks(program_, launch, call.batch);
     std::ranges::copy(placement.first_block, arguments.first_tile);
     std::ranges::copy(placement.first_partial, arguments.first_partial);
+    const int tiles = placement.first_block.back();
+    if (call.records != nullptr) memory.push_back(records_of(arguments.frame, tiles));
     const int cluster = 1 << launch.cluster_log2;
-    Grid grid{divide_up(placement.first_block.back(), cluster) * cluster, kThreads,
-              launch.shared_bytes, cluster};
+    Grid grid{divide_up(tiles, cluster) * cluster, kThreads, launch.shared_bytes, cluster};
     grid.overlaps = overlap_;
     // Pairs come first.
     (program_.steps[begin].kind == Kind::kPair ? drivers_.pair : drivers_.stage)(
         arguments, grid, call.stream, memory);
+    if (call.records != nullptr) {
+      memory.pop_back();
+      arguments.frame.records += tiles;
+    }
   }
 }
 
@@ -213,6 +234,7 @@ void Executor::run_network(const Call& call) {
   std::vector<Range> memory = memory_of(call);
   memory.push_back({placement.table.data(), placement.table.size(), false, true});
   memory.push_back({dependencies_.data(), dependencies_.size(), false, true});
+  if (call.records != nullptr) memory.push_back(records_of(arguments.frame, arguments.tiles));
   drivers_.network(arguments, options_.blocks, call.stream, memory);
 }
 

@@ -28,6 +28,7 @@ struct Call {
   // NHWC, one for each of the Plan's output buffers, in order; aligned to 16 bytes where a
   // convolution reads it.
   std::vector<void*> outputs;
+  TileRecord* records = nullptr;  // tiles(batch) of zeros, where wanted
   std::uintptr_t stream = 0;
 };
 
@@ -49,6 +50,8 @@ class Executor {
   std::size_t arena_bytes(int batch) const;
   // Two calls that may run at the same time must not share counters.
   std::size_t counter_bytes(int batch) const;
+  // Of all launches, a pair's once for each block that shares it.
+  int tiles(int batch) const;
   std::size_t weight_bytes() const { return constants_.size(); }
   // The names of the steps of each launch.
   std::vector<std::vector<std::string>> launches() const;

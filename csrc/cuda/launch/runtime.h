@@ -21,7 +21,7 @@ struct Range {
   const void* begin = nullptr;
   std::size_t bytes = 0;
   bool writable = false;
-  bool settled = false;  // no launch writes to it, so nobody need wait before reading it
+  bool settled = false;  // no other launch writes to it, so nobody need wait before using it
 };
 
 struct Grid {

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cuda/launch/tile_record.h"
 #include "cuda/launch/tile_shape.h"
 
 // What kernels read: the steps of a Plan as plain data, the same for every batch size. Offsets into
@@ -110,6 +111,7 @@ struct Frame {
   int batch;
   std::byte* partials;  // kPartialBytes each
   unsigned* arrivals;   // one a partial, zero at the start and at the end
+  TileRecord* records;  // of this launch's tiles, zeros at the start; or nullptr
 };
 
 // When a launch lets the next one start, which then waits for all of it: at its blocks' start, when
@@ -124,6 +126,7 @@ struct StageArguments {
   const Step* steps;
   const std::byte* constants;
   Trigger trigger;
+  int first_step;  // of the Program
   int count;
   int first_tile[kMaxSteps + 1];
   int first_partial[kMaxSteps];

@@ -4,6 +4,7 @@
 
 #include "cuda/tile/format.cuh"
 #include "cuda/tile/pixel_loader.cuh"
+#include "cuda/tile/tile_trace.cuh"
 #include "cuda/tile/vector_loader.cuh"
 #include "ptx/sync.cuh"
 
@@ -90,6 +91,11 @@ class ConvTile {
     const std::uint32_t ring_end = stage(kShape.stages);
     std::uint32_t full = stage(0), free = stage(kAhead);
     const int last_load = end - kAhead;
+    if (turn.trace().on()) {
+      ptx::cp_async_wait<kAhead - 1>();
+      ptx::block_barrier();
+      turn.trace().mark_first(&TileRecord::first_chunk);
+    }
     Sums total = {};
     for (int chunk = first; chunk < end;) {
       const int left = end - chunk;
@@ -115,6 +121,7 @@ class ConvTile {
         sum_ = {};
       }
     }
+    turn.trace().mark(&TileRecord::loop_end);
     ptx::cp_async_wait<0>();
     if constexpr (kSegmented) sum_ = total;
   }

@@ -119,6 +119,7 @@ class PairTurn {
     ptx::cluster_wait();
     waits_ = false;
   }
+  IFAST_DEVICE const TileTrace& trace() const { return turn_.trace(); }
 
  private:
   const Turn& turn_;

@@ -19,6 +19,7 @@ void launch(const char* name, void (*kernel)(Arguments), const Arguments& argume
   config.cluster = grid.cluster;
   config.resident = grid.resident;
   config.overlaps = grid.overlaps;
+  config.multiprocessors = emulator::limits().multiprocessors;
   emulator::run(config, [&] { kernel(arguments); });
 }
 
