@@ -80,7 +80,7 @@ def default_processes() -> int:
     named = os.environ.get(PROCESSES, "")
     if named.isdecimal():
         return int(named)
-    processors = len(os.sched_getaffinity(0))
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(processors, MOST_PROCESSES) if processors >= FEWEST_PROCESSORS else 0
 
 

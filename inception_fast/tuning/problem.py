@@ -31,8 +31,12 @@ class ConvConfig:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The powers of two that ``n`` is the sum of, the largest first: Triton has tiles of no other width."""
-        return tuple(1 << bit for bit in reversed(range(self.n.bit_length())) if self.n >> bit & 1)
+        """Powers of two that ``n`` is the sum of, the largest first: Triton has tiles of no other width.
+
+        256 is two of 128: what comes after the product takes them one by one, and one of 256 does not fit in registers.
+        """
+        powers = (1 << bit for bit in reversed(range(self.n.bit_length())) if self.n >> bit & 1)
+        return tuple(width for power in powers for width in ((128, 128) if power == 256 else (power,)))
 
     def segment(self, depth: int) -> int:
         """How many of a sum's ``depth`` terms one program adds up: whole steps, in parts as even as can be."""

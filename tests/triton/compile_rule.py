@@ -38,9 +38,11 @@ def launch(shape: Shape, config: ConvConfig, dtype: torch.dtype) -> tuple[tuple,
     packed = conv.pack_conv(step, _constants([step], dtype), torch.device("cpu"))
     c_in, c_out, _, side, stride = shape
     source = torch.empty(1, side * stride[0], side * stride[1], c_in, dtype=dtype)
-    halves = [torch.empty(1, side, side, c_out // 2, dtype=dtype) for _ in range(2)]
+    quarters = [torch.empty(1, side, side, c_out // 4, dtype=dtype) for _ in range(4)]
     with recorded(conv, "conv_kernel") as launches:
-        conv.launch_conv(packed, config, source, halves, [True, False], None, dtype == torch.float32, WORKSPACE)
+        conv.launch_conv(
+            packed, config, source, quarters, [True, False, True, True], None, dtype == torch.float32, WORKSPACE
+        )
     return launches[0]
 
 

@@ -63,6 +63,11 @@ def test_interpreter_tiles_stay_in_tritons_bounds(problem: ConvProblem) -> None:
     assert config == interpreted(problem.with_images(77))
 
 
+def test_widths_of_a_tile() -> None:
+    for n, widths in ((16, (16,)), (128, (128,)), (192, (128, 64)), (224, (128, 64, 32)), (256, (128, 128))):
+        assert ConvConfig(64, n, 32).widths == widths
+
+
 MACHINE = Machine("NVIDIA Test 9000", "580.1", "3.9.0")
 
 
