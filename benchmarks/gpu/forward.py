@@ -1,12 +1,11 @@
 """One forward pass for a profiler to look at: ``python -m benchmarks.gpu.forward ENGINE``, on the ``cuda`` backend.
 
-The pass is launch by launch, without a CUDA graph, and between the profiler's start and stop marks, behind warm-up.
+It is launch by launch, without a CUDA graph, and the only one: the profiler finds a launch by its number.
 """
 
 from __future__ import annotations
 
 import argparse
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -14,8 +13,6 @@ import torch
 from inception_fast.backends.cuda import CudaExecutor, chosen_driver
 from inception_fast.backends.cuda_graph import with_index
 from inception_fast.plan.engine_file import read_engine
-
-WARM_UP = 3
 
 
 def main() -> None:
@@ -31,13 +28,9 @@ def main() -> None:
     x = torch.randn(args.batch, *engine.metadata.input_shape).to(device, dtype)
     x = x.contiguous(memory_format=torch.channels_last)
     executor = CudaExecutor(engine.plan, engine.constants, device, engine.metadata.precision, chosen_driver())
-    marked = torch.cuda.profiler.profile() if x.is_cuda else nullcontext()
-    for _ in range(WARM_UP if x.is_cuda else 0):
-        executor.run(x)
-    with marked:
-        executor.run(x)
-        if x.is_cuda:
-            torch.cuda.synchronize()
+    executor.run(x)
+    if x.is_cuda:
+        torch.cuda.synchronize()
 
 
 if __name__ == "__main__":

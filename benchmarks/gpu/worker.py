@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +128,20 @@ def default_work(digest: str) -> Path:
 
 
 def stamp(setting: Setting, digest: str) -> dict[str, Any]:
-    """What every line carries: sources and machine."""
+    """What every line carries: sources, machine and the versions that matter most."""
     machine = clocks.machine() if setting.on_gpu else {"gpu": None, "driver": None}
-    return {"commit": os.environ.get(COMMIT), "digest": digest, **machine}
+    return {"commit": os.environ.get(COMMIT), "digest": digest, **machine, "versions": versions()}
+
+
+def versions() -> dict[str, str | None]:
+    """Of PyTorch and Triton, without importing them."""
+    found: dict[str, str | None] = {}
+    for name in ("torch", "triton"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
 
 
 def main(run: Callable[[Visit], None]) -> None:

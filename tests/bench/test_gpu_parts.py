@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import tarfile
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from benchmarks.gpu.networks import device_of
 from benchmarks.gpu.packing import LOG_END, Packer
 from benchmarks.gpu.part import FAILED, HELD, NO_TIME, Part, phases
 from benchmarks.gpu.parts import build as build_part
-from benchmarks.gpu.parts import variants
+from benchmarks.gpu.parts import tune, variants
 from benchmarks.gpu.parts.ncu import parse_counters
 from benchmarks.gpu.parts.sanitizer import MAKERS, NETWORKS, PRECISION
 from benchmarks.gpu.parts.traces import summary as trace_summary
@@ -27,9 +27,14 @@ from benchmarks.gpu.setting import DRY, GPU
 from benchmarks.gpu.source_digest import source_digest
 from benchmarks.gpu.summary import MOST, summary
 from benchmarks.gpu.tools import find_tool
+from benchmarks.gpu.toy import SIZE, two_blocks
 from benchmarks.gpu.visit import BUDGET, FIRST, SECOND, parts_of
 from benchmarks.plot import curves
 from benchmarks.tables import results_table
+from inception_fast.backends import get_backend
+from inception_fast.graph.capture import capture
+from inception_fast.optimization import make_engine
+from inception_fast.tuning.measure import problems_of
 from tests.backends import test_on_device as on_device
 from tests.backends.cases import CASES
 
@@ -41,7 +46,7 @@ COMPILING = {"build", "constants_compile", "networks", "triton_compile"}
 def test_every_part_is_a_program_with_a_name_of_its_own(parts: tuple[Part, ...]) -> None:
     assert len({part.name for part in parts}) == len(parts)
     for part in parts:
-        assert importlib.util.find_spec(part.program), part.program
+        assert callable(importlib.import_module(part.program).run)
 
 
 def test_nothing_compiles_beside_what_takes_time_on_the_gpu() -> None:
@@ -74,6 +79,17 @@ def test_variants_differ_and_are_written_as_the_backend_reads_them() -> None:
             assert len(set(options)) == len(options)
             names = {word.partition("=")[0] for text in options for word in text.split(",")}
             assert names <= {"overlap", "trigger", "shortest", "waves", "shape", "blocks"}
+
+
+def test_the_heaviest_problems_are_tuned(tmp_path: Path) -> None:
+    x = torch.zeros(1, 3, SIZE, SIZE)
+    engine = make_engine(capture(two_blocks(), x), x, "fp16", get_backend("triton").lowering)
+    found = tune.heaviest(engine, "fp16", (1, 8))
+    work = [sum(problem.flops for problem in problems) for problems, _ in found]
+    assert len(found) == tune.HEAVIEST and work[:5] == sorted(work[:5], reverse=True)
+    assert [problems[0].images for problems, _ in found] == 5 * [1] + 5 * [8]
+    every = problems_of(engine.plan, "fp16", (8,))
+    assert work[5] == max(sum(problem.flops for problem in problems) for problems in every)
 
 
 def _block(launch: int, *times: int) -> dict[str, int]:

@@ -39,8 +39,8 @@ def profile(visit: Visit, driver: str, batch: int) -> dict[str, Any]:
     command = [sys.executable, "-m", FORWARD, str(engine), "--device", visit.setting.device, "--batch", str(batch)]
     tool = find_tool("ncu") if visit.setting.on_gpu else None
     report = visit.artifacts / f"ncu-{driver}-batch{batch}"
-    options = ["--set", "full", "--clock-control", "none", "--profile-from-start", "off", "--force-overwrite"]
-    options += ["--kernel-name", f"regex:{driver}", "--launch-skip", str(skipped), "--launch-count", "1"]
+    options = ["--set", "full", "--clock-control", "none", "--force-overwrite"]
+    options += ["--kernel-name", f"regex:{driver}_kernel", "--launch-skip", str(skipped), "--launch-count", "1"]
     prefix = [tool, *options, "--export", str(report)] if tool else []
     result = subprocess.run(["env", f"{DRIVER}={driver}", *prefix, *command], cwd=ROOT, capture_output=True, text=True)
     print(result.stdout, result.stderr, sep="\n")

@@ -6,8 +6,10 @@ where the visit has them, by which ``auto`` chooses between backends.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +20,8 @@ from benchmarks.gpu.worker import Skip, Visit, main
 from inception_fast.bench.record import jsonable
 from inception_fast.plan.engine_file import EngineFile, read_engine
 from inception_fast.tuning.choice import limits_of, machine_of
-from inception_fast.tuning.measure import Measurement, Problems, device_timer, problems_of, tune
+from inception_fast.tuning.measure import Measurement, Problems, Timer, device_timer, problems_of, tune
+from inception_fast.tuning.problem import ConvConfig
 from inception_fast.tuning.table import Table, read_table, write_table
 
 HEAVIEST = 10
@@ -26,16 +29,19 @@ FILE = "tuning.json"
 
 
 def run(visit: Visit) -> None:
-    precision = visit.setting.precisions[0]
-    engine = read_engine(engine_path(visit.work, "triton", precision))
-    for members in heaviest(engine, precision, visit.setting.batches[:2]):
-        name = " + ".join(engine.plan.step_names[i] for i in members[1])
-        visit.case(f"{members[0][0].images}-{name}", lambda m=members: measure(visit, engine, *m), 30)
+    precision, batches = visit.setting.precisions[0], visit.setting.batches[:2]
+    file = engine_path(visit.work, "triton", precision)
+    engine = read_engine(file)
+    chosen = heaviest(engine, precision, batches)
+    visit.case("compile", lambda: compile_all(visit, [(file, precision, batches, i) for i in range(len(chosen))]), 60)
+    for problems, members in chosen:
+        name = " + ".join(engine.plan.step_names[i] for i in members)
+        visit.case(f"{problems[0].images}-{name}", lambda p=problems, m=members: measure(visit, engine, p, m), 30)
     visit.case("passes", lambda: keep_passes(visit, precision), 10)
 
 
-def heaviest(engine: EngineFile, precision: str, batches: tuple[int, ...]) -> list[tuple[Problems, tuple[int, ...]]]:
-    """Problems with the most arithmetic and the steps that have them; half from each batch size."""
+def heaviest(engine: EngineFile, precision: str, batches: Sequence[int]) -> list[tuple[Problems, tuple[int, ...]]]:
+    """Problems with the most arithmetic and the steps that have them; as many from each batch size."""
     found = []
     for batch in batches:
         problems = problems_of(engine.plan, precision, (batch,)).items()
@@ -43,18 +49,31 @@ def heaviest(engine: EngineFile, precision: str, batches: tuple[int, ...]) -> li
     return found
 
 
+def compile_all(visit: Visit, jobs: Sequence[tuple[Path, str, Sequence[int], int]]) -> dict[str, Any]:
+    """All candidates, a process for each problem: one after the other they would take longer than their times."""
+    refuse_without_gpu(visit)
+    with get_context("spawn").Pool(min(visit.setting.processes, len(jobs))) as pool:
+        return {"candidates": pool.starmap(compile_candidates, jobs, chunksize=1)}
+
+
+def compile_candidates(file: Path, precision: str, batches: Sequence[int], index: int) -> int:
+    """Runs every candidate of a problem once, which leaves it in Triton's cache; returns how many there are."""
+    engine = read_engine(file)
+    problems, members = heaviest(engine, precision, batches)[index]
+
+    def once(work: Callable[[], None]) -> float:
+        work()
+        return 0.0
+
+    return len(tuned(engine, problems, members, once, {}).times)
+
+
 def measure(visit: Visit, engine: EngineFile, problems: Problems, members: tuple[int, ...]) -> dict[str, Any]:
-    """All candidates of one problem."""
-    if not visit.setting.on_gpu:
-        raise Skip("candidates are timed on a GPU")
-    device = torch.device("cuda", torch.cuda.current_device())
+    """The time of every candidate of one problem."""
+    refuse_without_gpu(visit)
     file = visit.artifacts / FILE
-    known = read_table(file) or Table(machine_of(device), True)
-    with torch.no_grad():
-        found: Iterator[Measurement] = tune(
-            engine.plan, engine.constants, {problems: members}, device, limits_of(device), device_timer, known.entries
-        )
-        measured = next(iter(found))
+    known = read_table(file) or Table(machine_of(torch.device("cuda", torch.cuda.current_device())), True)
+    measured = tuned(engine, problems, members, device_timer, known.entries)
     write_table(file, replace(known, entries={**known.entries, measured.key: measured.best[0]}))
     return {"key": measured.key, "flops": measured.flops, "times": jsonable(measured.times)}
 
@@ -80,6 +99,26 @@ def pass_times(figures: Mapping[str, Mapping[str, Any]], precision: str) -> dict
             if row["name"] in names and row["correct"]:
                 found.setdefault(contest["batch"], {})[names[row["name"]]] = row["seconds"]["median"]
     return found
+
+
+def tuned(
+    engine: EngineFile,
+    problems: Problems,
+    members: tuple[int, ...],
+    timer: Timer,
+    known: Mapping[str, ConvConfig | None],
+) -> Measurement:
+    """One problem's candidates under a timer, on the current device."""
+    device = torch.device("cuda", torch.cuda.current_device())
+    wanted = {problems: members}
+    with torch.no_grad():
+        return next(iter(tune(engine.plan, engine.constants, wanted, device, limits_of(device), timer, known)))
+
+
+def refuse_without_gpu(visit: Visit) -> None:
+    """Skips a case in the dry run."""
+    if not visit.setting.on_gpu:
+        raise Skip("candidates are timed on a GPU")
 
 
 if __name__ == "__main__":
