@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -31,9 +31,17 @@ LONGEST = 600
 PACKAGE = ROOT / "inception_fast"
 
 
+class Back(NamedTuple):
+    """What comes back: the folder, what was printed, and the digest of the sources."""
+
+    folder: Path
+    printed: str
+    digest: str
+
+
 @pytest.fixture(scope="module")
-def brought_back(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder that a dry run fills, and what it prints."""
+def brought_back(tmp_path_factory: pytest.TempPathFactory) -> Back:
+    """From a dry run."""
     if not build_info().native.built:
         pytest.skip(build_info().native.reason)
     bare, output = tmp_path_factory.mktemp("bare"), tmp_path_factory.mktemp("brought") / "back"
@@ -42,7 +50,8 @@ def brought_back(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         shutil.copytree(ROOT / folder, bare / folder, ignore=skipped)
     for name in FILES:
         shutil.copy2(ROOT / name, bare)
-    assert not (bare / ".git").exists()
+    digest = source_digest(bare)
+    assert not (bare / ".git").exists() and digest == source_digest(ROOT)
     planted = ["fails=60=fail=on purpose", "hangs=4=hang"]
     words = ["--dry-run", "--output", str(output), "--modules", str(PACKAGE), "--seconds", str(LONGEST)]
     # What an outer process had chosen is the outer one's.
@@ -52,18 +61,17 @@ def brought_back(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     command = [sys.executable, "-m", "tests.bench.planted_visit", *planted, "--whole", "--", *words]
     visit = subprocess.run(command, cwd=bare, env=environment, stdout=subprocess.PIPE, text=True)
     assert visit.returncode == 1, "two parts were planted to fail"
-    assert source_digest(bare) == source_digest(ROOT)
-    return output, visit.stdout
+    assert source_digest(bare) == digest
+    return Back(output, visit.stdout, digest)
 
 
 @pytest.fixture(scope="module")
-def lines(brought_back: tuple[Path, str]) -> list[dict[str, Any]]:
-    return read_lines(brought_back[0] / "results-1.jsonl")
+def lines(brought_back: Back) -> list[dict[str, Any]]:
+    return read_lines(brought_back.folder / "results-1.jsonl")
 
 
-def test_every_part_has_an_outcome_and_only_the_planted_fail(brought_back: tuple[Path, str]) -> None:
-    journal = json.loads((brought_back[0] / "journal-1.json").read_text())
-    assert list(dict.fromkeys(journal["parts"])) != []
+def test_every_part_has_an_outcome_and_only_the_planted_fail(brought_back: Back) -> None:
+    journal = json.loads((brought_back.folder / "journal-1.json").read_text())
     outcomes = {name: part["outcome"] for name, part in journal["parts"].items()}
     assert outcomes.pop("fails") == FAILED and outcomes.pop("hangs") == STOPPED
     assert set(outcomes) == {part.name for part in FIRST}
@@ -76,17 +84,17 @@ def test_every_part_has_an_outcome_and_only_the_planted_fail(brought_back: tuple
     }
 
 
-def test_what_comes_back_fits(brought_back: tuple[Path, str]) -> None:
-    files = list(brought_back[0].rglob("*"))
+def test_what_comes_back_fits(brought_back: Back) -> None:
+    files = list(brought_back.folder.rglob("*"))
     assert len(files) <= MOST_FILES and all(path.is_file() for path in files)
     assert max(path.stat().st_size for path in files) <= LARGEST
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+", path.name) for path in files)
 
 
-def test_every_line_is_json_and_says_of_which_sources(brought_back: tuple[Path, str]) -> None:
-    text = (brought_back[0] / "results-1.jsonl").read_text().splitlines()
+def test_every_line_is_json_and_says_of_which_sources(brought_back: Back) -> None:
+    text = (brought_back.folder / "results-1.jsonl").read_text().splitlines()
     found = [json.loads(line) for line in text]
-    assert {line["digest"] for line in found} == {source_digest(ROOT)}
+    assert {line["digest"] for line in found} == {brought_back.digest}
     assert {line["commit"] for line in found} == {"f" * 40}
 
 
@@ -100,8 +108,8 @@ def test_all_drivers_and_triton_are_right_and_give_their_bits(lines: list[dict[s
     assert {precision: len(by_bits) for precision, by_bits in groups.items()} == {"fp16": 1, "fp32": 1}
 
 
-def test_the_contests_make_a_table(brought_back: tuple[Path, str]) -> None:
-    file = brought_back[0] / "bench-1-drivers.json"
+def test_the_contests_make_a_table(brought_back: Back) -> None:
+    file = brought_back.folder / "bench-1-drivers.json"
     record = json.loads(file.read_text())
     assert [contest["batch"] for contest in record["contests"]] == [1, 2]
     names = [row["name"] for row in record["contests"][0]["rows"]]
@@ -109,8 +117,8 @@ def test_the_contests_make_a_table(brought_back: tuple[Path, str]) -> None:
     assert "commit ffffffffffff" in results_table([file])
 
 
-def test_the_last_words_are_the_parts(brought_back: tuple[Path, str]) -> None:
-    printed = brought_back[1]
+def test_the_last_words_are_the_parts(brought_back: Back) -> None:
+    printed = brought_back.printed
     assert len(printed) < 12_000
     end = printed[printed.rindex("part  ") :] if "part  " in printed else printed
     assert all(f"\n{part.name} " in end for part in FIRST)

@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from benchmarks.gpu.toy import SIZE, two_blocks
 from benchmarks.gpu.visit import BUDGET, FIRST, SECOND, parts_of
 from benchmarks.plot import curves
 from benchmarks.tables import results_table
+from inception_fast._build_info import parse_build_info
 from inception_fast.backends import get_backend
 from inception_fast.graph.capture import capture
 from inception_fast.optimization import make_engine
@@ -51,7 +53,7 @@ def test_every_part_is_a_program_with_a_name_of_its_own(parts: tuple[Part, ...])
 
 def test_nothing_compiles_beside_what_takes_time_on_the_gpu() -> None:
     beside = [phase for phase in phases(FIRST) if len(phase) > 1]
-    assert [{part.name for part in phase} for phase in beside] == [COMPILING]
+    assert [{part.name for part in phase} for phase in beside] == [COMPILING, {"device_tests", "time_model"}]
     assert max(part.seconds for part in FIRST) < BUDGET[1]
 
 
@@ -143,6 +145,34 @@ def test_passes_for_the_tuned_table_are_right_replays_of_the_precision() -> None
 def test_what_is_built_for(monkeypatch: pytest.MonkeyPatch, said: str | None, named: str) -> None:
     monkeypatch.setattr(build_part, "output", lambda _: said)
     assert build_part.architecture() == named
+
+
+FAKE_CMAKE = """#!/bin/sh
+case $1 in
+-S) mkdir -p $4; echo "$@" > $4/words
+    echo '{"cuda": {"built": true, "reason": "", "advice": ""}}' > $4/build_record.json;;
+--build) touch $2/_native_cuda.cpython-x.so; exit 1;;
+esac
+"""
+
+
+def test_what_compiles_is_kept_where_the_rest_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cmake, package = tmp_path / "cmake", tmp_path / "inception_fast"
+    cmake.write_text(FAKE_CMAKE)
+    cmake.chmod(0o755)
+    package.mkdir()
+    (package / "_native.cpython-x.so").touch()
+    (tmp_path / "setup.py").write_text("raise SystemExit(2)")
+    (tmp_path / "pyproject.toml").write_text('version = "1.2"\n')
+    script = SimpleNamespace(find_tool=lambda _: str(cmake), native_obstacle=lambda: ("", ""))
+    monkeypatch.setattr(build_part, "setup_script", lambda: script)
+    monkeypatch.setattr(build_part, "ROOT", tmp_path)
+    found = build_part.build("90a-real")
+    assert "setup.py ended with exit status 2" in found["wrong"] and "with _native_cuda built" in found["wrong"]
+    assert [path.name for path in package.glob("*.so")] == ["_native_cuda.cpython-x.so"]
+    info = parse_build_info(json.loads((package / "_build_info.json").read_text() or "{}"))
+    assert (info.version, info.native.built, info.cuda.built) == ("1.2", False, True)
+    assert "-DIFAST_CUDA_ARCHITECTURES=90a-real" in (tmp_path / "build" / "cmake-alone" / "words").read_text()
 
 
 def test_a_tool_is_found_in_the_toolkits_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

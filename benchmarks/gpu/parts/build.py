@@ -10,17 +10,22 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import json
 import os
+import platform
+import re
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from benchmarks.gpu.parts.environment import output
 from benchmarks.gpu.source_digest import ROOT
-from benchmarks.gpu.worker import Visit, main
+from benchmarks.gpu.worker import COMMIT, Visit, main
 
 NEWEST = "90a-real"
 """What is built for where no GPU says what it is."""
@@ -35,7 +40,7 @@ def run(visit: Visit) -> None:
     if modules is None:
         visit.case("build", lambda: build(architecture()), 600)
     else:
-        visit.case("configure", lambda: configure(visit.work / "configured"), 120)
+        visit.case("configure", lambda: {"wrong": configure(visit.work / "configured", ["-DIFAST_CUDA=OFF"])}, 120)
         visit.case("build", lambda: take(modules), 60)
     for name in MODULES if modules is None else ("_native", "_native_emulator"):
         visit.case(name, lambda name=name: load(name), 60)
@@ -51,19 +56,39 @@ def architecture() -> str:
 
 
 def build(architecture: str) -> dict[str, Any]:
-    """``setup.py build_ext --inplace``, on all cores; neither an index nor an isolated environment is asked for."""
-    defines = f"{os.environ.get('CMAKE_ARGS', '')} -DIFAST_CUDA_ARCHITECTURES={architecture}"
-    settings = {
-        "CMAKE_ARGS": defines,
-        "CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1),
-        "INCEPTION_FAST_NATIVE": "1",
-    }
+    """``setup.py build_ext --inplace``, on all cores; neither an index nor an isolated environment is asked for.
+
+    Where that fails, CMake alone, which keeps what does compile: the parts behind this one take what is there.
+    """
+    defines = [*shlex.split(os.environ.get("CMAKE_ARGS", "")), f"-DIFAST_CUDA_ARCHITECTURES={architecture}"]
+    cores = str(os.cpu_count() or 1)
+    settings = {"CMAKE_ARGS": shlex.join(defines), "CMAKE_BUILD_PARALLEL_LEVEL": cores, "INCEPTION_FAST_NATIVE": "1"}
     command = [sys.executable, "setup.py", "build_ext", "--inplace"]
     status = subprocess.run(command, cwd=ROOT, env=os.environ | settings).returncode
-    return {
-        "architecture": architecture,
-        "wrong": f"setup.py ended with exit status {status}; see build.log" if status else "",
-    }
+    if status == 0:
+        return {"architecture": architecture, "by": "setup.py"}
+    folder = max(
+        ROOT.glob("build/cmake-*"), key=lambda path: path.stat().st_mtime, default=ROOT / "build" / "cmake-alone"
+    )
+    wrong = [f"setup.py ended with exit status {status}", build_alone(folder, defines)]
+    return {"architecture": architecture, "by": "cmake", "wrong": "; ".join([*filter(None, wrong), "see build.log"])}
+
+
+def build_alone(folder: Path, defines: Sequence[str]) -> str:
+    """Builds in a folder of CMake's and takes the modules that come of it; returns what is wrong."""
+    wrong = configure(folder, defines)
+    if wrong:
+        return wrong
+    status = subprocess.run([setup_script().find_tool("cmake"), "--build", str(folder), "--", "-k", "0"]).returncode
+    modules = {path.name.partition(".")[0]: path for path in folder.glob("_native*.so")}
+    (version,) = re.findall(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    built = {"built": "_native" in modules, "reason": "it does not compile", "advice": "see build.log"}
+    record = {"version": version, "commit": os.environ.get(COMMIT), "machine": platform.machine(), "native": built}
+    record |= json.loads((folder / "build_record.json").read_text())
+    put([*modules.values()], json.dumps(record))
+    return (
+        f"cmake ended with exit status {status}, with {', '.join(sorted(modules)) or 'nothing'} built" if status else ""
+    )
 
 
 def setup_script() -> ModuleType:
@@ -75,26 +100,38 @@ def setup_script() -> ModuleType:
     return module
 
 
-def configure(folder: Path) -> dict[str, Any]:
-    """CMake's configuration of the tree, without CUDA."""
+def configure(folder: Path, defines: Sequence[str]) -> str:
+    """CMake's configuration of the tree; returns what is wrong."""
     script = setup_script()
     reason, advice = script.native_obstacle()
     if reason:
-        return {"wrong": f"{reason}; {advice}"}
+        return f"{reason}; {advice}"
     pybind11 = importlib.import_module("pybind11").get_cmake_dir()
-    defines = ["-DIFAST_CUDA=OFF", f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11}"]
-    defines.append(f"-DCMAKE_MAKE_PROGRAM={script.find_tool('ninja')}")
-    command = [script.find_tool("cmake"), "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", *defines]
+    all_defines = [*defines, f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11}"]
+    all_defines.append(f"-DCMAKE_MAKE_PROGRAM={script.find_tool('ninja')}")
+    command = [script.find_tool("cmake"), "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", *all_defines]
     status = subprocess.run(command).returncode
-    return {"wrong": f"cmake ended with exit status {status}; see build.log" if status else ""}
+    return f"cmake ended with exit status {status}; see build.log" if status else ""
 
 
 def take(folder: Path) -> dict[str, Any]:
     """Copies the compiled modules and their record into the package."""
-    found = [*folder.glob("_native*.so"), *folder.glob("_build_info.json")]
-    for path in found:
-        shutil.copy2(path, ROOT / "inception_fast")
-    return {"taken": [path.name for path in found], "wrong": "" if found else f"nothing is built in {folder}"}
+    found = [*folder.glob("_native*.so")]
+    if not found:
+        return {"wrong": f"nothing is built in {folder}"}
+    put(found, (folder / "_build_info.json").read_text())
+    return {"taken": [path.name for path in found]}
+
+
+def put(modules: Sequence[Path], record: str) -> None:
+    """Puts modules and their record into the package, in the place of those that are there."""
+    package = ROOT / "inception_fast"
+    # Deleted first: writing into a module that a running process has mapped would crash that process.
+    for stale in package.glob("_native*.so"):
+        stale.unlink()
+    for module in modules:
+        shutil.copy2(module, package)
+    (package / "_build_info.json").write_text(record)
 
 
 def load(name: str) -> dict[str, Any]:

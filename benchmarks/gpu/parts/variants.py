@@ -15,12 +15,12 @@ from benchmarks.gpu.worker import Skip, Visit, main
 
 TOGETHER = 4
 """Variants in one contest."""
-SEGMENTS = (4, 8, 16)
-"""Chunks of the shortest segment of a sum."""
+SEGMENTS = (256, 512, 1024)
+"""Bytes of the shortest segment of a sum."""
 LAUNCHES = ("overlap=0", *(f"overlap=1,trigger={when}" for when in ("early", "late", "none")))
 SHAPES = ("64x32", "64x64", "128x64", "128x128")
-BLOCKS = (66, 132, 264, 396)
-"""Of the network driver."""
+BLOCKS = (1, 2, 3, 4)
+"""Of the network driver, on a multiprocessor."""
 SECONDS = 1.0
 """Of a contest."""
 
