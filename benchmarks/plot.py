@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.tables import RESULTS, ROOT, machine_of
+from benchmarks.tables import RESULTS, ROOT, machine_of, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,7 @@ def curves(records: Iterable[dict[str, Any]]) -> dict[Panel, list[Curve]]:
     for record in records:
         for contest in record["contests"]:
             panel = found.setdefault((contest["model"], contest["precision"]), {})
-            for row in contest["rows"]:
+            for row in rows_of(contest):
                 s = row["seconds"]
                 panel.setdefault(row["name"], {})[contest["batch"]] = (s["median"], s["p10"], s["p90"])
     return {

@@ -18,6 +18,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 VERSIONS = {"cpu": ("torch", "onnxruntime", "openvino"), "cuda": ("torch", "triton", "jax")}
 FIGURES = "Median milliseconds of runs taken in turns, and in brackets the time over that of the first column"
+REPLAYS = " (a replay's: over its replays)"
 
 
 def results_table(files: Iterable[Path]) -> str:
@@ -28,6 +29,23 @@ def results_table(files: Iterable[Path]) -> str:
         key = (file.parent.name, record["environment"]["commit"], versions_of(record), *_columns([record]))
         groups.setdefault(key, []).append((file, record))
     return "\n\n".join(_section(group) for group in groups.values())
+
+
+REPLAY = ", replay"
+"""After the name of a contestant: what its pass takes on the device alone, many in a row."""
+
+
+def rows_of(contest: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a contest: of each contestant its calls, and its replays where it has some."""
+    found = []
+    for row in contest["rows"]:
+        found.append(row)
+        replays = row.get("replays")
+        if replays:
+            ratio = replays["ratio"] or {"median": None}
+            name = f"{row['name']}{REPLAY}"
+            found.append({"name": name, "seconds": replays["seconds"], "ratio": ratio, "correct": row["correct"]})
+    return found
 
 
 def versions_of(record: dict[str, Any]) -> str:
@@ -57,7 +75,7 @@ def _section(group: Sequence[tuple[Path, dict[str, Any]]]) -> str:
 
 
 def _columns(records: Sequence[dict[str, Any]]) -> list[str]:
-    rows = (row for record in records for contest in record["contests"] for row in contest["rows"])
+    rows = (row for record in records for contest in record["contests"] for row in rows_of(contest))
     return list(dict.fromkeys(row["name"] for row in rows))
 
 
@@ -69,11 +87,12 @@ def _caption(group: Sequence[tuple[Path, dict[str, Any]]]) -> str:
     else:
         made_by = f"commands in `benchmarks/results/{file.parent.name}/`"
     where = f"{machine_of(record)}; {versions_of(record)}"
-    return f"{FIGURES}; {where}; commit {environment['commit'][:12]}, {made_by}."
+    replayed = any(name.endswith(REPLAY) for name in _columns([each for _, each in group]))
+    return f"{FIGURES}{REPLAYS if replayed else ''}; {where}; commit {environment['commit'][:12]}, {made_by}."
 
 
 def _line(contest: dict[str, Any], columns: list[str]) -> str:
-    rows = {row["name"]: row for row in contest["rows"]}
+    rows = {row["name"]: row for row in rows_of(contest)}
     cells = [contest["model"], str(contest["batch"]), contest["precision"]]
     for name in columns:
         row = rows.get(name)
@@ -82,8 +101,9 @@ def _line(contest: dict[str, Any], columns: list[str]) -> str:
 
 
 def _cell(row: dict[str, Any]) -> str:
-    wrong = "" if row["correct"] else ", wrong result"
-    return f"{_milliseconds(row)} ({row['ratio']['median']:.2f}{wrong})"
+    ratio = [] if row["ratio"]["median"] is None else [f"{row['ratio']['median']:.2f}"]
+    notes = ", ".join([*ratio, *([] if row["correct"] else ["wrong result"])])
+    return f"{_milliseconds(row)} ({notes})" if notes else _milliseconds(row)
 
 
 def _milliseconds(row: dict[str, Any]) -> str:

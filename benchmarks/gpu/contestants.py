@@ -17,10 +17,8 @@ from inception_fast.bench.peers import eager as eager_peer
 from inception_fast.bench.peers.base import first_line
 from inception_fast.bench.peers.ours import label
 from inception_fast.bench.record import jsonable
-from inception_fast.errors import BackendUnavailableError
+from inception_fast.errors import BackendUnavailableError, InputError
 
-REPLAY = ", replay"
-"""After the name of a contestant whose pass is a CUDA graph that reads and writes memory of its own."""
 FAILED = "failed with "
 """Begins the reason why one of ours takes no part, where it should have."""
 
@@ -31,40 +29,31 @@ def ours_name(contestant: str, options: str = "") -> str:
     return f"{name} {options}".strip()
 
 
-def ours(work: Path, setting: Setting, contestant: str, options: str = "", *, calls: bool = True) -> Entrant:
-    """A driver of the ``cuda`` backend, or ``triton``: the calls of users, and replays.
-
-    Args:
-        calls: with the former.
-    """
+def ours(work: Path, setting: Setting, contestant: str, options: str = "") -> Entrant:
+    """A driver of the ``cuda`` backend, or ``triton``."""
     name = ours_name(contestant, options)
 
     def prepare(task: Task) -> list[Contestant]:
         try:
             fast = fast_model(work, setting, contestant, task.precision, options)
             _, executor = fast.executor_for(task.device)
-            how = f"backend {fast.backend}, driver {executor.driver or 'its only one'}"
             x = task.input(torch.channels_last)
-            found = [Contestant(name, lambda: fast(x), f"{how}, a call: checks, copies in and out")] if calls else []
-            return [*found, Contestant(f"{name}{REPLAY}", fast.static(x), f"{how}, a CUDA graph of the pass")]
+            replay = fast.static(x)
         except BackendUnavailableError as error:
             raise PeerUnavailableError(str(error)) from error
         except Exception as error:
-            # The others are timed all the same; the case says that this one failed.
-            raise PeerUnavailableError(f"{FAILED}{first_line(error)}") from error
+            # An option that this version lacks is no failure. The others are timed all the same.
+            refused = options and isinstance(error, InputError)
+            raise PeerUnavailableError(str(error) if refused else f"{FAILED}{first_line(error)}") from error
+        note = f"backend {fast.backend}, driver {executor.driver or 'its only one'}, channels_last"
+        return [Contestant(name, lambda: fast(x), note, lambda: replay)]
 
     return Entrant(name, prepare, ours=True)
 
 
 def eager() -> Entrant:
-    """PyTorch in channels_last with cuDNN's search: calls, and replays of a CUDA graph."""
-
-    def prepare(task: Task) -> list[Contestant]:
-        call = eager_peer.contestant(task, "channels_last")
-        assert call.record is not None
-        return [call, Contestant(f"{call.name}{REPLAY}", call.record(), "a CUDA graph of the pass")]
-
-    return Entrant("eager", prepare)
+    """PyTorch in channels_last with cuDNN's search."""
+    return Entrant("eager", lambda task: [eager_peer.contestant(task, "channels_last")])
 
 
 def contest(
@@ -82,8 +71,6 @@ def contest(
         rounds=setting.rounds,
         seconds=seconds,
         yardstick=eager_in and eager_in["relative_l2"],
-        # Replays are contestants of their own here.
-        replays=False,
     )
     wrong = [f"{row.name}: wrong result" for row in found.rows if row.ours and not row.correct]
     wrong += [f"{name} {why}" for name, why in found.skipped.items() if why.startswith(FAILED)]

@@ -22,7 +22,7 @@ class Setting:
         checked_batches: that are compared with float64.
         distinct: images that differ; larger batches repeat them.
         rounds: samples of a contestant, at most.
-        seconds: of a contest, at most.
+        seconds: of the calls of a contest, and of its replays, at most.
         processes: that compile Triton kernels or run tests side by side.
         environment: variables for all processes.
     """
@@ -55,7 +55,7 @@ GPU = Setting(
     checked_batches=(1, 8, 128),
     distinct=8,
     rounds=100,
-    seconds=6.0,
+    seconds=4.0,
     processes=14,
 )
 

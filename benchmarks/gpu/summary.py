@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.gpu.journal import Line, cases_of
 from benchmarks.gpu.part import FAILED, STOPPED
+from benchmarks.tables import REPLAY, rows_of
 
 MOST = 11_000
 """Characters: a terminal that keeps the end of an output keeps all of it."""
@@ -39,7 +40,7 @@ def _wrong(lines: Sequence[Line]) -> str:
 
 def _contests(lines: Sequence[Line]) -> str:
     ended = [line for part in ("timing", "torch_compile") for line in cases_of(lines, part).values()]
-    rows = [_row(line["contest"], row) for line in ended if "contest" in line for row in line["contest"]["rows"]]
+    rows = [_row(line["contest"], row) for line in ended if "contest" in line for row in rows_of(line["contest"])]
     return table(("batch", "precision", "contestant", "us", "p10", "p90", "result", "images/s"), rows) if rows else ""
 
 
@@ -53,13 +54,18 @@ def _variants(lines: Sequence[Line]) -> str:
     by_batch: dict[int, list[Any]] = {}
     for line in cases_of(lines, "variants").values():
         if "contest" in line:
-            by_batch.setdefault(line["contest"]["batch"], []).extend(line["contest"]["rows"])
+            by_batch.setdefault(line["contest"]["batch"], []).extend(rows_of(line["contest"]))
     rows = [
         (str(batch), row["name"], *_time(row), f"{row['ratio']['median']:.3f}")
         for batch, found in sorted(by_batch.items())
-        for row in sorted(found, key=lambda row: row["ratio"]["median"])[:BEST]
+        for row in sorted(_device_alone(found), key=lambda row: row["ratio"]["median"])[:BEST]
     ]
     return table(("batch", "variant", "us", "p10", "p90", "result", "ratio"), rows) if rows else ""
+
+
+def _device_alone(rows: Sequence[Any]) -> Sequence[Any]:
+    """Replays; calls where there are none."""
+    return [row for row in rows if row["name"].endswith(REPLAY)] or rows
 
 
 def _time(row: Any) -> tuple[str, ...]:

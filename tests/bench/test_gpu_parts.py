@@ -253,6 +253,7 @@ def _visit() -> list[dict[str, Any]]:
     stamp = {"commit": HEADER["commit"], "digest": HEADER["digest"], "at": 0.0}
     title = {"model": "inception_v3", "size": 299, "precision": "fp16", "failures": []}
     rows = [_row("inception_fast cuda stage", 3e-4), _row("eager channels_last", 9e-4)]
+    rows[0]["replays"] = {"seconds": _row("", 2e-4)["seconds"], "ratio": {"median": 1.0}}
     lines = [
         {"part": "environment", "case": "torch", "environment": {**machine, "gpu": gpu}, "threads": 16},
         {"part": "networks", "case": "truth", "images": "photographs"},
@@ -269,9 +270,9 @@ def test_the_records_are_those_that_tables_and_plots_read(tmp_path: Path) -> Non
     assert file.name == "bench-1-drivers.json"
     text = results_table([file])
     assert "NVIDIA H100, driver 580; torch 2.11.0, triton 3.6.0; commit cccccccccccc" in text
-    assert "| inception_v3 | 1 | fp16 | 0.3 (1.00) | 0.9 (1.00) |" in text
+    assert "| inception_v3 | 1 | fp16 | 0.3 (1.00) | 0.2 (1.00) | 0.9 (1.00) |" in text
     panels = curves([json.loads(file.read_text())])
-    assert [[point[0] for point in curve.points] for curve in panels["inception_v3", "fp16"]] == [[1, 8], [1, 8]]
+    assert [[point[0] for point in curve.points] for curve in panels["inception_v3", "fp16"]] == 3 * [[1, 8]]
 
 
 def test_the_summary_ends_with_every_part_however_much_there_is_to_say() -> None:

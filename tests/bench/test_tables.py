@@ -30,6 +30,19 @@ def _contest(model: str, *rows: str, batch: int = 1, milliseconds: float = 12.34
     return {"model": model, "batch": batch, "precision": "fp32", "rows": [{"name": name, **figures} for name in rows]}
 
 
+def test_replays_have_columns_of_their_own(tmp_path: Path) -> None:
+    contest = _contest("inception_v3", "ours", "eager", "jax")
+    ours, eager, jax = contest["rows"]
+    ours["replays"] = {"seconds": {"median": 2e-3}, "ratio": {"median": 1.0}}
+    eager["replays"] = {"seconds": {"median": 6e-3}, "ratio": None}
+    jax["replays"] = None
+    text = results_table([_write(tmp_path / "bench.json", contest, gpu={"name": "a GPU"})])
+    assert "| ours | ours, replay | eager | eager, replay | jax |" in text
+    assert "| 12.3 (1.50) | 2 (1.00) | 12.3 (1.50) | 6 | 12.3 (1.50) |" in text
+    assert "over its replays" in text
+    assert "replay" not in results_table([_write(tmp_path / "bench.json", _contest("inception_v3", "ours"))])
+
+
 def test_readme_quotes_the_records() -> None:
     assert FILES
     text = (ROOT / "README.md").read_text()

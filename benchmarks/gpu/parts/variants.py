@@ -1,6 +1,6 @@
 """The ``cuda`` backend's options, varied: how launches overlap, how K is cut, tiles and blocks.
 
-Each variant is timed in turns with the backend's own choice, a few at a time, as replays. The order is that of what
+Each variant is timed in turns with the backend's own choice, a few at a time. The order is that of what
 they are to decide, so that a visit which ends early has those answers.
 """
 
@@ -21,8 +21,8 @@ LAUNCHES = ("overlap=0", *(f"overlap=1,trigger={when}" for when in ("early", "la
 SHAPES = ("64x32", "64x64", "128x64", "128x128")
 BLOCKS = (1, 2, 3, 4)
 """Of the network driver, on a multiprocessor."""
-SECONDS = 1.0
-"""Of a contest."""
+SECONDS = 0.7
+"""Of the calls of a contest, and of its replays."""
 
 
 def variants(batch: int) -> dict[str, list[str]]:
@@ -56,7 +56,7 @@ def compare(visit: Visit, target: Any, driver: str, options: list[str], batch: i
     """Variants in turns with the backend's own choice, which the ratios are over."""
     if not takes_options():
         raise Skip("the cuda backend takes no options")
-    entrants = [ours(visit.work, visit.setting, driver, o, calls=False) for o in ("", *options)]
+    entrants = [ours(visit.work, visit.setting, driver, o) for o in ("", *options)]
     return contest(visit, target, entrants, batch, precision, SECONDS)
 
 
