@@ -35,8 +35,8 @@ from benchmarks.gpu.summary import summary
 from benchmarks.gpu.visit import BUDGET, parts_of
 from benchmarks.gpu.worker import COMMIT, default_work, stamp
 
-PREPARED = frozenset({"environment", "build", "networks", "triton_compile"})
-"""Parts of the first command whose work the second finds done."""
+PREPARED = frozenset({"environment", "build", "networks", "triton_compile", "correctness", "timing"})
+"""Parts of the first command whose work or figures the second takes as they are, where they held."""
 NODE = Path("/dev/nvidia0")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

@@ -50,7 +50,9 @@ class Packer:
         journal = {**header, "parts": parts, "left_out": left_out}
         self._write(f"journal-{self._suffix}.json", _json(journal))
         for part, name in CONTESTS.items():
-            record = bench_record(lines, part, header)
+            # Contests that an earlier command held are in its own record.
+            own = [line for line in lines if line["at"] >= self._since or line.get("part") != part]
+            record = bench_record(own, part, header)
             if record is not None:
                 self._write(f"bench-{self._suffix}-{name}.json", _json(record))
         for name in COPIES:

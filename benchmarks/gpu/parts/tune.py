@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.contestants import REPLAY, ours_name
+from benchmarks.gpu.contestants import ours_name
 from benchmarks.gpu.networks import engine_path
 from benchmarks.gpu.worker import Skip, Visit, main
+from benchmarks.tables import REPLAY, rows_of
 from inception_fast.bench.record import jsonable
 from inception_fast.plan.engine_file import EngineFile, read_engine
 from inception_fast.tuning.choice import limits_of, machine_of
@@ -95,7 +96,7 @@ def pass_times(figures: Mapping[str, Mapping[str, Any]], precision: str) -> dict
     found: dict[int, dict[str, float]] = {}
     for case in figures.values():
         contest = case.get("contest", {"precision": None})
-        for row in contest["rows"] if contest["precision"] == precision else ():
+        for row in rows_of(contest) if contest["precision"] == precision else ():
             if row["name"] in names and row["correct"]:
                 found.setdefault(contest["batch"], {})[names[row["name"]]] = row["seconds"]["median"]
     return found
