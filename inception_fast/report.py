@@ -6,9 +6,12 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass
 
+from inception_fast.errors import EngineFileError
 from inception_fast.graph.passes import PassReport
+from inception_fast.plan import strict_json
 from inception_fast.plan.cost import item_size
 from inception_fast.plan.engine_file import EngineFile
+from inception_fast.plan.serialize import decode
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Report:
             dict(Counter(s.kind for s in plan.steps)),
             len(plan.stages),
             plan.arena * item_size(plan.dtype),
-            json.loads(engine.metadata.report or "[]"),
+            _passes_of(engine.metadata.report),
             driver,
             reason,
         )
@@ -60,6 +63,17 @@ class Report:
             lines.append(_pass_line(entry))
             lines += [f"    {note}" for note in entry["notes"]]  # type: ignore[attr-defined]
         return "\n".join(lines)
+
+
+def _passes_of(text: str) -> list[dict[str, object]]:
+    """What :func:`passes_to_text` wrote; nothing where another program wrote the file, whose text may be any."""
+    try:
+        entries = strict_json.loads((text or "[]").encode())
+        decode(tuple[PassReport, ...], entries, "report")
+    except EngineFileError:
+        return []
+    assert isinstance(entries, list)
+    return entries
 
 
 def _pass_line(entry: dict[str, object]) -> str:

@@ -1,7 +1,6 @@
 #include "plan/check.h"
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 
 #include "plan/order.h"
@@ -249,7 +248,7 @@ class Checker {
                  int channels) const {
     keeps_channels(s.source, channels);
     keeps_plane(source, target);
-    require_step(std::isfinite(s.eps) && s.eps >= 0, "its eps is out of range");
+    require_step(within(s.eps, 0.0, kMaxEps), "its eps is out of range");
   }
 
   void keeps_channels(const Slice& source, int channels) const {

@@ -8,6 +8,7 @@
 #include "plan/crc32.h"
 #include "plan/decode.h"
 #include "plan/mapping.h"
+#include "plan/structure.h"
 
 static_assert(std::endian::native == std::endian::little, "engine files are read in place");
 
@@ -122,6 +123,10 @@ void check_metadata(const Plan& plan, const Metadata& metadata) {
   const Buffer& input = plan.buffers[static_cast<std::size_t>(plan.input())];
   require(metadata.input_shape == std::array{input.channels, input.height, input.width},
           "metadata.input_shape: the Plan takes another shape");
+  const std::size_t tensors = tensors_in(metadata.structure);
+  require(tensors == plan.outputs.size(), "metadata.structure: " + std::to_string(tensors) +
+                                              " tensors, the Plan gives " +
+                                              std::to_string(plan.outputs.size()));
 }
 
 // The oldest format that a Plan can be written in.

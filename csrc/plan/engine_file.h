@@ -21,7 +21,7 @@ struct Metadata {
   bool batch_invariant = false;
   std::array<int, 3> input_shape{};  // per image: channels, height, width
   Dtype input_dtype = Dtype::kFloat32;
-  json::Object structure;  // how the outputs are nested; opaque here
+  json::Object structure;  // how the outputs are nested; only its tensors are counted here
   std::string layout;      // how the constants are packed
   std::string producer;
   std::string report;  // text for people

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -204,6 +205,8 @@ def _named_tuple(name: Any, fields: Any, items: list[Any]) -> Any:
         isinstance(fields, list) and len(fields) == len(items) and all(isinstance(f, str) for f in fields),
         f"a named tuple of {len(items)} items with the fields {fields!r}",
     )
+    # Python reads a name in this form, so two names may be one, and what is no keyword may become one.
+    name, *fields = (unicodedata.normalize("NFKC", text) for text in (name, *fields))
     try:
         # namedtuple admits identifiers only, so nothing from the file is ever run.
         return namedtuple(name, fields)(*items)  # type: ignore[misc]

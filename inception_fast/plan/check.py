@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from math import inf, prod
+from math import prod
 
 from inception_fast.errors import PlanError
 from inception_fast.plan.memory import lifetimes
@@ -35,6 +35,8 @@ from inception_fast.plan.winograd import AXES, winograd_taps
 DTYPES = ("float32", "float16", "bfloat16", "float64", QUANTIZED)
 MAX_EXTENT = 1 << 15
 """Largest height, width, stride, kernel, padding or tap offset: a product of two fits in 31 bits."""
+MAX_EPS = float(1 << 15)
+"""Largest eps of a normalisation: finite in every dtype."""
 MAX_CHANNELS = 1 << 20
 MAX_ELEMENTS = (1 << 31) - 1
 """Largest buffer, arena, constant or intermediate, in elements per image: indices fit in 32 bits."""
@@ -202,7 +204,7 @@ def _check_step(plan: Plan, step: Step) -> None:
             _check_constant(plan, step, step.scale, (channels,), accumulator)
             _check_constant(plan, step, step.shift, (channels,), accumulator)
         case NormalizeStep():
-            _require(0 <= step.eps < inf, f"step {step.name}: eps {step.eps}")
+            _require(0 <= step.eps <= MAX_EPS, f"step {step.name}: eps {step.eps}")
     if not isinstance(step, ConvStep | PairStep):
         _require(step.source.channels == channels, f"step {step.name}: changes the number of channels")
         if not isinstance(step, PoolStep | ResizeStep):

@@ -26,6 +26,7 @@ from inception_fast.plan import strict_json
 from inception_fast.plan.check import MAX_QUANTIZED_BIAS
 from inception_fast.plan.plan import QUANTIZED, Constant, Plan, convolutions_of
 from inception_fast.plan.serialize import decode, encode
+from inception_fast.plan.structure import tensors_in
 
 MAGIC = b"\x89IFAST\r\n"
 VERSION = 3
@@ -63,7 +64,7 @@ class Metadata:
         batch_invariant: as in :func:`inception_fast.optimize`.
         input_shape: per image, (channels, height, width).
         input_dtype: of the tensors that the caller passes.
-        structure: how the outputs are nested, any JSON object; opaque here.
+        structure: how the outputs are nested, with as many tensors as the Plan has outputs; opaque here otherwise.
         layout: how the constants are packed: CANONICAL, or the name of the backend that they were packed for.
         producer: the program that made the file, and its version.
         report: text for people.
@@ -345,3 +346,6 @@ def _check_metadata(plan: Plan, metadata: Metadata) -> None:
     shape = (source.channels, source.height, source.width)
     if metadata.input_shape != shape:
         raise EngineFileError(f"metadata.input_shape: got {metadata.input_shape}, the Plan takes {shape}")
+    tensors = tensors_in(metadata.structure)
+    if tensors != len(plan.outputs):
+        raise EngineFileError(f"metadata.structure: got {tensors} tensors, the Plan gives {len(plan.outputs)}")

@@ -15,6 +15,7 @@ from inception_fast.plan.engine_file import EngineFile, Metadata, write_engine
 from tests.backends.cases import CASES
 from tests.backends.harness import lowered
 from tests.cpp.building import build_sanitized
+from tests.plan.tiny_engine import structure_of
 
 NETWORKS = ["merged_siblings", "factorized_pairs", "pools_in_concat", "conv_7x7_stem", "conv_3x3_wide", "resize"]
 SANITIZERS = ["-O1 -fsanitize=thread", pytest.param("-O1 -fsanitize=address,undefined", marks=pytest.mark.slow)]
@@ -27,7 +28,9 @@ def write_engines(folder: Path) -> list[Path]:
         image = plan.buffers[plan.input]
         shape = (image.channels, image.height, image.width)
         paths.append(folder / f"{name}.ifast")
-        write_engine(paths[-1], EngineFile(plan, constants, Metadata("fp32", False, shape, "float32", {})))
+        write_engine(
+            paths[-1], EngineFile(plan, constants, Metadata("fp32", False, shape, "float32", structure_of(plan)))
+        )
     return paths
 
 

@@ -75,6 +75,11 @@ def test_a_named_tuple_from_a_file_has_its_name_and_fields() -> None:
     assert (type(loaded).__name__, loaded._fields, loaded.logits, loaded.aux) == ("Logits", ("logits", "aux"), 1, 2)
 
 
+def test_names_are_read_as_python_reads_them() -> None:
+    description = items(LEAF, kind="namedtuple", name="Größe", fields=["\ufb01rst"])
+    assert OutputStructure.from_json(description).unflatten([1]).first == 1
+
+
 @pytest.mark.parametrize(
     ("sample", "message"),
     [
@@ -109,6 +114,9 @@ def items(*nodes: Any, kind: str = "list", **others: Any) -> dict[str, Any]:
 
 LEAF = {"kind": "tensor"}
 
+BOLD_DEF, WIDE_IF = "\U0001d41d\U0001d41e\U0001d41f", "\uff49\uff46"
+"""Python reads them as keywords."""
+
 HOSTILE: list[tuple[Any, str]] = [
     (None, "None in place of an object"),
     ([], "[] in place of an object"),
@@ -132,6 +140,10 @@ HOSTILE: list[tuple[Any, str]] = [
     (items(LEAF, kind="namedtuple", name="N", fields=["a b"]), "Type names and field names must be valid identifiers"),
     (items(LEAF, kind="namedtuple", name="N()", fields=["a"]), "Type names and field names must be valid identifiers"),
     (items(LEAF, kind="namedtuple", name="class", fields=["a"]), "Type names and field names cannot be a keyword"),
+    (items(LEAF, kind="namedtuple", name="N", fields=[BOLD_DEF]), "Type names and field names cannot be a keyword"),
+    (items(LEAF, kind="namedtuple", name=WIDE_IF, fields=["a"]), "Type names and field names cannot be a keyword"),
+    (items(LEAF, kind="namedtuple", name="N", fields=["\ufe33a"]), "Field names cannot start with an underscore: '_a'"),
+    (items(LEAF, LEAF, kind="namedtuple", name="N", fields=["\ufb01", "fi"]), "Encountered duplicate field name: 'fi'"),
     (items(LEAF, LEAF, kind="namedtuple", name="N", fields=["a", "a"]), "Encountered duplicate field name: 'a'"),
 ]
 

@@ -30,6 +30,7 @@ from inception_fast.plan.engine_file import (
 )
 from inception_fast.plan.plan import Plan
 from inception_fast.plan.serialize import decode
+from inception_fast.report import Report
 from tests.plan.conftest import Reader
 from tests.plan.mutations import header_field, split, with_checksum, with_header
 from tests.plan.tiny_engine import edited, tiny_engine
@@ -290,6 +291,14 @@ def test_a_damaged_header_is_named(read: Reader, change: Callable[[bytes], bytes
         (lambda d: d["metadata"].update(input_shape=[3, 7, 6]), "metadata.input_shape"),
         (lambda d: d["metadata"].update(input_shape=[3, 6]), "metadata.input_shape"),
         (lambda d: d["metadata"].update(structure=[]), "metadata.structure"),
+        (lambda d: d["metadata"].update(structure={}), "metadata.structure"),
+        (lambda d: d["metadata"].update(structure={"kind": ["tuple"]}), "metadata.structure"),
+        (lambda d: d["metadata"].update(structure={"kind": "tuple"}), "metadata.structure"),
+        (lambda d: d["metadata"].update(structure={"kind": "tuple", "items": [0]}), "metadata.structure"),
+        (lambda d: d["metadata"].update(structure={"kind": "set", "items": []}), "metadata.structure"),
+        (lambda d: d["metadata"]["structure"]["items"].append({"kind": "tensor"}), "metadata.structure.* 4 tensors"),
+        (lambda d: d["metadata"]["structure"]["items"].pop(0), "metadata.structure.* 2 tensors"),
+        (lambda d: d["plan"]["steps"][-1].update(eps=1e300), "step normalize: .*eps"),
         (lambda d: d["metadata"].update(report=None), "metadata.report"),
         (lambda d: d["constants"].pop("conv.bias"), "constant conv.bias: missing"),
         (lambda d: d["constants"].update(more={"offset": 0, "length": 0}), "unknown to the Plan"),
@@ -350,8 +359,9 @@ def test_an_engine_whose_parts_do_not_fit_is_not_made(constants: dict[str, torch
 def test_metadata_that_json_would_change_is_not_written(path: Path, structure: dict[Any, Any]) -> None:
     engine = tiny_engine()
     before = path.read_bytes()
+    whole = {**engine.metadata.structure, **structure}
     with pytest.raises(EngineFileError, match="JSON"):
-        write_engine(path, replace(engine, metadata=replace(engine.metadata, structure=structure)))
+        write_engine(path, replace(engine, metadata=replace(engine.metadata, structure=whole)))
     assert path.read_bytes() == before
 
 
@@ -360,3 +370,10 @@ def test_metadata_that_is_too_long_to_be_read_is_not_written(tmp_path: Path) -> 
     with pytest.raises(EngineFileError, match=r"bytes of JSON, at most 16777216 are allowed"):
         write_engine(tmp_path / "a", replace(engine, metadata=replace(engine.metadata, report="x" * (1 << 24))))
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "{}", "3", '[{"name": "fold"}]', "[" * 5000, "[null]"])
+def test_a_report_that_another_program_wrote_is_no_error(text: str) -> None:
+    engine = tiny_engine()
+    report = Report.of(replace(engine, metadata=replace(engine.metadata, report=text)), "cpu")
+    assert report.passes == [] and "backend cpu" in str(report)

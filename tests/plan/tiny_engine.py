@@ -160,7 +160,17 @@ def quantized_engine(plan: Plan) -> EngineFile:
         name: (torch.randn(c.shape, generator=generator) * 40).to(getattr(torch, c.dtype))
         for name, c in plan.constants.items()
     }
-    return EngineFile(plan, constants, Metadata("int8", False, (3, 6, 6), "float32", {}, producer="tests"))
+    metadata = Metadata("int8", False, (3, 6, 6), "float32", structure_of(plan), producer="tests")
+    return EngineFile(plan, constants, metadata)
+
+
+def structure_of(plan: Plan) -> dict[str, object]:
+    """A description of the Plan's outputs in a tuple, beside constants of every kind."""
+    constants = [{"kind": "constant", "value": value} for value in (0, 1.5, None, "größe")]
+    return {
+        "kind": "tuple",
+        "items": [{"kind": "list", "items": [{"kind": "tensor"}]} for _ in plan.outputs] + constants,
+    }
 
 
 def tiny_engine(kind: str = "fp32") -> EngineFile:
@@ -173,8 +183,7 @@ def tiny_engine(kind: str = "fp32") -> EngineFile:
         name: torch.randn(c.shape, generator=generator).to(getattr(torch, c.dtype))
         for name, c in plan.constants.items()
     }
-    structure: dict[str, object] = {"type": "tuple", "items": [0, 1.5, None, "größe"]}
-    metadata = Metadata(kind, False, (3, 6, 6), "float32", structure, producer="tests", report="two\nlines")
+    metadata = Metadata(kind, False, (3, 6, 6), "float32", structure_of(plan), producer="tests", report="two\nlines")
     return EngineFile(plan, constants, metadata)
 
 
