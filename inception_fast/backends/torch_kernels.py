@@ -33,8 +33,12 @@ def plain_kernel(
             bias = None if step.bias is None else constants[step.bias].to(dtype).view(-1, 1, 1)
             kernel = pool_kernel(step, source, size, bias)
         case PointwiseStep():
-            typed = {k: constants[k].to(dtype) for k in (step.scale, step.shift) if k is not None}
-            return pointwise_kernel(step, typed)
+            vectors = {k: constants[k] for k in (step.scale, step.shift) if k is not None}
+            typed = {k: v.to(dtype) for k, v in vectors.items()}
+            if all(bool((typed[k].isinf() == v.isinf()).all()) for k, v in vectors.items()):
+                return pointwise_kernel(step, typed)
+            wide = pointwise_kernel(step, vectors)
+            return lambda x, other: wide(x.float(), None if other is None else other.float()).to(dtype)
         case ResizeStep():
             kernel = resize_kernel(step, size)
         case NormalizeStep():

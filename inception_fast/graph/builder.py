@@ -158,9 +158,16 @@ class Builder:
         """``x * scale + shift``, both float64 of shape ``[1]`` or ``[count]``."""
         if torch.all(scale == 1) and torch.all(shift == 0):
             return x
+        if x.scale is None and x.shift is None:
+            return replace(x, scale=scale.expand(x.count), shift=shift.expand(x.count), place=place)
         old_shift = torch.zeros(1, dtype=torch.float64) if x.shift is None else x.shift
         new_scale = scale if x.scale is None else x.scale * scale
         new_shift = old_shift * scale + shift
+        if not (new_scale.float().isfinite().all() and new_shift.float().isfinite().all()):
+            # Infinities of the one would meet zeros or infinities of the other; step by step they are the model's own.
+            settled = self.settle(x)
+            apart = Data(settled, 0, x.count, x.shape, x.place)
+            return replace(apart, scale=scale.expand(x.count), shift=shift.expand(x.count), place=place)
         return replace(x, scale=new_scale.expand(x.count), shift=new_shift.expand(x.count), place=place)
 
     def concat(self, parts: Sequence[Data], place: Place) -> Data:

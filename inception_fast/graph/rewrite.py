@@ -10,6 +10,9 @@ import torch
 
 from inception_fast.graph import ir
 
+LARGEST_HALF = torch.finfo(torch.float16).max
+LARGEST_SINGLE = torch.finfo(torch.float32).max
+
 
 def referenced_params(op: ir.Op) -> set[str]:
     """Names of the parameters that an op reads."""
@@ -21,6 +24,19 @@ def referenced_params(op: ir.Op) -> set[str]:
         elif isinstance(value, str):
             names.add(value)
     return names
+
+
+def overflows(weight: torch.Tensor, scale: torch.Tensor, limit: float = LARGEST_HALF) -> bool:
+    """Whether ``weight * scale`` leaves the numbers up to ``limit`` where ``weight`` did not.
+
+    A model's own numbers are what they are; those that only folding makes must be finite in every precision.
+
+    Args:
+        weight, scale: float64, of shapes that broadcast.
+    """
+    largest = weight.abs()
+    grown = largest * scale.abs() > largest.clamp_min(limit)
+    return bool(scale.isinf().any() or grown.any())
 
 
 def rebuild(

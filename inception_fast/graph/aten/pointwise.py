@@ -83,7 +83,11 @@ def _vector(x: Data, operand: Any, place: Place) -> Tensor:
 def _affine(b: Builder, place: Place, x: Any, scale: Any = 1.0, shift: Any = 0.0, invert: bool = False) -> Data:
     source = data(x)
     factor = _vector(source, scale, place)
-    return b.affine(source, 1 / factor if invert else factor, _vector(source, shift, place), place)
+    if invert:
+        tiny = (factor != 0) & (1 / factor).float().isinf()
+        require(not bool(tiny.any()), "the divisor is so small that its reciprocal is no float32")
+        factor = 1 / factor
+    return b.affine(source, factor, _vector(source, shift, place), place)
 
 
 @rule("mul.Tensor", "mul.Scalar")

@@ -14,8 +14,9 @@ Algebra: inference-mode batch normalisation is ``y = s * c + t`` per channel wit
 Affine is the same map with ``s`` and ``t`` given. All in float64, ``eps`` as it is: trained variances go down to
 1e-14.
 
-Conditions: the convolution's value has no other reader, it has no residual and no ReLU. An Affine without ReLU
-composes with the Affine behind it in the same way. Any other BatchNorm becomes an Affine. The map's own ReLU moves
+Conditions: the convolution's value has no other reader, it has no residual and no ReLU, and ``W'`` fits in half
+precision if ``W`` does: a variance of zero and a small ``eps`` make ``s`` a million. An Affine without ReLU composes
+with the Affine behind it in the same way, in float32. Any other BatchNorm becomes an Affine. The map's own ReLU moves
 with it.
 """
 
@@ -27,6 +28,7 @@ import torch
 
 from inception_fast.graph import ir
 from inception_fast.graph.edit import Edit
+from inception_fast.graph.rewrite import LARGEST_SINGLE, overflows
 
 
 def fold_batchnorm(graph: ir.Graph) -> ir.Graph:
@@ -66,7 +68,15 @@ def _obstacle(edit: Edit, node: ir.Node) -> str | None:
             pass
         case _:
             return f"follows {producer.op.kind}, which has no weights to fold into"
-    return None if edit.old.is_private(value) else f"%{value} has other readers"
+    if not edit.old.is_private(value):
+        return f"%{value} has other readers"
+    scale, _ = _scale_shift(edit, node.op)
+    if isinstance(producer.op, ir.Affine):
+        vectors = (edit.param(producer.op.scale), edit.param(producer.op.shift))
+        fits = not any(overflows(vector, scale, LARGEST_SINGLE) for vector in vectors)
+    else:
+        fits = not overflows(edit.param(producer.op.weight).flatten(1), scale.view(-1, 1))
+    return None if fits else "the weights that folding makes would overflow half precision"
 
 
 def _scale_shift(edit: Edit, op: ir.Op) -> tuple[torch.Tensor, torch.Tensor]:

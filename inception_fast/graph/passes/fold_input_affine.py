@@ -12,7 +12,8 @@ After::
 Algebra: ``sum_{c,p} W[o,c,p] (s[c] x[c,p] + t[c]) + b[o]`` is ``sum_{c,p} (W[o,c,p] s[c]) x[c,p] + b'[o]`` with
 ``b'[o] = b[o] + sum_{c,p} W[o,c,p] t[c]``, in float64.
 
-Conditions: every reader of the affine is a convolution without any padding, and the caller does not see its value.
+Conditions: every reader of the affine is a convolution without any padding, the caller does not see its value, and
+``W'`` fits in half precision if ``W`` does.
 Padding is zero *behind* the affine, so at the border the sum over ``t`` would run over fewer pixels, and the result
 would be another. What produces ``x`` does not matter: the network's input, or a resize of it.
 """
@@ -23,6 +24,7 @@ from dataclasses import replace
 
 from inception_fast.graph import ir
 from inception_fast.graph.edit import Edit
+from inception_fast.graph.rewrite import overflows
 
 
 def fold_input_affine(graph: ir.Graph) -> ir.Graph:
@@ -55,6 +57,11 @@ def _obstacle(graph: ir.Graph, node: ir.Node) -> str | None:
             return f"is a residual of {where}"
         if any(reader.op.padding):
             return f"{where} pads with {max(reader.op.padding)} zeros, which the affine does not move"
+        scale, shift = (graph.params[name].detach().double() for name in (node.op.scale, node.op.shift))
+        if overflows(graph.params[reader.op.weight].detach().double(), scale.view(1, -1, 1, 1)):
+            return f"the weights of {where} would overflow half precision"
+        if shift.isinf().any():
+            return "moves by infinity, of which sums over the weights are not numbers"
     return None
 
 
