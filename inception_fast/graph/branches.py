@@ -118,7 +118,7 @@ def _calls(model: nn.Module, mode: FakeTensorMode, images: Tensor) -> list[Call]
     recorder.number(images)
     try:
         with torch.inference_mode(), torch.autocast(images.device.type, enabled=False), mode, recorder:
-            twin(images)
+            recorder.finish(twin(images))
     except Exception as error:
         what = f"a batch of {len(images)}, its branches being compared"
         raise CaptureError(f"the model fails for {what}: {str(error).partition(chr(10))[0]}") from error
@@ -183,6 +183,11 @@ class _Recorder(TorchDispatchMode):
                 if isinstance(leaf, FakeTensor):
                     self._results.append((weakref.ref(leaf), call))
         return result
+
+    def finish(self, returned: Any) -> None:
+        """Writes down what the model returns, as if it were one operator more."""
+        leaves, spec = pytree.tree_flatten(returned)
+        self.calls.append(Call((f"return {spec}", *map(self._described, leaves)), "", "its return"))
 
     def alive(self) -> list[Call]:
         """The calls whose results somebody still holds."""
