@@ -44,7 +44,8 @@ def optimize(
             only: there it is the calibration, ten or more images like those to come.
         precision: ``fp32``, ``tf32`` (float32 with matrix products rounded to TF32 on GPUs that have it), ``fp16``
             or ``bf16``: sums and biases are float32 in all of them. Or ``int8``: weights and activations of 8 bits.
-        backend: ``auto`` (the best that can run here), or one of :func:`inception_fast.backends`.
+        backend: ``auto`` (the best that can run here; with a warning where that is only the slow ``reference``), or
+            one of :func:`inception_fast.backends`.
         batch_invariant: the bits of an image's result depend neither on its batch nor on its place there.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from functools import cache
 
 import torch
@@ -33,6 +34,8 @@ _CLASSES = {
 }
 _PREFERENCE = {"cpu": ("cpu", "torch", "reference"), "cuda": ("triton", "torch", "reference")}
 """Best first, for ``auto``, by device type, where no times say otherwise."""
+SLOWEST = "reference"
+"""Readable, and right; no faster than PyTorch."""
 
 
 def names() -> tuple[str, ...]:
@@ -73,6 +76,8 @@ def selection(
 ) -> Selection:
     """:func:`select_backend` with the reason; ``auto`` may be one for some batch sizes and another for others.
 
+    Warns where ``auto`` finds nothing but SLOWEST.
+
     Args:
         by_batch: whether it may.
         batch_invariant: bits may not depend on the batch size, so one is for all.
@@ -88,11 +93,16 @@ def selection(
     if found is None:
         raise BackendUnavailableError(f"backend 'auto': none runs {precision} on device type '{device.type}'")
     why = f"the first of {', '.join(preferred)} that runs {precision} here"
+    if found == SLOWEST:
+        refused = "; ".join(f"'{n}': {_refusal(get_backend(n), device, precision)}" for n in preferred if n != found)
+        why = f"{why}, slower than PyTorch itself ({refused})"
+        if by_batch:
+            warnings.warn(f"backend 'auto': '{found}' is {why}", stacklevel=3)
     contenders = CONTENDERS.get(device.type, ())
     if found in contenders:
-        refused = {n: reason for n in contenders if (reason := _refusal(get_backend(n), device, precision))}
-        if refused:
-            return Selection(get_backend(found), f"{why}; " + ", ".join(f"'{n}': {r}" for n, r in refused.items()))
+        absent = {n: reason for n in contenders if (reason := _refusal(get_backend(n), device, precision))}
+        if absent:
+            return Selection(get_backend(found), f"{why}; " + ", ".join(f"'{n}': {r}" for n, r in absent.items()))
         members = {n: get_backend(n) for n in contenders}
         decided = contest(members, device, precision, by_batch, batch_invariant)
         if isinstance(decided, Selection):

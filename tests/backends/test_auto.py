@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 
 import inception_fast
 from inception_fast.backends import get_backend, selection
+from inception_fast.backends.base import Availability
 from inception_fast.backends.by_batch import ByBatch
 from inception_fast.backends.reference import ReferenceExecutor
 from inception_fast.errors import InputError
@@ -35,6 +38,22 @@ def test_winners() -> None:
     assert [winner(found, n) for n in (1, 15, 16, 1000)] == ["cuda", "cuda", "triton", "triton"]
     assert winners({4: {"cuda": 1.0}, 8: SMALL_FOR_CUDA[32]}, ["cuda", "triton"]) == ((1, "triton"),)
     assert winners({4: {"cuda": 1.0}}, ["cuda", "triton"]) == () == winners({}, ["cuda"])
+
+
+def test_nothing_but_the_reference_is_said_and_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = Availability(False, "the C++ part was not built")
+    monkeypatch.setattr(get_backend("cpu"), "availability", lambda: absent)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU()).eval()
+    images = torch.rand(4, 3, 9, 9)
+    words = "slower than PyTorch itself .'cpu': the C.. part was not built; 'torch': serves .*, got int8"
+    with pytest.warns(UserWarning, match=words):
+        fast = inception_fast.optimize(model, images, precision="int8")
+    assert fast.backend == "reference"
+    assert re.search(words, fast.report().reason)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert inception_fast.optimize(model, images, precision="int8", backend="reference").backend == "reference"
+        assert inception_fast.optimize(model, images).backend == "torch"
 
 
 def test_measured_by_backend_and_batch() -> None:
