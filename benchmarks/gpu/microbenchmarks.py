@@ -1,7 +1,7 @@
 """What one instruction, copy, hand-over or launch costs on an sm_90 GPU: ``python -m benchmarks.gpu.microbenchmarks
 --output FILE.json``.
 
-Compiles ``microbenchmarks.cu`` for sm_90a and runs it, in about ten seconds: products of ``mma.sync`` and ``wgmma``,
+Compiles ``microbenchmarks.cu`` for sm_90a and runs it, which is meant to take ten seconds: products of ``mma.sync`` and ``wgmma``,
 ``ldmatrix`` beside ``cp.async``, latency and bandwidth of each memory, hops between blocks, clusters, launches in a
 CUDA graph, the copy engine; and checks of what the descriptors of ``wgmma`` and of tensor maps mean. The results are
 all rows (median, lowest and highest of the repeats) and the constants of the machine that follow from them. A benchmark
