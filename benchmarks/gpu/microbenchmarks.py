@@ -1,12 +1,12 @@
 """What one instruction, copy, hand-over or launch costs on an sm_90 GPU: ``python -m benchmarks.gpu.microbenchmarks
 --output FILE.json``.
 
-Compiles ``microbenchmarks.cu`` for sm_90a and runs it, which is meant to take ten seconds: products of ``mma.sync`` and ``wgmma``,
-``ldmatrix`` beside ``cp.async``, latency and bandwidth of each memory, hops between blocks, clusters, launches in a
-CUDA graph, the copy engine; and checks of what the descriptors of ``wgmma`` and of tensor maps mean. The results are
-all rows (median, lowest and highest of the repeats) and the constants of the machine that follow from them. A benchmark
-that fails is a row with its error; one that loses the device or hangs costs its process, and the others run in a new
-one. No GPU has run it yet.
+Compiles ``microbenchmarks.cu`` for sm_90a and runs it, which is meant to take ten seconds: products of ``mma.sync`` and
+``wgmma``, ``ldmatrix`` beside ``cp.async``, latency and bandwidth of each memory, hops between blocks, clusters,
+launches in a CUDA graph, the copy engine; and checks of what the descriptors of ``wgmma`` and of tensor maps mean. The
+results are all rows (median, lowest and highest of the repeats) and the constants of the machine that follow from them.
+A benchmark that fails is a row with its error; one that loses the device or hangs costs its process, and the others run
+in a new one. No GPU has run it yet.
 
 The exit status is 0 where everything ran and every check held, 1 where something did not, 77 where nothing could run
 (no compiler, no such device): the reason is the last line on stderr, and in the file.
