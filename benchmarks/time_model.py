@@ -36,7 +36,7 @@ from inception_fast.graph.passes import optimize_graph
 from inception_fast.plan.lower import lower
 from inception_fast.plan.plan import Plan
 from inception_fast.plan.serialize import plan_to_json
-from inception_fast.tuning.machine_constants import Machine, read_machine
+from inception_fast.tuning.machine_constants import Machine, read_machine, shipped_machine
 
 NOTES = Path(__file__).parent.parent / "docs" / "tuning-notes.md"
 BEGIN, END = "<!-- predictions -->", "<!-- /predictions -->"
@@ -103,7 +103,7 @@ def predict(
         EngineFileError: the machine lacks a constant, or the Plan's dtype does not go with ``precision``.
     """
     module = native(emulate=True)
-    constants = module.parse_machine((machine or read_machine()).to_json())
+    constants = module.parse_machine((machine or shipped_machine()).to_json())
     launches, conditions = module.describe(plan_to_json(plan), batch, precision, driver, constants)
     result = []
     for steps in launches:
@@ -151,7 +151,7 @@ def machine_from(path: Path) -> Machine:
     if not isinstance(record, dict) or "device" not in record:
         return read_machine(path)
     values = {name: (constant["value"], constant["source"]) for name, constant in record["constants"].items()}
-    return read_machine().measured(record["device"].get("name", "unknown"), values)
+    return shipped_machine().measured(record["device"].get("name", "unknown"), values)
 
 
 def stage_rows(found: Sequence[LaunchPrediction], measured: Mapping[str, float]) -> list[tuple[object, ...]]:
@@ -210,7 +210,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if args.document:
         NOTES.write_text(filled(NOTES.read_text(), document()))
         return
-    machine = machine_from(args.machine) if args.machine else read_machine()
+    machine = machine_from(args.machine) if args.machine else shipped_machine()
     plan, sums = plan_of(args.model, args.precision, args.size), []
     print(caption(machine))
     for batch in args.batch or [1]:
@@ -238,7 +238,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def document() -> str:
     """Markdown: the close reading's predictions and the model's, the kernels as they are, the constants."""
-    machine = read_machine()
+    machine = shipped_machine()
     plan = plan_of("inception_v3", "fp16")
     lines = [f"{caption(machine)}. Microseconds, Inception-v3, fp16.", ""]
     reading = [

@@ -30,15 +30,16 @@ using Address = std::pair<std::uintptr_t, std::size_t>;
 inline std::unique_ptr<cuda::Executor> make_cuda_executor(
     const std::string& json, const std::map<std::string, Address>& constants,
     const std::string& precision, const std::string& driver, int device,
-    const std::string& options) {
+    const std::string& launch_options, const std::string& machine) {
   const pybind11::gil_scoped_release release;
   ConstantBytes bytes;
   for (const auto& [name, address] : constants) {
     bytes[name] = {reinterpret_cast<const std::byte*>(address.first), address.second};
   }
+  cuda::LaunchOptions options = cuda::parse_options(launch_options);
+  if (!machine.empty()) options.machine = cuda::parse_machine(machine);
   return std::make_unique<cuda::Executor>(parse_plan(json), bytes, cuda::parse_precision(precision),
-                                          parse_driver(driver), device,
-                                          cuda::parse_options(options));
+                                          parse_driver(driver), device, options);
 }
 
 inline void run_cuda_executor(cuda::Executor& executor, std::uintptr_t input,
@@ -64,7 +65,8 @@ inline void bind_cuda_executor(pybind11::module_& m) {
   // Both modules have a class of this name, and one process may load both.
   py::class_<cuda::Executor>(m, "CudaExecutor", py::module_local())
       .def(py::init(&make_cuda_executor), py::arg("plan"), py::arg("constants"),
-           py::arg("precision"), py::arg("driver"), py::arg("device"), py::arg("options") = "")
+           py::arg("precision"), py::arg("driver"), py::arg("device"), py::arg("options") = "",
+           py::arg("machine") = "")
       .def("run", &run_cuda_executor, py::arg("input"), py::arg("strides"), py::arg("batch"),
            py::arg("arena"), py::arg("counters"), py::arg("outputs"), py::arg("stream"),
            py::arg("records") = 0,

@@ -10,6 +10,7 @@
 
 #include "bindings/cuda_executor.h"
 #include "cuda/launch/launch_work.h"
+#include "cuda/launch/tile_code.h"
 
 // The CUDA backend's time model, which needs no GPU.
 namespace ifast {
@@ -22,8 +23,8 @@ struct DescribedPlan {
 };
 
 inline DescribedPlan describe_plan(const std::string& json, int batch, const std::string& precision,
-                                   const std::string& driver,
-                                   const cuda::MachineConstants& machine) {
+                                   const std::string& driver, const cuda::MachineConstants& machine,
+                                   const std::string& launch_options) {
   if (batch < 1)
     throw std::invalid_argument("batch: got " + std::to_string(batch) + ", expected 1 or more");
   const Plan plan = parse_plan(json);
@@ -45,7 +46,9 @@ inline DescribedPlan describe_plan(const std::string& json, int batch, const std
   const cuda::DeviceLimits limits{static_cast<int>(machine.multiprocessors), 227 << 10, 3, true};
   const cuda::Driver kind = parse_driver(driver);
   const cuda::Precision format = cuda::parse_precision(precision);
-  const cuda::Program program = cuda::build_program(plan, constants, format, kind, limits, {});
+  cuda::LaunchOptions options = cuda::parse_options(launch_options);
+  options.machine = machine;
+  const cuda::Program program = cuda::build_program(plan, constants, format, kind, limits, options);
   return {cuda::work_of(program, batch, format), cuda::conditions_of(program, batch, format, kind)};
 }
 
@@ -116,7 +119,8 @@ inline void bind_time_model(pybind11::module_& m) {
       .def(py::init<>())
       .def_readwrite("hand_over", &Conditions::hand_over)
       .def_readwrite("lines_lost", &Conditions::lines_lost)
-      .def_readwrite("working_set", &Conditions::working_set);
+      .def_readwrite("working_set", &Conditions::working_set)
+      .def_readwrite("resident", &Conditions::resident);
   py::class_<LaunchTime>(m, "LaunchTime")
       .def_readonly("total", &LaunchTime::total)
       .def_readonly("hand_over", &LaunchTime::hand_over)
@@ -128,6 +132,12 @@ inline void bind_time_model(pybind11::module_& m) {
       .def_readonly("hbm_bytes", &LaunchTime::hbm_bytes)
       .def_property_readonly("bound", [](const LaunchTime& time) { return name_of(time.bound); });
   m.def(
+      "tile_codes",
+      [](const std::string& precision) {
+        return cuda::tile_codes(cuda::parse_precision(precision));
+      },
+      py::arg("precision"), "What the model takes the loop of each tile shape to be.");
+  m.def(
       "predict_launch",
       [](const std::vector<StepWork>& steps, const MachineConstants& machine,
          const Conditions& conditions) { return predict(LaunchWork{steps}, machine, conditions); },
@@ -136,19 +146,21 @@ inline void bind_time_model(pybind11::module_& m) {
   m.def(
       "describe",
       [](const std::string& plan, int batch, const std::string& precision,
-         const std::string& driver, const MachineConstants& machine) {
-        DescribedPlan described = describe_plan(plan, batch, precision, driver, machine);
+         const std::string& driver, const MachineConstants& machine, const std::string& options) {
+        DescribedPlan described = describe_plan(plan, batch, precision, driver, machine, options);
         std::vector<std::vector<StepWork>> steps;
         for (LaunchWork& work : described.work) steps.push_back(std::move(work.steps));
         return std::pair(steps, described.conditions);
       },
       py::arg("plan"), py::arg("batch"), py::arg("precision"), py::arg("driver"),
-      py::arg("machine"), "The steps of each launch of a Plan, and its conditions.");
+      py::arg("machine"), py::arg("options") = "",
+      "The steps of each launch of a Plan, and its conditions.");
   m.def(
       "predict",
       [](const std::string& plan, int batch, const std::string& precision,
-         const std::string& driver, const MachineConstants& machine) {
-        const DescribedPlan described = describe_plan(plan, batch, precision, driver, machine);
+         const std::string& driver, const MachineConstants& machine, const std::string& options) {
+        const DescribedPlan described =
+            describe_plan(plan, batch, precision, driver, machine, options);
         std::vector<LaunchTime> times;
         for (const LaunchWork& work : described.work) {
           times.push_back(predict(work, machine, described.conditions));
@@ -156,7 +168,7 @@ inline void bind_time_model(pybind11::module_& m) {
         return times;
       },
       py::arg("plan"), py::arg("batch"), py::arg("precision"), py::arg("driver"),
-      py::arg("machine"), "Microseconds of each launch of a Plan.");
+      py::arg("machine"), py::arg("options") = "", "Microseconds of each launch of a Plan.");
 }
 
 }  // namespace ifast

@@ -28,6 +28,7 @@ from inception_fast.backends.cuda_trace import new_records, read_records, step_t
 from inception_fast.errors import InputError
 from inception_fast.plan.plan import Plan
 from inception_fast.plan.serialize import plan_to_json
+from inception_fast.tuning.machine_constants import Machine, shipped_machine
 
 EMULATE = "INCEPTION_FAST_EMULATE"
 DRIVER = "INCEPTION_FAST_CUDA_DRIVER"
@@ -114,6 +115,7 @@ class CudaExecutor(Executor):
             shared memory; ``network`` is one launch for everything, whose blocks wait for each other, in an arena
             where no buffers share memory. The bits are the same.
         options: ``key=value,key=value``, as in ``INCEPTION_FAST_CUDA_OPTIONS``.
+        machine: the constants by which the time model cuts sums into segments; None for those that ship for the device.
 
     Raises:
         InputError: ``options`` has an unknown key or value; the message names it.
@@ -131,12 +133,16 @@ class CudaExecutor(Executor):
         precision: str = "fp32",
         driver: Driver = "stage",
         options: str = "",
+        machine: Machine | None = None,
     ) -> None:
         self._plan, self._device, self.driver = plan, device, driver
         contiguous = {name: tensor.cpu().contiguous() for name, tensor in constants.items()}
         addresses = {name: (tensor.data_ptr(), tensor.nbytes) for name, tensor in contiguous.items()}
         module = native(emulate=device.type == "cpu")
-        self._native = module.CudaExecutor(plan_to_json(plan), addresses, precision, driver, device.index or 0, options)
+        if machine is None:
+            machine = shipped_machine(None if device.type == "cpu" else torch.cuda.get_device_name(device))
+        arguments = plan_to_json(plan), addresses, precision, driver, device.index or 0, options, machine.to_json()
+        self._native = module.CudaExecutor(*arguments)
 
     @property
     def weight_bytes(self) -> int:

@@ -8,8 +8,10 @@ constant is confirmed where it was measured on the GPU that the file names.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -68,16 +70,23 @@ class Machine:
 
 
 def read_machine(path: Path | None = None) -> Machine:
-    """A file of constants; None for :data:`DEFAULT`, which ships.
+    """A file of constants; None for :data:`DEFAULT`.
 
     Raises:
         InputError: the file is not of this form.
         OSError: it cannot be read.
     """
-    if path is None:
-        file = resources.files("inception_fast.tuning") / "machines" / f"{DEFAULT}.json"
-        return _parse(file.read_text(), DEFAULT)
-    return _parse(path.read_text(), str(path))
+    return shipped_machine() if path is None else _parse(path.read_text(), str(path))
+
+
+@cache
+def shipped_machine(gpu: str | None = None) -> Machine:
+    """The constants that ship for a GPU, by its name as the driver gives it; those of :data:`DEFAULT` for any other."""
+    words = re.sub(r"[^a-z0-9]+", "-", (gpu or "").lower()) + "-"
+    files = {f.name.removesuffix(".json"): f for f in (resources.files("inception_fast.tuning") / "machines").iterdir()}
+    # The longest name that the GPU's begins with: an H100 of one kind before an H100 of any.
+    name = max((name for name in files if words.startswith(f"{name}-")), key=len, default=DEFAULT)
+    return _parse(files[name].read_text(), name)
 
 
 def _parse(text: str, name: str) -> Machine:

@@ -29,7 +29,7 @@ from inception_fast.backends.cuda import EMULATE
 from inception_fast.errors import InputError
 from inception_fast.plan.lower import lower
 from inception_fast.plan.plan import Plan
-from inception_fast.tuning.machine_constants import read_machine
+from inception_fast.tuning.machine_constants import shipped_machine
 from tests.graph.build import Build
 
 
@@ -63,7 +63,7 @@ def test_each_launch_is_predicted_and_its_parts_add_up() -> None:
 
 
 def test_larger_batches_and_slower_machines_take_longer() -> None:
-    plan, shipped = small_plan(), read_machine()
+    plan, shipped = small_plan(), shipped_machine()
     slow = shipped.measured("slow", {"dependent_edge": (100.0, "test")})
     base = sum(launch.us for launch in predict(plan, 1))
     assert sum(launch.us for launch in predict(plan, 10000)) > base
@@ -115,8 +115,8 @@ def test_bounds_are_sums_of_microseconds() -> None:
 
 def test_constants_from_either_kind_of_file(tmp_path: Path) -> None:
     file = tmp_path / "machine.json"
-    file.write_text(read_machine().to_json())
-    assert machine_from(file) == read_machine()
+    file.write_text(shipped_machine().to_json())
+    assert machine_from(file) == shipped_machine()
     results = {"device": {"name": "NVIDIA H200"}, "constants": {"clock": {"value": 1.9, "source": "clock64"}}}
     file.write_text(json.dumps(results))
     machine = machine_from(file)
@@ -140,5 +140,5 @@ def test_document_goes_between_its_markers() -> None:
     assert filled(filled(text, "a\nb"), "new") == f"before {BEGIN}\nnew\n{END} after"
     assert markdown(("a", "b"), [(1, "x")]) == ["| a | b |", "| --- | --- |", "| 1 | x |"]
     notes = NOTES.read_text()
-    for name, constant in read_machine().constants.items():
+    for name, constant in shipped_machine().constants.items():
         assert f"| {name} | {constant.value:g} | {constant.unit} | {constant.source} |" in notes

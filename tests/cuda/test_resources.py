@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from inception_fast._build_info import build_info
+from inception_fast.backends.cuda import native
 from tests.cuda.sass import Instruction, Loop, functions, innermost_loops
 
 SOURCES = Path(__file__).parents[2] / "csrc"
@@ -102,6 +103,13 @@ def is_from_vectors(loop: Loop) -> bool:
     return loop.count("HMMA") > 0 and bool(copies) and all(name.endswith(".128") for name in copies)
 
 
+def modelled(precision: str) -> dict[int, float]:
+    """The time model's instructions of a loop by how many of them are products."""
+    codes = native(emulate=True).tile_codes(precision)
+    depth = codes[0].chunk_bytes // 32
+    return {c.unit_rows // 16 * c.unit_columns // 8 * depth * c.products: c.instructions for c in codes}
+
+
 @pytest.mark.parametrize("precision", PRODUCTS)
 def test_loops(precision: str, architecture: str) -> None:
     """No loads over chunks of K but the tile's own, nothing that belongs before the loop, and few instructions; polls
@@ -115,6 +123,8 @@ def test_loops(precision: str, architecture: str) -> None:
         for loop in products:
             assert loop.count("LDG", "LD", "LDC", "S2R", "S2UR", "LDL", "STL", "STS") == 0, kernel
             assert len(loop) <= 8 * loop.count("HMMA"), f"{kernel}: {len(loop)} for {loop.count('HMMA')} HMMA"
+            if architecture == "90a":
+                assert len(loop) == pytest.approx(modelled(precision)[loop.count("HMMA")], rel=0.05), kernel
         for loop in loops:
             if loop.count("HMMA") > 0:
                 assert loop.count("S2R", "LDL", "STL") == 0, kernel

@@ -12,7 +12,7 @@ from benchmarks.close_reading import A1, CHUNK_BYTES, ROWS, TABLE, TODAY, Conv, 
 from inception_fast.backends.cuda import native
 from inception_fast.errors import EngineFileError, InputError
 from inception_fast.plan.cost import traffic
-from inception_fast.tuning.machine_constants import read_machine
+from inception_fast.tuning.machine_constants import shipped_machine
 
 
 def total(variant: Variant, images: int) -> float:
@@ -109,6 +109,7 @@ def test_blocks_side_by_side_share_the_schedulers() -> None:
     step.code.resident = 8
     time = predict(machine, step)
     assert (time.total, time.bound) == pytest.approx((6 * 2.1, "issue"))
+    assert predict(machine, step, resident=2).total == pytest.approx(30.0)
     # Twice the warps in each of two blocks.
     step.blocks, step.code.warps, step.code.resident = 8, 16, 4
     time = predict(machine, step)
@@ -160,7 +161,7 @@ def test_partial_sums_cost_trips_to_l2() -> None:
 
 
 def test_constants_that_ship_are_the_defaults_and_unconfirmed() -> None:
-    machine, fields = read_machine(), native(emulate=True).machine_fields()
+    machine, fields = shipped_machine(), native(emulate=True).machine_fields()
     assert list(machine.constants) == [name for name, *_ in fields]
     for name, value, unit, source in fields:
         constant = machine.constants[name]
@@ -171,14 +172,14 @@ def test_constants_that_ship_are_the_defaults_and_unconfirmed() -> None:
 
 
 def test_measured_constants_take_the_place_of_others() -> None:
-    measured = read_machine().measured("NVIDIA H200", {"l2_bandwidth": (4.5, "microbenchmarks.cu")})
+    measured = shipped_machine().measured("NVIDIA H200", {"l2_bandwidth": (4.5, "microbenchmarks.cu")})
     constant = measured.constants["l2_bandwidth"]
     assert (measured.gpu, constant.value, constant.confirmed) == ("NVIDIA H200", 4.5, True)
     assert native(emulate=True).parse_machine(measured.to_json()).l2_bandwidth == 4.5
     assert not measured.constants["clock"].confirmed
     for values in ({"speed": (1.0, "")}, {"clock": (0.0, "")}):
         with pytest.raises(InputError, match=next(iter(values))):
-            read_machine().measured("", values)
+            shipped_machine().measured("", values)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +194,7 @@ def test_measured_constants_take_the_place_of_others() -> None:
     ],
 )
 def test_files_that_break_the_rules(change: Callable[[dict], object], message: str) -> None:
-    record = json.loads(read_machine().to_json())
+    record = json.loads(shipped_machine().to_json())
     change(record["constants"])
     with pytest.raises(EngineFileError, match=message):
         native(emulate=True).parse_machine(json.dumps(record))

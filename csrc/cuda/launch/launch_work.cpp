@@ -1,16 +1,17 @@
 #include "cuda/launch/launch_work.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "cuda/launch/placement.h"
+#include "cuda/launch/tile_code.h"
 
 namespace ifast::cuda {
 namespace {
 
-// Instructions of a warp in each chunk of fp16, from the SASS of sm_90a.
-constexpr double kWideInstructions = 118;
-constexpr double kNarrowInstructions = 94;
+// Of a warp, for each vector of a source that is read element by element.
+constexpr double kElementInstructions = 60;
 
 int element_size(Precision precision) {
   return precision == Precision::kFp16 || precision == Precision::kBf16 ? 2 : 4;
@@ -20,28 +21,12 @@ double elements(const View& view) {
   return view.base < 0 ? 0 : double(view.height) * view.width * view.channels;
 }
 
-// `step` is a convolution, perhaps the first of a pair.
-TileCode code_of(const Step& step, Precision precision) {
-  TileCode code;
-  const bool wide = step.tile_columns == kWideShape.columns;
-  const TileShape& shape = wide ? kWideShape : kBaseShape;
-  code.rows = shape.rows;
-  code.columns = shape.columns;
-  code.warps = shape.warp_rows * shape.warp_columns;
-  code.unit_rows = shape.rows / shape.warp_rows;
-  code.unit_columns = shape.columns / shape.warp_columns;
-  code.chunk_bytes = kChunkBytes;
-  code.ring = shape.stages;
-  code.instructions = wide ? kWideInstructions : kNarrowInstructions;
-  if (precision == Precision::kFp32) {
-    code.products = 3;
-    code.resident = 2;
-  }
-  return code;
+const TileShape& shape_of(const Step& step) {
+  return step.tile_columns == kWideShape.columns ? kWideShape : kBaseShape;
 }
 
 double weight_bytes(const Step& step) {
-  return double(step.group_tiles) * step.tile_columns * step.chunks * kChunkBytes;
+  return double(weight_columns(step.channels)) * step.chunks * kChunkBytes;
 }
 
 double reads_of(const Step& step) {
@@ -56,6 +41,17 @@ double reads_of(const Step& step) {
   }
 }
 
+// What every step touches, of all images.
+StepWork touched_by(const Step& step, int batch, Precision precision) {
+  const double bytes = double(batch) * element_size(precision);
+  const double output = bytes * step.height * step.width * step.channels;
+  const double other = bytes * elements(step.other);
+  StepWork work;
+  work.activation_bytes = output + bytes * elements(step.source) + other;
+  work.l2_bytes = output + other;
+  return work;
+}
+
 class Describer {
  public:
   Describer(const Program& program, int batch, Precision precision)
@@ -66,21 +62,20 @@ class Describer {
     LaunchWork work;
     for (int i = 0; i < launch.count; ++i) {
       const Step& step = program_.steps[launch.first_step + i];
-      const double output = bytes(double(step.height) * step.width * step.channels);
-      const double source = bytes(elements(step.source)), other = bytes(elements(step.other));
+      const double blocks = placement.first_block[i + 1] - placement.first_block[i];
+      const bool spread = placement.first_partial[i] != kNoPartials;
       StepWork own;
-      own.name = program_.names[launch.first_step + i];
-      own.blocks = placement.first_block[i + 1] - placement.first_block[i];
-      own.activation_bytes = output + source + other;
-      own.l2_bytes = output + other;
       if (step.kind == Kind::kConv) {
-        add_convolution(own, step, placement.first_partial[i] != kNoPartials);
+        own = convolution_work(step, shape_of(step), batch_, spread, precision_);
       } else if (step.kind == Kind::kPair) {
-        add_pair(own, step);
+        own = pair_work(step, blocks);
       } else {
+        own = touched_by(step, batch_, precision_);
         own.reads = reads_of(step);
-        own.l2_bytes += source;
+        own.blocks = blocks;
+        own.l2_bytes += bytes(elements(step.source));
       }
+      own.name = program_.names[launch.first_step + i];
       work.steps.push_back(std::move(own));
     }
     return work;
@@ -90,22 +85,14 @@ class Describer {
   // Of all images.
   double bytes(double elements) const { return elements * batch_ * element_size(precision_); }
 
-  void add_convolution(StepWork& work, const Step& step, bool spread) const {
-    work.code = code_of(step, precision_);
-    work.chunks = spread ? step.segment_chunks : step.chunks;
-    work.parts = spread ? step.segments : 1;
-    const double tiles = work.blocks / work.parts;
-    work.l2_bytes += tiles * step.chunks * (work.code.rows + work.code.columns) * kChunkBytes;
-    if (spread) work.l2_bytes += 2 * work.blocks * work.code.rows * work.code.columns * 4;
-    work.weight_bytes = weight_bytes(step);
-  }
-
   // Each block of a cluster computes its units of the intermediate, and then its share of the
   // output from everybody's.
-  void add_pair(StepWork& work, const Step& step) const {
+  StepWork pair_work(const Step& step, double blocks) const {
+    StepWork work = touched_by(step, batch_, precision_);
+    work.blocks = blocks;
     Step first;
     std::memcpy(&first, program_.constants.data() + step.first, sizeof first);
-    work.code = code_of(first, precision_);
+    work.code = tile_code(kPairShape, precision_);
     const int cluster = 1 << step.cluster_log2, rows = work.code.rows;
     const int lines =
         (step.group_pixels + step.width - 2) / step.width + 1 + step.highest_tap - step.lowest_tap;
@@ -121,6 +108,7 @@ class Describer {
                      (units * (rows + work.code.columns) + parts * work.code.columns);
     work.activation_bytes += bytes(elements(first.source));
     work.weight_bytes = weight_bytes(first) + weight_bytes(step);
+    return work;
   }
 
   const Program& program_;
@@ -129,6 +117,24 @@ class Describer {
 };
 
 }  // namespace
+
+StepWork convolution_work(const Step& step, const TileShape& shape, int batch, bool spread,
+                          Precision precision) {
+  StepWork work = touched_by(step, batch, precision);
+  work.code = tile_code(shape, precision);
+  if (!step.whole_vectors) {
+    work.code.instructions += kElementInstructions * shape.rows * kChunkVectors / shape.threads();
+  }
+  const double pixels = double(batch) * step.height * step.width;
+  const double tiles = std::ceil(pixels / shape.rows) * divide_up(step.channels, shape.columns);
+  work.parts = spread ? step.segments : 1;
+  work.blocks = tiles * work.parts;
+  work.chunks = spread ? step.segment_chunks : step.chunks;
+  work.l2_bytes += tiles * step.chunks * (shape.rows + shape.columns) * kChunkBytes;
+  if (spread) work.l2_bytes += 2 * work.blocks * shape.rows * shape.columns * 4;
+  work.weight_bytes = weight_bytes(step);
+  return work;
+}
 
 std::vector<LaunchWork> work_of(const Program& program, int batch, Precision precision) {
   const Describer describer(program, batch, precision);
@@ -143,6 +149,7 @@ Conditions conditions_of(const Program& program, int batch, Precision precision,
       double(program.constants.size()) + double(program.arena) * batch * element_size(precision);
   if (driver == Driver::kNetwork) {
     conditions.hand_over = HandOver::kCounter;
+    conditions.resident = precision == Precision::kFp32 ? 2 : 3;  // kNetworkBlocks
   }
   return conditions;
 }

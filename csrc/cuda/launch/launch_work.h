@@ -2,12 +2,15 @@
 
 #include <vector>
 
-#include "cuda/launch/executor.h"
 #include "cuda/launch/program.h"
 #include "cuda/launch/time_model.h"
 
 // A Program as the time model sees it.
 namespace ifast::cuda {
+
+// A convolution in tiles of `shape`; `spread` where each of its segments has a block.
+StepWork convolution_work(const Step& step, const TileShape& shape, int batch, bool spread,
+                          Precision precision);
 
 // The work of each launch at a batch size. Throws std::invalid_argument as place_blocks does.
 std::vector<LaunchWork> work_of(const Program& program, int batch, Precision precision);

@@ -3,17 +3,23 @@
 #include <stdexcept>
 #include <string>
 
+#include "cuda/launch/machine_constants.h"
 #include "cuda/launch/steps.h"
 
-// What a user may choose about launches, for measurements.
+// What a user may choose about launches, for measurements. Where neither `shortest` nor `waves` is
+// chosen, the time model cuts sums.
 namespace ifast::cuda {
+
+inline constexpr int kUsualShortest = 384;
+inline constexpr int kUsualWaves = 2;
 
 struct LaunchOptions {
   bool overlap = true;                // programmatic dependent launch, where the device has it
   Trigger trigger = Trigger::kEarly;  // when the next launch may start
-  int shortest = 384;                 // bytes of K, of a segment; rounded up to chunks
-  int waves = 2;                      // of one image's segments, in blocks for each multiprocessor
+  int shortest = 0;                   // bytes of K, of a segment; rounded up to chunks
+  int waves = 0;                      // of one image's segments, in blocks for each multiprocessor
   int blocks = 0;                     // of the network driver on a multiprocessor; 0: all that fit
+  MachineConstants machine;  // what the model goes by, but for the number of multiprocessors
 };
 
 // The option that a text got wrong.

@@ -7,16 +7,13 @@
 #include <stdexcept>
 #include <string>
 
+#include "cuda/launch/segments.h"
+
 namespace ifast::cuda {
 namespace {
 
 // Of pixels and blocks; they are ints, and rounded up to tiles.
 constexpr std::int64_t kMostIndices = std::numeric_limits<int>::max() - 1024;
-
-// Blocks for each multiprocessor up to which segments have one each: one image's always do, as
-// their steps have at most two waves of segments and two of short sums beside them by default, and
-// there is room for all at once.
-constexpr std::int64_t kSpread = 4;
 
 // Of one image, the larger of the output and a pair's intermediate.
 std::int64_t pixels_of(const Step& step) {
@@ -45,7 +42,7 @@ Placement place_blocks(const Program& program, const StageLaunch& launch, int ba
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const Step& step = steps[i];
     const bool spread = step.kind == Kind::kConv && step.segments > 1 &&
-                        segments <= kSpread * program.multiprocessors;
+                        segments <= std::int64_t{kSpread} * program.multiprocessors;
     const std::int64_t own = blocks_of(step, batch) * (spread ? step.segments : 1);
     placement.first_block.push_back(static_cast<int>(blocks));
     placement.first_partial.push_back(spread ? placement.partials : kNoPartials);

@@ -96,7 +96,7 @@ class Builder {
     for (Sums* sums : {&now, &then}) {
       std::vector<Step*> steps;
       for (auto& [conv, step] : *sums) steps.push_back(&step);
-      choose_segments(steps, limits_.multiprocessors, options_);
+      choose_segments(steps, limits_.multiprocessors, precision_, options_);
       for (const auto& [conv, step] : *sums) segment_chunks_[conv] = step.segment_chunks;
     }
   }

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "cuda/launch/options.h"
+#include "cuda/launch/pack.h"
 #include "cuda/launch/steps.h"
 
 // Split-K. A sum over K is made of segments, each from zero, added in their order: a property of
@@ -11,9 +12,14 @@
 // adds them; elsewhere one block goes through all of a tile's.
 namespace ifast::cuda {
 
-// Sets the segments of steps that run side by side: more than one where they have fewer tiles than
-// options.waves blocks for each multiprocessor.
-void choose_segments(const std::vector<Step*>& steps, int multiprocessors,
+// Blocks for each multiprocessor up to which segments have one each: one image's always do, and
+// there is room for all at once.
+inline constexpr int kSpread = 4;
+
+// Sets the segments of steps that run side by side: those with which, by the time model, one image
+// takes the shortest; or where options say it, as many as fill options.waves blocks for each
+// multiprocessor.
+void choose_segments(const std::vector<Step*>& steps, int multiprocessors, Precision precision,
                      const LaunchOptions& options);
 
 }  // namespace ifast::cuda

@@ -107,6 +107,7 @@ LaunchTime predict(const LaunchWork& work, const MachineConstants& machine,
     weights += step.weight_bytes;
     activations += step.activation_bytes;
   }
+  if (conditions.resident > 0) resident = std::min(resident, conditions.resident);
   time.hand_over = hand_over_of(machine, conditions.hand_over);
   if (blocks == 0) {
     time.total = time.hand_over;

@@ -61,6 +61,8 @@ struct Conditions {
   double lines_lost = 0;
   // Of the whole pass, weights and activations: what does not fit in L2 comes from HBM.
   double working_set = 0;
+  // Most blocks that a multiprocessor has room for; 0 where the steps' code says it.
+  int resident = 0;
 };
 
 enum class Bound {
