@@ -105,8 +105,8 @@ def _tiles(problem: ConvProblem, limits: Limits) -> list[ConvConfig]:
         # A tile of few rows is for little work.
         if n > widest or m * n > largest or (m < 64 and n > 64):
             continue
-        # Where operands are in registers too, those of a third product have no room.
-        if not limits.matrix_from_shared and n.bit_count() > 2 and m * n > 64 * 128:
+        # Where operands are in registers too, those of several products have no room beside many sums.
+        if not limits.matrix_from_shared and n.bit_count() > 1 and m * n > 64 * 128:
             continue
         # Eight warps share the accumulators of a large tile: 128 x 128 floats are 64 registers a thread then.
         warps = 8 if m * n >= (128 * 96 if problem.itemsize == 2 else 128 * 64) else 4
