@@ -136,7 +136,8 @@ class TorchExecutor(Executor):
     def _library_settings(self, device: torch.device) -> AbstractContextManager[None]:
         if device.type != "cuda":
             return nullcontext()
-        return torch.backends.cudnn.flags(benchmark=True, allow_tf32=self._allow_tf32)
+        # By default `flags` switches cuDNN off.
+        return torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=self._allow_tf32)
 
     def _pass(self, x: torch.Tensor, done: Callable[[str], None] | None = None) -> list[torch.Tensor]:
         x = x.contiguous(memory_format=torch.channels_last)

@@ -87,13 +87,18 @@ class Contest:
 
 
 @contextmanager
-def numerics(precision: str) -> Iterator[None]:
-    """PyTorch's global switches as a precision means them: TF32 only where it is asked for, cuDNN free to search."""
+def numerics(precision: str, search: bool = True) -> Iterator[None]:
+    """PyTorch's global switches as a precision means them: TF32 only where it is asked for.
+
+    Args:
+        search: whether cuDNN may try its algorithms, which takes seconds at large batches.
+    """
     before = torch.get_float32_matmul_precision()
     tf32 = precision == "tf32"
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     try:
-        with torch.no_grad(), torch.backends.cudnn.flags(benchmark=True, allow_tf32=tf32):
+        # By default `flags` switches cuDNN off.
+        with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, benchmark=search, allow_tf32=tf32):
             yield
     finally:
         torch.set_float32_matmul_precision(before)
@@ -101,7 +106,7 @@ def numerics(precision: str) -> Iterator[None]:
 
 def eager_error(task: Task, truth: Sequence[torch.Tensor]) -> Error:
     """The error of PyTorch eager in the task's precision on its device: what ours is measured by."""
-    with numerics(task.precision):
+    with numerics(task.precision, search=False):
         return compare(flatten(task.module()(task.input())), truth)
 
 

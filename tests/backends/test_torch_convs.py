@@ -14,6 +14,7 @@ from torch import nn
 
 import inception_fast as ifast
 from inception_fast.backends import get_backend, torch_convs
+from inception_fast.backends.torch import TorchExecutor
 from inception_fast.backends.torch_convs import PLAIN, ConvKernel, Proven, defined_conv
 from inception_fast.errors import PlanError
 from inception_fast.plan.plan import Convolution
@@ -92,6 +93,18 @@ def test_padding_whose_sides_differ(backend: str, pads: tuple[int, ...]) -> None
         truth = model.double()(x.double())
     for a, b in zip(got, truth, strict=True):
         assert relative_error(a.double(), b) < 2e-6
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_cudnn_stays_on_for_gpus(tf32: bool) -> None:
+    """As PyTorch's context manager for its settings switches the library itself off by default."""
+    plan = plan_of(random_problem(random.Random(0)))
+    constants = {k: torch.zeros(c.shape) for k, c in plan.constants.items()}
+    executor = TorchExecutor(plan, constants, CPU, allow_tf32=tf32)
+    cudnn, before = torch.backends.cudnn, torch.backends.cudnn.allow_tf32
+    with executor._library_settings(torch.device("cuda")):
+        assert (cudnn.enabled, cudnn.benchmark, cudnn.allow_tf32) == (True, True, tf32)
+    assert cudnn.allow_tf32 == before
 
 
 CONV = Convolution("w", "b", 3, 4, ((-1, 0), (0, 0), (1, 2)), (1, 2))

@@ -106,13 +106,15 @@ def test_requirements(contest: Callable[..., Contest]) -> None:
 def test_numerics_are_those_of_the_precision_and_go_back(precision: str) -> None:
     def switches() -> tuple[object, ...]:
         cudnn = torch.backends.cudnn
-        return torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.benchmark, torch.is_grad_enabled()
+        matmul, grad = torch.get_float32_matmul_precision(), torch.is_grad_enabled()
+        return matmul, cudnn.enabled, cudnn.allow_tf32, cudnn.benchmark, grad
 
     before = switches()
-    with numerics(precision):
-        matmul = {"fp32": "highest", "tf32": "high"}[precision]
-        assert switches() == (matmul, precision == "tf32", True, False)
-    assert switches() == before
+    for search in (True, False):
+        with numerics(precision, search):
+            matmul = {"fp32": "highest", "tf32": "high"}[precision]
+            assert switches() == (matmul, True, precision == "tf32", search, False)
+        assert switches() == before
 
 
 def test_nobody_changes_the_task(task: Task) -> None:
