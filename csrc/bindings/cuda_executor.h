@@ -62,6 +62,16 @@ inline void run_cuda_executor(cuda::Executor& executor, std::uintptr_t input,
 
 inline void bind_cuda_executor(pybind11::module_& m) {
   namespace py = pybind11;
+  m.def(
+      "tile_shapes",
+      [] {
+        std::vector<std::pair<int, int>> result;
+        for (const cuda::TileShape& shape : cuda::kShapes) {
+          result.emplace_back(shape.rows, shape.columns);
+        }
+        return result;
+      },
+      "Output pixels and channels of each shape that a tile may have.");
   // Both modules have a class of this name, and one process may load both.
   py::class_<cuda::Executor>(m, "CudaExecutor", py::module_local())
       .def(py::init(&make_cuda_executor), py::arg("plan"), py::arg("constants"),
@@ -75,6 +85,9 @@ inline void bind_cuda_executor(pybind11::module_& m) {
       .def("arena_bytes", &cuda::Executor::arena_bytes, py::arg("batch"))
       .def("counter_bytes", &cuda::Executor::counter_bytes, py::arg("batch"))
       .def("tiles", &cuda::Executor::tiles, py::arg("batch"), "Of all launches.")
+      .def("tile_shapes", &cuda::Executor::tile_shapes, py::arg("batch"),
+           "Of each convolution between buffers, which of the module's tile_shapes() its tiles "
+           "have.")
       .def("launches", &cuda::Executor::launches, "The names of the steps of each launch.")
       .def(
           "shapes",

@@ -18,13 +18,14 @@ from tests.cuda.test_split_k import deep_network
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("overlaps=1", "option: got 'overlaps', expected one of 'overlap', 'trigger', 'shortest', 'waves', "),
+        ("overlaps=1", "option: got 'overlaps', expected one of 'overlap', 'trigger', 'shortest', 'waves', 'shape', "),
         ("overlap", "option: got 'overlap', expected key=value"),
         ("overlap=2", "overlap: got '2', expected one of '0', '1'"),
         ("waves=2,trigger=soon", "trigger: got 'soon', expected one of 'early', 'late', 'none'"),
         ("shortest=0", "shortest: got '0', expected a number from 1 to "),
         ("shortest=5x", "shortest: got '5x', expected a number from 1 to "),
         ("waves=17", "waves: got '17', expected a number from 1 to 16"),
+        ("shape=7x7", "shape: got '7x7', expected one of 'auto', '64x32', "),
         ("blocks=-1", "blocks: got '-1', expected a number from 0 to 32"),
     ],
 )

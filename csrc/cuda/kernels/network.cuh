@@ -15,8 +15,8 @@ IFAST_DEVICE void wait_for_producers(const NetworkArguments& arguments, int inde
   const Record<Step> step(arguments.steps + index);
   const Record<NetworkStep> place(arguments.schedule + index), next(arguments.schedule + index + 1);
   const int width = step[&Step::width], height = step[&Step::height];
-  const int group_pixels = step[&Step::group_pixels];
-  const int begin = tile / step[&Step::group_tiles] * group_pixels;
+  const Cut cut = place[&NetworkStep::cut];
+  const int group_pixels = cut.group_pixels, begin = tile / cut.group_tiles * group_pixels;
   const int end = begin + group_pixels, pixels = arguments.frame.batch * height * width;
   const int first_line = begin / width, last_line = ((end < pixels ? end : pixels) - 1) / width;
   const int last_dependency = next[&NetworkStep::first_dependency];
@@ -25,8 +25,10 @@ IFAST_DEVICE void wait_for_producers(const NetworkArguments& arguments, int inde
     const Dependency dependency = ptx::load_record(arguments.dependencies + d);
     const Record<Step> producer(arguments.steps + dependency.producer);
     const int producer_height = producer[&Step::height], producer_width = producer[&Step::width];
-    const int producer_pixels = producer[&Step::group_pixels];
-    const auto complete = static_cast<unsigned>(producer[&Step::group_tiles]);
+    const Record<NetworkStep> schedule(arguments.schedule + dependency.producer);
+    const Cut producer_cut = schedule[&NetworkStep::cut];
+    const int producer_pixels = producer_cut.group_pixels;
+    const auto complete = static_cast<unsigned>(producer_cut.group_tiles);
     const auto line = [&](int at, int offset) {
       const int y = at % height * dependency.stride + offset;
       const int inside = y < 0 ? 0 : y < producer_height ? y : producer_height - 1;
@@ -35,7 +37,6 @@ IFAST_DEVICE void wait_for_producers(const NetworkArguments& arguments, int inde
     const int first = line(first_line, dependency.lowest) * producer_width / producer_pixels;
     const int last =
         ((line(last_line, dependency.highest) + 1) * producer_width - 1) / producer_pixels;
-    const Record<NetworkStep> schedule(arguments.schedule + dependency.producer);
     const unsigned* counters = arguments.counters + schedule[&NetworkStep::first_counter];
     for (int group = first + lane; group <= last; group += kLanes) {
       while (ptx::load_relaxed(counters + group) < complete) ptx::pause();
@@ -89,14 +90,14 @@ network_kernel(IFAST_ARGUMENTS NetworkArguments arguments) {
     const int whole = place.first_partial == kNoPartials ? local : local / step[&Step::segments];
     const TileTrace trace(arguments.frame, tile);
     trace.start(index, local);
-    const bool complete =
-        run_tile<Format>(step, arguments.frame, arguments.constants, local, place.first_partial,
-                         NetworkTurn{arguments, index, whole, trace});
+    const bool complete = run_tile<Format, KernelKind::kNetwork>(
+        step, place.cut, arguments.frame, arguments.constants, local, place.first_partial,
+        NetworkTurn{arguments, index, whole, trace});
     trace.finish();
     // The release makes the whole block's stores visible: the barrier orders them before it.
     ptx::block_barrier();
     if (complete && ptx::thread_index() == 0) {
-      const int group = whole / step[&Step::group_tiles];
+      const int group = whole / place.cut.group_tiles;
       ptx::add_release(arguments.counters + place.first_counter + group, 1);
     }
   }

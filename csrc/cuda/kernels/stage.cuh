@@ -38,17 +38,30 @@ class StageTurn {
   const TileTrace trace_;
 };
 
-template <class Format>
-IFAST_KERNEL(kThreads, Format::kBlocks)
-stage_kernel(IFAST_ARGUMENTS StageArguments arguments) {
+template <class Format, KernelKind kKernel>
+IFAST_DEVICE void run_block(const StageArguments& arguments) {
   const int block = ptx::block_index();
   const StageTurn turn(arguments.trigger, TileTrace(arguments.frame, block));
   const int index = step_of_block(arguments, block);
   const int tile = block - arguments.first_tile[index];
   turn.trace().start(arguments.first_step + index, tile);
-  run_tile<Format>(Record<Step>(arguments.steps + index), arguments.frame, arguments.constants,
-                   tile, arguments.first_partial[index], turn);
+  run_tile<Format, kKernel>(Record<Step>(arguments.steps + index), arguments.cuts[index],
+                            arguments.frame, arguments.constants, tile,
+                            arguments.first_partial[index], turn);
   turn.trace().finish();
+}
+
+template <class Format>
+IFAST_KERNEL(kThreads, Format::kBlocks)
+stage_kernel(IFAST_ARGUMENTS StageArguments arguments) {
+  run_block<Format, KernelKind::kStage>(arguments);
+}
+
+// The same with the shapes that want more registers.
+template <class Format>
+IFAST_KERNEL(kThreads, 2)
+throughput_kernel(IFAST_ARGUMENTS StageArguments arguments) {
+  run_block<Format, KernelKind::kThroughput>(arguments);
 }
 
 // A stage with pairs in it, launched in clusters: those of pairs share tiles, in the others each
@@ -68,8 +81,9 @@ pair_kernel(IFAST_ARGUMENTS StageArguments arguments) {
     pair_tile<Format>(step, arguments.frame, arguments.constants, tile >> step[&Step::cluster_log2],
                       turn);
   } else {
-    run_tile<Format>(step, arguments.frame, arguments.constants, tile,
-                     arguments.first_partial[index], turn);
+    run_tile<Format, KernelKind::kPair>(step, arguments.cuts[index], arguments.frame,
+                                        arguments.constants, tile, arguments.first_partial[index],
+                                        turn);
   }
   turn.trace().finish();
 }

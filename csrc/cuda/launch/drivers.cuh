@@ -17,6 +17,12 @@ void launch_stage(const StageArguments& arguments, const Grid& grid, std::uintpt
 }
 
 template <class Format>
+void launch_throughput(const StageArguments& arguments, const Grid& grid, std::uintptr_t stream,
+                       std::span<const Range> memory) {
+  launch(Format::kThroughputName, throughput_kernel<Format>, arguments, grid, stream, memory);
+}
+
+template <class Format>
 void launch_pair(const StageArguments& arguments, const Grid& grid, std::uintptr_t stream,
                  std::span<const Range> memory) {
   launch(Format::kPairName, pair_kernel<Format>, arguments, grid, stream, memory);
@@ -32,8 +38,18 @@ void launch_network(const NetworkArguments& arguments, int blocks, std::uintptr_
   launch(Format::kNetworkName, network_kernel<Format>, arguments, grid, stream, memory);
 }
 
+// None where no shape for throughput is offered.
 template <class Format>
-inline constexpr Drivers kDriversOf = {launch_stage<Format>, launch_pair<Format>,
-                                       launch_network<Format>};
+constexpr auto throughput_launcher() -> decltype(Drivers::throughput) {
+  if constexpr (Format::kSplits) {
+    return nullptr;
+  } else {
+    return launch_throughput<Format>;
+  }
+}
+
+template <class Format>
+inline constexpr Drivers kDriversOf = {launch_stage<Format>, throughput_launcher<Format>(),
+                                       launch_pair<Format>, launch_network<Format>};
 
 }  // namespace ifast::cuda

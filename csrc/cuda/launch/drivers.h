@@ -13,6 +13,9 @@ struct Drivers {
   // Enqueues one stage on a stream of the current device; the grid's blocks are its tiles.
   void (*stage)(const StageArguments& arguments, const Grid& grid, std::uintptr_t stream,
                 std::span<const Range> memory);
+  // The same where shapes for throughput are among the steps'; null where none is offered.
+  void (*throughput)(const StageArguments& arguments, const Grid& grid, std::uintptr_t stream,
+                     std::span<const Range> memory);
   // The same where the stage has pairs.
   void (*pair)(const StageArguments& arguments, const Grid& grid, std::uintptr_t stream,
                std::span<const Range> memory);

@@ -118,6 +118,19 @@ std::vector<std::vector<std::string>> Executor::launches() const {
   return result;
 }
 
+std::vector<std::pair<std::string, int>> Executor::tile_shapes(int batch) const {
+  std::vector<std::pair<std::string, int>> result;
+  for (const StageLaunch& launch : program_.launches) {
+    const Placement placement = place_blocks(program_, launch, batch);
+    for (int i = 0; i < launch.count; ++i) {
+      const int index = launch.first_step + i;
+      if (program_.steps[index].kind != Kind::kConv) continue;
+      result.emplace_back(program_.names[index], placement.cuts[i].shape);
+    }
+  }
+  return result;
+}
+
 Frame Executor::frame_of(const Call& call) const {
   Frame frame{};
   frame.bases[kArenaBase] = static_cast<std::byte*>(call.arena);
@@ -198,14 +211,19 @@ void Executor::run_stages(const Call& call) const {
     const Placement placement = place_blocks(program_, launch, call.batch);
     std::ranges::copy(placement.first_block, arguments.first_tile);
     std::ranges::copy(placement.first_partial, arguments.first_partial);
+    std::ranges::copy(placement.cuts, arguments.cuts);
     const int tiles = placement.first_block.back();
     if (call.records != nullptr) memory.push_back(records_of(arguments.frame, tiles));
     const int cluster = 1 << launch.cluster_log2;
-    Grid grid{divide_up(tiles, cluster) * cluster, kThreads, launch.shared_bytes, cluster};
+    Grid grid{divide_up(tiles, cluster) * cluster, kThreads,
+              std::max(launch.shared_bytes, placement.shared_bytes), cluster};
     grid.overlaps = overlap_;
     // Pairs come first.
-    (program_.steps[begin].kind == Kind::kPair ? drivers_.pair : drivers_.stage)(
-        arguments, grid, call.stream, memory);
+    const bool pairs = program_.steps[begin].kind == Kind::kPair;
+    const auto enqueue = pairs                  ? drivers_.pair
+                         : placement.throughput ? drivers_.throughput
+                                                : drivers_.stage;
+    enqueue(arguments, grid, call.stream, memory);
     if (call.records != nullptr) {
       memory.pop_back();
       arguments.frame.records += tiles;

@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cuda/launch/drivers.h"
@@ -55,6 +56,8 @@ class Executor {
   std::size_t weight_bytes() const { return constants_.size(); }
   // The names of the steps of each launch.
   std::vector<std::vector<std::string>> launches() const;
+  // Of each convolution between buffers, the shape of its tiles in kShapes.
+  std::vector<std::pair<std::string, int>> tile_shapes(int batch) const;
   // Of each launch.
   const std::vector<StageLaunch>& shapes() const { return program_.launches; }
 

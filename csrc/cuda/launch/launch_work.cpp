@@ -21,10 +21,6 @@ double elements(const View& view) {
   return view.base < 0 ? 0 : double(view.height) * view.width * view.channels;
 }
 
-const TileShape& shape_of(const Step& step) {
-  return step.tile_columns == kWideShape.columns ? kWideShape : kBaseShape;
-}
-
 double weight_bytes(const Step& step) {
   return double(weight_columns(step.channels)) * step.chunks * kChunkBytes;
 }
@@ -66,7 +62,7 @@ class Describer {
       const bool spread = placement.first_partial[i] != kNoPartials;
       StepWork own;
       if (step.kind == Kind::kConv) {
-        own = convolution_work(step, shape_of(step), batch_, spread, precision_);
+        own = convolution_work(step, kShapes[placement.cuts[i].shape], batch_, spread, precision_);
       } else if (step.kind == Kind::kPair) {
         own = pair_work(step, blocks);
       } else {
@@ -94,13 +90,14 @@ class Describer {
     std::memcpy(&first, program_.constants.data() + step.first, sizeof first);
     work.code = tile_code(kPairShape, precision_);
     const int cluster = 1 << step.cluster_log2, rows = work.code.rows;
-    const int lines =
-        (step.group_pixels + step.width - 2) / step.width + 1 + step.highest_tap - step.lowest_tap;
+    const int lines = (step.cut.group_pixels + step.width - 2) / step.width + 1 + step.highest_tap -
+                      step.lowest_tap;
     const int middle = std::min(lines, first.height) * first.width;
     const double units =
-        divide_up(divide_up(middle, rows) * first.group_tiles, cluster) * first.chunks;
+        divide_up(divide_up(middle, rows) * first.cut.group_tiles, cluster) * first.chunks;
     const double parts =
-        divide_up(divide_up(step.group_pixels, rows) * step.group_tiles, cluster) * step.chunks;
+        divide_up(divide_up(step.cut.group_pixels, rows) * step.cut.group_tiles, cluster) *
+        step.chunks;
     work.chunks = units + parts;
     work.barriers = 1;
     // Only the weights of the second come from memory.

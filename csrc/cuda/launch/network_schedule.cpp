@@ -94,8 +94,8 @@ std::vector<NetworkStep> place_tiles(const Program& program, const NetworkSchedu
       steps.push_back({static_cast<int>(tiles + placement.first_block[i]),
                        static_cast<int>(counters),
                        partial == kNoPartials ? kNoPartials : static_cast<int>(partials + partial),
-                       schedule.first_dependency[index]});
-      counters += groups_of(program.steps[index], batch);
+                       schedule.first_dependency[index], placement.cuts[i]});
+      counters += groups_of(program.steps[index], placement.cuts[i], batch);
     }
     tiles += placement.first_block.back();
     partials += placement.partials;
@@ -106,7 +106,7 @@ std::vector<NetworkStep> place_tiles(const Program& program, const NetworkSchedu
     }
   }
   steps.push_back({static_cast<int>(tiles), static_cast<int>(counters), static_cast<int>(partials),
-                   schedule.first_dependency.back()});
+                   schedule.first_dependency.back(), Cut{}});
   return steps;
 }
 

@@ -40,6 +40,19 @@ constexpr std::array<Choice<bool>, 2> kSwitch{{{"0", false}, {"1", true}}};
 constexpr std::array<Choice<Trigger>, 3> kTriggers{
     {{"early", Trigger::kEarly}, {"late", Trigger::kLate}, {"none", Trigger::kNone}}};
 
+// "auto" is -1.
+int shape_of(std::string_view value) {
+  std::string names = "'auto'";
+  if (value == "auto") return -1;
+  for (int i = 0; i < kShapeCount; ++i) {
+    const std::string name =
+        std::to_string(kShapes[i].rows) + "x" + std::to_string(kShapes[i].columns);
+    if (value == name) return i;
+    names += ", " + quoted(name);
+  }
+  throw OptionError("shape", quoted(value), "one of " + names);
+}
+
 void set(LaunchOptions& options, const std::string& key, std::string_view value) {
   if (key == "overlap") {
     options.overlap = chosen(key, value, kSwitch);
@@ -49,11 +62,13 @@ void set(LaunchOptions& options, const std::string& key, std::string_view value)
     options.shortest = number(key, value, 1, 1 << 30);
   } else if (key == "waves") {
     options.waves = number(key, value, 1, 16);
+  } else if (key == "shape") {
+    options.shape = shape_of(value);
   } else if (key == "blocks") {
     options.blocks = number(key, value, 0, 32);
   } else {
     throw OptionError("option", quoted(key),
-                      "one of 'overlap', 'trigger', 'shortest', 'waves', 'blocks'");
+                      "one of 'overlap', 'trigger', 'shortest', 'waves', 'shape', 'blocks'");
   }
 }
 

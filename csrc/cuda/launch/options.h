@@ -18,6 +18,7 @@ struct LaunchOptions {
   Trigger trigger = Trigger::kEarly;  // when the next launch may start
   int shortest = 0;                   // bytes of K, of a segment; rounded up to chunks
   int waves = 0;                      // of one image's segments, in blocks for each multiprocessor
+  int shape = -1;                     // of kShapes, for all that it can serve; -1: the best
   int blocks = 0;                     // of the network driver on a multiprocessor; 0: all that fit
   MachineConstants machine;  // what the model goes by, but for the number of multiprocessors
 };

@@ -40,13 +40,13 @@ std::optional<PairShape> pair_shape(const PairOfSteps& pair, int cluster_log2,
        rows <= std::min<std::int64_t>(kMostRowTiles, ceil_divide(image, kPairShape.rows)); ++rows) {
     const std::int64_t pixels = most_middle_pixels(first, second, rows * kPairShape.rows);
     const auto units = [&](std::int64_t of_pixels) {
-      return ceil_divide(ceil_divide(of_pixels, kPairShape.rows) * first.group_tiles, blocks);
+      return ceil_divide(ceil_divide(of_pixels, kPairShape.rows) * first.cut.group_tiles, blocks);
     };
     const std::int64_t shared =
         kPairShape.shared_bytes() + units(pixels) * pair_unit_bytes(element_size);
     if (shared > limits.shared_bytes) break;
     const std::int64_t tiles = ceil_divide(image, rows * kPairShape.rows);
-    const std::int64_t parts = ceil_divide(rows * second.group_tiles, blocks);
+    const std::int64_t parts = ceil_divide(rows * second.cut.group_tiles, blocks);
     const std::int64_t duration =
         ceil_divide(tiles * blocks, limits.multiprocessors) *
         (units(std::min(pixels, middle_image)) * first.chunks + parts * second.chunks);

@@ -13,7 +13,7 @@ namespace ifast::cuda {
 namespace {
 
 // Of pixels and blocks; they are ints, and rounded up to tiles.
-constexpr std::int64_t kMostIndices = std::numeric_limits<int>::max() - 1024;
+constexpr std::int64_t kMostIndices = std::numeric_limits<int>::max() - kMostRows;
 
 // Of one image, the larger of the output and a pair's intermediate.
 std::int64_t pixels_of(const Step& step) {
@@ -23,9 +23,9 @@ std::int64_t pixels_of(const Step& step) {
 }
 
 // A group of a pair is one tile, whatever its parts, and a cluster's.
-std::int64_t blocks_of(const Step& step, int batch) {
+std::int64_t blocks_of(const Step& step, const Cut& cut, int batch) {
   const bool pair = step.kind == Kind::kPair;
-  return groups_of(step, batch) * (pair ? 1 << step.cluster_log2 : step.group_tiles);
+  return groups_of(step, cut, batch) * (pair ? 1 << step.cluster_log2 : cut.group_tiles);
 }
 
 }  // namespace
@@ -33,17 +33,25 @@ std::int64_t blocks_of(const Step& step, int batch) {
 Placement place_blocks(const Program& program, const StageLaunch& launch, int batch) {
   const std::span steps(program.steps.data() + launch.first_step,
                         static_cast<std::size_t>(launch.count));
-  std::int64_t segments = 0;
-  for (const Step& step : steps) {
-    if (step.kind == Kind::kConv) segments += blocks_of(step, batch) * step.segments;
-  }
   Placement placement;
+  placement.cuts = choose_cuts(steps, batch, program.choice);
+  std::int64_t segments = 0;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const Step& step = steps[i];
+    const TileShape& shape = kShapes[placement.cuts[i].shape];
+    if (step.kind == Kind::kConv) {
+      segments += blocks_of(step, placement.cuts[i], batch) * step.segments;
+      placement.throughput |= shape.throughput;
+      placement.shared_bytes = std::max(placement.shared_bytes, shape.shared_bytes());
+    }
+  }
   std::int64_t blocks = 0;
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const Step& step = steps[i];
+    const Cut& cut = placement.cuts[i];
     const bool spread = step.kind == Kind::kConv && step.segments > 1 &&
-                        segments <= std::int64_t{kSpread} * program.multiprocessors;
-    const std::int64_t own = blocks_of(step, batch) * (spread ? step.segments : 1);
+                        segments <= std::int64_t{kSpread} * program.choice.multiprocessors;
+    const std::int64_t own = blocks_of(step, cut, batch) * (spread ? step.segments : 1);
     placement.first_block.push_back(static_cast<int>(blocks));
     placement.first_partial.push_back(spread ? placement.partials : kNoPartials);
     blocks += own;
@@ -51,7 +59,7 @@ Placement place_blocks(const Program& program, const StageLaunch& launch, int ba
       throw std::invalid_argument("batch: got " + std::to_string(batch) + ", too many for " +
                                   program.names[launch.first_step + i]);
     }
-    if (spread) placement.partials += static_cast<int>(own);
+    if (spread) placement.partials += static_cast<int>(own) * partials_of(kShapes[cut.shape]);
   }
   placement.first_block.push_back(static_cast<int>(blocks));
   return placement;

@@ -35,7 +35,9 @@ class Builder {
         keep_pairs_(driver == Driver::kPair),
         limits_(limits),
         options_(options) {
-    program_.multiprocessors = limits.multiprocessors;
+    program_.choice = {limits.multiprocessors, limits.shared_bytes, precision == Precision::kFp32,
+                       driver == Driver::kNetwork ? KernelKind::kNetwork : KernelKind::kThroughput,
+                       options.shape};
     place_buffers();
     bases_.assign(plan.buffers.size(), kArenaBase);
     bases_[plan.input()] = kInputBase;
@@ -106,7 +108,7 @@ class Builder {
   void add_sum(Sums& sums, const View& source, const View& output, const Convolution& conv) const {
     Step step = sized_as(output);
     step.source = source;
-    describe_convolution(step, conv, tile_columns(step, conv));
+    describe_convolution(step, conv);
     sums.emplace_back(&conv, step);
   }
 
@@ -226,20 +228,19 @@ class Builder {
   void set_pixel_groups(Step& step) const {
     const int length = kVectorBytes / static_cast<int>(size_of(plan_.dtype));
     const int vectors = divide_up(step.channels, length);
-    step.group_pixels = std::max(1, kThreads / vectors);
-    step.group_tiles = divide_up(vectors, kThreads);
+    step.cut.group_pixels = std::max(1, kThreads / vectors);
+    step.cut.group_tiles = divide_up(vectors, kThreads);
   }
 
   // All but what is in the constants.
-  void describe_convolution(Step& step, const Convolution& conv, int columns) const {
+  void describe_convolution(Step& step, const Convolution& conv) const {
     const int taps = static_cast<int>(conv.taps.size());
     const Depth depth = depth_of(taps, conv.in_channels, size_of(plan_.dtype));
     step.kind = Kind::kConv;
     step.stride = extent(conv.stride);
     step.channels = conv.out_channels;
-    step.tile_columns = columns;
-    step.group_pixels = kBaseShape.rows;
-    step.group_tiles = divide_up(conv.out_channels, columns);
+    // Of a pair's; others are cut by batch.
+    step.cut = {kBaseShape, kPairShape.rows, divide_up(conv.out_channels, kPairShape.columns)};
     step.tap_count = taps;
     step.tap_vectors = depth.tap_vectors;
     step.chunks = depth.chunks;
@@ -281,25 +282,14 @@ class Builder {
   }
 
   void set_convolution(Step& step, const Convolution& conv) {
-    describe_convolution(step, conv, tile_columns(step, conv));
+    describe_convolution(step, conv);
     add_convolution(step, conv);
-  }
-
-  // Narrow where it pads less, or where one image's wide tiles leave multiprocessors idle.
-  int tile_columns(const Step& step, const Convolution& conv) const {
-    const int wide = divide_up(conv.out_channels, kWideShape.columns);
-    const int rows = divide_up(step.height * step.width, kBaseShape.rows);
-    const bool pads_less = divide_up(conv.out_channels, kBaseShape.columns) * kBaseShape.columns <
-                           wide * kWideShape.columns;
-    if (!has_whole_vectors(step.source, conv.taps)) return kBaseShape.columns;
-    return pads_less || rows * wide < limits_.multiprocessors ? kBaseShape.columns
-                                                              : kWideShape.columns;
   }
 
   Step describe_first(const PairStep& pair) const {
     Step step = sized_as({.height = pair.middle_height, .width = pair.middle_width});
     step.source = view(pair.source);
-    describe_convolution(step, pair.first, kBaseShape.columns);
+    describe_convolution(step, pair.first);
     return step;
   }
 
@@ -309,7 +299,7 @@ class Builder {
     step.source = {.height = pair.middle_height,
                    .width = pair.middle_width,
                    .channels = pair.first.out_channels};
-    describe_convolution(step, pair.second, kBaseShape.columns);
+    describe_convolution(step, pair.second);
     const auto [low, high] = std::ranges::minmax_element(pair.second.taps, {}, &Pair::vertical);
     step.lowest_tap = low->vertical;
     step.highest_tap = high->vertical;
@@ -324,7 +314,7 @@ class Builder {
     step.first = add_constant(std::as_bytes(std::span(&first, 1)));
     step.middle_relu = pair.first_relu;
     step.cluster_log2 = all.cluster_log2;
-    step.group_pixels = shape.group_pixels;
+    step.cut.group_pixels = shape.group_pixels;
     if (pair.residual) step.other = view(*pair.residual);
     set_targets(step, pair.destinations);
     add_convolution(step, pair.second);
@@ -380,8 +370,8 @@ class Builder {
   }
   void finish(Step& step, const NormalizeStep& s) {
     step.kind = Kind::kNormalize;
-    step.group_pixels = kThreads / 32;
-    step.group_tiles = 1;
+    step.cut.group_pixels = kThreads / 32;
+    step.cut.group_tiles = 1;
     step.eps = static_cast<float>(s.eps);
   }
 

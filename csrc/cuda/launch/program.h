@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda/launch/choose_shape.h"
 #include "cuda/launch/options.h"
 #include "cuda/launch/pack.h"
 #include "cuda/launch/runtime.h"
@@ -31,7 +32,7 @@ struct Program {
   std::int64_t arena = 0;    // elements per image
   std::vector<int> outputs;  // the Plan's output buffers, in the order of their bases
   std::set<int> aligned;     // bases that steps read whole vectors of
-  int multiprocessors = 1;
+  ShapeChoice choice;
 };
 
 // Where pairs stay together, their intermediates are in shared memory; elsewhere, and where they do

@@ -11,11 +11,17 @@ namespace {
 // Of the time, that more segments must save: they cost memory, and traffic in large batches.
 constexpr double kWorth = 0.01;
 
+// Of one image, of the base shape.
+std::int64_t base_tiles(const Step& step) {
+  const Cut cut = cut_of(step, kBaseShape);
+  return groups_of(step, cut, 1) * cut.group_tiles;
+}
+
 // Segments of at least `share` chunks. Returns whether any step's have changed.
 bool cut(const std::vector<Step*>& steps, std::int64_t share) {
   bool changed = false;
   for (Step* step : steps) {
-    if (step->kind != Kind::kConv || step->tile_columns != kBaseShape.columns) continue;
+    if (step->kind != Kind::kConv) continue;
     const int segments = static_cast<int>(std::max<std::int64_t>(1, step->chunks / share));
     const int segment_chunks = divide_up(step->chunks, segments);
     changed |= segment_chunks != step->segment_chunks;
@@ -30,7 +36,7 @@ template <class Weight>
 std::int64_t sum_over_tiles(const std::vector<Step*>& steps, const Weight& weight) {
   std::int64_t sum = 0;
   for (const Step* step : steps) {
-    if (step->kind == Kind::kConv) sum += groups_of(*step, 1) * step->group_tiles * weight(*step);
+    if (step->kind == Kind::kConv) sum += base_tiles(*step) * weight(*step);
   }
   return sum;
 }
@@ -51,8 +57,8 @@ double time_of(const std::vector<Step*>& steps, const MachineConstants& machine,
   LaunchWork work;
   for (const Step* step : steps) {
     if (step->kind != Kind::kConv) continue;
-    const TileShape& shape = step->tile_columns == kWideShape.columns ? kWideShape : kBaseShape;
-    work.steps.push_back(convolution_work(*step, shape, 1, step->segments > 1, precision));
+    work.steps.push_back(
+        convolution_work(*step, kShapes[kBaseShape], 1, step->segments > 1, precision));
   }
   const LaunchTime time = predict(work, machine, {});
   return time.total - time.hand_over;

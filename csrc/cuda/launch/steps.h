@@ -10,8 +10,6 @@
 // constants are bytes.
 namespace ifast::cuda {
 
-inline constexpr int kThreads = 128;  // of every block
-
 inline constexpr int kMaxSteps = 32;  // in one launch
 inline constexpr int kMaxBases = 64;
 inline constexpr int kMostExtent = 8192;  // of what VectorLoader reads: rows, columns and taps
@@ -53,8 +51,13 @@ enum class Kind : int { kConv, kMaxPool, kAveragePool, kPointwise, kResize, kNor
 inline constexpr std::int64_t kNone = -1;
 inline constexpr int kNoPartials = -1;
 
-// Sums of one segment of a tile, which wait for those of the others.
-inline constexpr int kPartialBytes = kBaseShape.rows * kBaseShape.columns * 4;
+// How a step is cut into tiles. Those that share output pixels are a group: tile t is part
+// t % group_tiles of group t / group_tiles.
+struct Cut {
+  int shape = kBaseShape;  // of kShapes, for a convolution between buffers
+  int group_pixels = 1;
+  int group_tiles = 1;
+};
 
 struct Step {
   Kind kind = Kind::kConv;
@@ -69,17 +72,14 @@ struct Step {
   std::int64_t scale = kNone;  // float[]
   Extent stride = {1, 1};
 
-  // Tiles that share output pixels are a group: tile t is part t % group_tiles of group
-  // t / group_tiles.
-  int group_pixels = 1;
-  int group_tiles = 1;
+  // Of a step that is no convolution between buffers.
+  Cut cut;
 
   // Convolution.
-  int tile_columns = kBaseShape.columns;
   int tap_count = 0;
   int tap_vectors = 0;      // of one tap's channels
   int chunks = 0;           // of K
-  int segments = 1;         // of K, each summed from zero; more than one only of narrow tiles
+  int segments = 1;         // of K, each summed from zero
   int segment_chunks = 0;   // of each but the last
   std::int64_t taps = 0;    // Extent[]
   std::int64_t weight = 0;  // [chunk][weight_columns][kChunkBytes], swizzled
@@ -130,6 +130,7 @@ struct StageArguments {
   int count;
   int first_tile[kMaxSteps + 1];
   int first_partial[kMaxSteps];
+  Cut cuts[kMaxSteps];
 };
 
 // A step of a network in one launch: where its tiles, counters and dependencies begin. One more
@@ -139,6 +140,7 @@ struct NetworkStep {
   int first_counter;  // one a group
   int first_partial;
   int first_dependency;
+  Cut cut;
 };
 
 // A step that writes something that this one reads: for output row y the rows from
@@ -166,9 +168,15 @@ IFAST_BOTH constexpr int pair_unit_bytes(std::size_t element_size) {
   return kPairShape.rows * kPairShape.columns * static_cast<int>(element_size);
 }
 
-inline std::int64_t groups_of(const Step& step, int batch) {
+// How a convolution between buffers is cut by tiles of a shape; anything else is cut as it says.
+inline Cut cut_of(const Step& step, int shape) {
+  if (step.kind != Kind::kConv) return step.cut;
+  return {shape, kShapes[shape].rows, divide_up(step.channels, kShapes[shape].columns)};
+}
+
+inline std::int64_t groups_of(const Step& step, const Cut& cut, int batch) {
   const std::int64_t pixels = std::int64_t{batch} * step.height * step.width;
-  return (pixels + step.group_pixels - 1) / step.group_pixels;
+  return (pixels + cut.group_pixels - 1) / cut.group_pixels;
 }
 
 }  // namespace ifast::cuda

@@ -23,7 +23,7 @@ FormatCode format_code(Precision precision) {
     case Precision::kFp32:
       return {24, 6, 4, 3, 2};
     default:
-      return {0, 0, 0, 1, 4};
+      return {0, 0, 0, 1, 3};
   }
 }
 
@@ -40,7 +40,7 @@ TileCode tile_code(const TileShape& shape, Precision precision) {
   code.ring = shape.stages;
   const FormatCode format = format_code(precision);
   code.products = format.products;
-  code.resident = format.resident;
+  code.resident = shape.throughput ? 2 : format.resident;
   // Of a warp: fragments of 16 rows or 8 columns by 32 bytes of K.
   const double depth = kChunkBytes / 32.0;
   const double left = code.unit_rows / 16.0 * depth, right = code.unit_columns / 8.0 * depth;
@@ -55,9 +55,7 @@ TileCode tile_code(const TileShape& shape, Precision precision) {
 
 std::vector<TileCode> tile_codes(Precision precision) {
   std::vector<TileCode> codes;
-  for (const TileShape& shape : {kBaseShape, kWideShape}) {
-    codes.push_back(tile_code(shape, precision));
-  }
+  for (const TileShape& shape : kShapes) codes.push_back(tile_code(shape, precision));
   return codes;
 }
 

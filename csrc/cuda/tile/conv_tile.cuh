@@ -99,7 +99,7 @@ class ConvTile {
     Sums total = {};
     for (int chunk = first; chunk < end;) {
       const int left = end - chunk;
-      const int stop = kSegmented && segment_chunks < left ? chunk + segment_chunks : end;
+      const int stop = segment_chunks < left ? chunk + segment_chunks : end;
       for (; chunk < stop; ++chunk) {
         ptx::cp_async_wait<kAhead - 1>();
         // Everyone's copies have landed, and nobody reads the stage that is filled next.
@@ -116,23 +116,19 @@ class ConvTile {
         full += kShape.stage_bytes();
         if (full == ring_end) full = shared_;
       }
-      if constexpr (kSegmented) {
-        total.add(sum_);
-        sum_ = {};
-      }
+      total.add(sum_);
+      sum_ = {};
     }
     turn.trace().mark(&TileRecord::loop_end);
     ptx::cp_async_wait<0>();
-    if constexpr (kSegmented) sum_ = total;
+    sum_ = total;
   }
 
   // write(pixel, channel, count, values) takes the results, without the activation. Returns false
   // where other segments are still to come, and the results with them.
   template <class Write>
   IFAST_DEVICE bool finish(const Frame& frame, const Write& write) {
-    if constexpr (kSegmented) {
-      if (part_.partial != kNoPartials && !gather(frame)) return false;
-    }
+    if (part_.partial != kNoPartials && !gather(frame)) return false;
     write_sums(write);
     return true;
   }
@@ -147,18 +143,18 @@ class ConvTile {
   static_assert(kShape.sum_bytes() + kVectorBytes <= kShape.shared_bytes());
   using Sums = ThreadSums<kRowTiles, kColumnTiles, kShape.threads()>;
   static constexpr int kLength = Tensor<Format>::kLength;
-  static constexpr bool kSegmented = kShape.segmented;
 
   // A chunk after the other of the tile's weights.
   class Weights {
    public:
     IFAST_DEVICE Weights(const ConvTile& tile, int chunk) {
       const int columns = tile.step_[&Step::weight_columns], column = tile.thread_ / kChunkVectors;
+      // Where VectorLoader puts the same thread's first vector, so that both have one address.
+      to_ = static_cast<std::uint32_t>(swizzle(column, tile.thread_ % kChunkVectors));
       chunk_bytes_ = columns * kChunkBytes;
       left_ = columns - tile.part_.channel - column;
       from_ = tile.constants_ + tile.step_[&Step::weight] + std::int64_t{chunk} * chunk_bytes_ +
-              tile.part_.channel * kChunkBytes + tile.thread_ * kVectorBytes;
-      to_ = kShape.rows * kChunkBytes + tile.thread_ * kVectorBytes;
+              tile.part_.channel * kChunkBytes + to_;
     }
 
     IFAST_DEVICE void load_next(std::uint32_t stage) {
@@ -166,8 +162,8 @@ class ConvTile {
       static_assert(kShape.columns % kStep == 0);
       IFAST_UNROLL
       for (int i = 0; i < kShape.columns; i += kStep) {
-        ptx::cp_async<kVectorBytes>(stage + to_ + i * kChunkBytes, from_ + i * kChunkBytes,
-                                    i < left_ ? kVectorBytes : 0);
+        ptx::cp_async<kVectorBytes>(stage + to_ + (kShape.rows + i) * kChunkBytes,
+                                    from_ + i * kChunkBytes, i < left_ ? kVectorBytes : 0);
       }
       from_ = ptx::keep(from_ + chunk_bytes_);
     }
@@ -182,9 +178,10 @@ class ConvTile {
   // Leaves the segment's sums in memory. To the block that is the last to do so at its tile it
   // returns true, and all segments' sums, added in their order.
   IFAST_DEVICE bool gather(const Frame& frame) {
+    constexpr int kBytes = partials_of(kShape) * kPartialBytes;
     std::byte* const own = frame.partials + std::int64_t{part_.partial} * kPartialBytes;
-    std::byte* const first = own - std::int64_t{part_.segment} * kPartialBytes;
-    unsigned* const arrivals = frame.arrivals + part_.partial - part_.segment;
+    std::byte* const first = own - std::int64_t{part_.segment} * kBytes;
+    unsigned* const arrivals = frame.arrivals + part_.partial - part_.segment * partials_of(kShape);
     const std::uint32_t flag = shared_ + kShape.sum_bytes();
     const int segments = step_[&Step::segments];
     sum_.store(own, thread_);
@@ -199,7 +196,7 @@ class ConvTile {
     ptx::block_barrier();
     if (ptx::load_shared_vector(flag).word[0] == 0) return false;
     sum_ = {};
-    for (int s = 0; s < segments; ++s) sum_.load_and_add(first + s * kPartialBytes, thread_);
+    for (int s = 0; s < segments; ++s) sum_.load_and_add(first + s * kBytes, thread_);
     return true;
   }
 
@@ -349,15 +346,16 @@ IFAST_DEVICE void multiply_global(ConvTile<Format, kShape>& conv, Record<Step> s
 // One tile of a convolution between buffers, or one segment of it; the segments of a tile follow
 // each other. Returns whether the tile is complete.
 template <class Format, TileShape kShape, class Turn>
-IFAST_DEVICE bool conv_tile(Record<Step> step, const Frame& frame, const std::byte* constants,
-                            int tile, int first_partial, const Turn& turn) {
+IFAST_DEVICE bool conv_tile(Record<Step> step, const Cut& cut, const Frame& frame,
+                            const std::byte* constants, int tile, int first_partial,
+                            const Turn& turn) {
   const bool spread = first_partial != kNoPartials;
   const int segments = spread ? step[&Step::segments] : 1, whole = tile / segments;
-  const int group_tiles = step[&Step::group_tiles];
+  const int group_tiles = cut.group_tiles;
   const ConvPart part{whole / group_tiles * kShape.rows,
                       frame.batch * step[&Step::height] * step[&Step::width],
                       whole % group_tiles * kShape.columns, tile % segments,
-                      spread ? first_partial + tile : kNoPartials};
+                      spread ? first_partial + tile * partials_of(kShape) : kNoPartials};
   ConvTile<Format, kShape> conv(step, constants, part);
   multiply_global<Format, kShape>(conv, step, frame, constants, part, turn);
   turn.summed();

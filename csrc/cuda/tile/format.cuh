@@ -12,9 +12,11 @@ namespace ifast::cuda {
 
 struct Fp16 {
   static constexpr const char* kStageName = "stage_fp16";
+  static constexpr const char* kThroughputName = "throughput_fp16";
   static constexpr const char* kPairName = "pair_fp16";
   static constexpr const char* kNetworkName = "network_fp16";
-  static constexpr int kBlocks = 4;
+  static constexpr bool kSplits = false;
+  static constexpr int kBlocks = 3;
   static constexpr int kNetworkBlocks = 3;
 
   using Element = std::uint16_t;
@@ -30,9 +32,11 @@ struct Fp16 {
 
 struct Bf16 {
   static constexpr const char* kStageName = "stage_bf16";
+  static constexpr const char* kThroughputName = "throughput_bf16";
   static constexpr const char* kPairName = "pair_bf16";
   static constexpr const char* kNetworkName = "network_bf16";
-  static constexpr int kBlocks = 4;
+  static constexpr bool kSplits = false;
+  static constexpr int kBlocks = 3;
   static constexpr int kNetworkBlocks = 3;
 
   using Element = std::uint16_t;
@@ -66,8 +70,10 @@ struct Tf32Split {
 
 struct Tf32 {
   static constexpr const char* kStageName = "stage_tf32";
+  static constexpr const char* kThroughputName = "throughput_tf32";
   static constexpr const char* kPairName = "pair_tf32";
   static constexpr const char* kNetworkName = "network_tf32";
+  static constexpr bool kSplits = false;
   static constexpr int kBlocks = 3;
   static constexpr int kNetworkBlocks = 3;
 
@@ -98,6 +104,7 @@ struct Fp32 {
   static constexpr const char* kStageName = "stage_fp32";
   static constexpr const char* kPairName = "pair_fp32";
   static constexpr const char* kNetworkName = "network_fp32";
+  static constexpr bool kSplits = true;
   static constexpr int kBlocks = 2;
   static constexpr int kNetworkBlocks = 2;
 

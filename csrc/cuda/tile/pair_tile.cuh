@@ -25,7 +25,7 @@ struct Middle {
   int blocks_log2;
 
   IFAST_DEVICE Middle(Record<Step> step, Record<Step> first, int output_begin, int output_end)
-      : columns(first[&Step::group_tiles]), blocks_log2(step[&Step::cluster_log2]) {
+      : columns(first[&Step::cut].group_tiles), blocks_log2(step[&Step::cluster_log2]) {
     const int width = step[&Step::width], height = step[&Step::height];
     const int middle_width = first[&Step::width], middle_height = first[&Step::height];
     const Extent stride = step[&Step::stride];
@@ -134,7 +134,8 @@ IFAST_DEVICE void pair_tile(Record<Step> step, const Frame& frame, const std::by
   using Conv = ConvTile<Format, kPairShape>;
   const Record<Step> first(constant<Step>(constants, step[&Step::first]));
   const int pixels = frame.batch * step[&Step::height] * step[&Step::width];
-  const int group_pixels = step[&Step::group_pixels], group_tiles = step[&Step::group_tiles];
+  const Cut cut = step[&Step::cut];
+  const int group_pixels = cut.group_pixels, group_tiles = cut.group_tiles;
   const int begin = tile * group_pixels, last = begin + group_pixels;
   const int end = last < pixels ? last : pixels;
   const Middle<Format> middle(step, first, begin, end);

@@ -22,10 +22,10 @@ class PixelTile {
 
   IFAST_DEVICE void run(int tile) {
     const int vectors = divide_up(step_.channels, kLength);
-    const int item = tile % step_.group_tiles * kThreads + ptx::thread_index();
-    const int index = tile / step_.group_tiles * step_.group_pixels + item / vectors;
+    const int item = tile % step_.cut.group_tiles * kThreads + ptx::thread_index();
+    const int index = tile / step_.cut.group_tiles * step_.cut.group_pixels + item / vectors;
     const int pixels = frame_.batch * step_.height * step_.width;
-    if (item / vectors >= step_.group_pixels || index >= pixels) return;
+    if (item / vectors >= step_.cut.group_pixels || index >= pixels) return;
     const Pixel at = pixel_at(step_.width, step_.height, index);
     const int channel = item % vectors * kLength;
     const int left = step_.channels - channel, count = left < kLength ? left : kLength;
@@ -164,7 +164,7 @@ IFAST_DEVICE void normalize_tile(Record<Step> record, const Frame& frame,
   const Step step = record.whole();
   const int lane = ptx::thread_index() % kLanes;
   const int pixels = frame.batch * step.height * step.width;
-  const int index = tile * step.group_pixels + ptx::thread_index() / kLanes;
+  const int index = tile * step.cut.group_pixels + ptx::thread_index() / kLanes;
   if (index >= pixels) return;
   const Pixel at = pixel_at(step.width, step.height, index);
   const Tensor<Format> source(frame, step.source);

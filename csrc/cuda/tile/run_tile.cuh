@@ -5,19 +5,35 @@
 
 namespace ifast::cuda {
 
+// One tile of a convolution between buffers, of the shape that its cut says.
+template <class Format, KernelKind kKernel, int kIndex = 0, class Turn>
+IFAST_DEVICE bool conv_tile_of(Record<Step> step, const Cut& cut, const Frame& frame,
+                               const std::byte* constants, int tile, int first_partial,
+                               const Turn& turn) {
+  if constexpr (kIndex == kShapeCount) {
+    return true;
+  } else {
+    if constexpr (offers(kKernel, kShapes[kIndex], Format::kSplits)) {
+      if (cut.shape == kIndex) {
+        return conv_tile<Format, kShapes[kIndex]>(step, cut, frame, constants, tile, first_partial,
+                                                  turn);
+      }
+    }
+    return conv_tile_of<Format, kKernel, kIndex + 1>(step, cut, frame, constants, tile,
+                                                     first_partial, turn);
+  }
+}
+
 // One tile of any step, or one segment of it, by a whole block. turn.wait() returns when what the
 // step reads is there; turn.summed() is called when all of it has been read. Returns whether the
 // tile is complete.
-template <class Format, class Turn>
-IFAST_DEVICE bool run_tile(Record<Step> step, const Frame& frame, const std::byte* constants,
-                           int tile, int first_partial, const Turn& turn) {
+template <class Format, KernelKind kKernel, class Turn>
+IFAST_DEVICE bool run_tile(Record<Step> step, const Cut& cut, const Frame& frame,
+                           const std::byte* constants, int tile, int first_partial,
+                           const Turn& turn) {
   const Kind kind = step[&Step::kind];
   if (kind == Kind::kConv) {
-    // Both give the same bits: a sum's order is that of K.
-    if (step[&Step::tile_columns] == kWideShape.columns) {
-      return conv_tile<Format, kWideShape>(step, frame, constants, tile, kNoPartials, turn);
-    }
-    return conv_tile<Format, kBaseShape>(step, frame, constants, tile, first_partial, turn);
+    return conv_tile_of<Format, kKernel>(step, cut, frame, constants, tile, first_partial, turn);
   }
   turn.wait();
   if (kind == Kind::kNormalize) {
