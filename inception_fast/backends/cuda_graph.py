@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -37,9 +39,29 @@ def record(run: Callable[[], T]) -> tuple[torch.cuda.CUDAGraph, T]:
             run()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    # Without a stream of its own it would be recorded on one that all devices share.
+    with _alone(), torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
         result = run()
     return graph, result
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One recording at a time in the process, as beginning one waits for the whole device, which breaks another; and
+    none in which the garbage collector frees memory of the device, which breaks it too.
+    """
+    with _recording:
+        collects = gc.isenabled()
+        gc.collect()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if collects:
+                gc.enable()
+
+
+_recording = threading.Lock()
 
 
 @dataclass

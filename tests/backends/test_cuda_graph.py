@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -137,3 +140,59 @@ def test_within_a_capture_the_executor_itself_runs(graphs: tuple[CudaGraphs, Cou
 
 def test_what_it_says_of_its_executor(graphs: tuple[CudaGraphs, Counting]) -> None:
     assert graphs[0].unrecorded(3) is graphs[1] and graphs[0].driver == "some driver"
+
+
+class Recorder:
+    """In the place of PyTorch's graphs: says what a recording is begun with, and what is going on meanwhile."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.streams: list[object] = []
+        self.active = self.most = 0
+        stream = SimpleNamespace(wait_stream=lambda other: None)
+        monkeypatch.setattr(torch.cuda, "Stream", lambda: SimpleNamespace(wait_stream=lambda other: None))
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream)
+        monkeypatch.setattr(torch.cuda, "stream", lambda side: nullcontext())
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+        monkeypatch.setattr(torch.cuda, "graph", self.graph)
+
+    @contextmanager
+    def graph(self, graph: object, stream: object = None, capture_error_mode: str = "") -> Iterator[None]:
+        assert capture_error_mode == "thread_local" and not gc.isenabled()
+        self.streams.append(stream)
+        self.active += 1
+        self.most = max(self.most, self.active)
+        try:
+            yield
+        finally:
+            self.active -= 1
+
+
+def test_recordings_have_streams_of_their_own_and_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, both = Recorder(monkeypatch), threading.Barrier(2)
+
+    def call() -> None:
+        both.wait()
+        for _ in range(50):
+            assert cuda_graph.record(lambda: 5)[1] == 5
+
+    threads = [threading.Thread(target=call) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert recorder.most == 1 and gc.isenabled()
+    assert None not in recorder.streams and len(recorder.streams) == 100
+
+
+def test_a_recording_that_fails_leaves_everything_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    Recorder(monkeypatch)
+    calls = iter(range(4))
+
+    def fails_while_recorded() -> None:
+        if next(calls) == 3:
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        cuda_graph.record(fails_while_recorded)
+    assert gc.isenabled()
+    assert cuda_graph.record(lambda: 1)[1] == 1
