@@ -39,7 +39,7 @@ mutate: $(INSTALLED) ## change the source in one place at a time and name what n
 bench: $(BENCH_INSTALLED) ## time every backend beside eager, torch.compile, ONNX Runtime and OpenVINO
 	$(BIN)/inception-fast bench
 
-gpu: $(INSTALLED) ## build for the GPU, check and measure, in 440 s (ARGS="--command 2" for the rest; docs/tuning-notes.md)
+gpu: $(INSTALLED) ## build for the GPU, check and measure, in 540 s (ARGS="--command 2" for the rest; docs/tuning-notes.md)
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 clean: ## remove what was built; the environment in .venv stays

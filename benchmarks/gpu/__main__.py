@@ -33,10 +33,14 @@ from benchmarks.gpu.setting import DRY, GPU, Setting
 from benchmarks.gpu.source_digest import ROOT, source_digest
 from benchmarks.gpu.summary import summary
 from benchmarks.gpu.visit import BUDGET, parts_of
-from benchmarks.gpu.worker import COMMIT, default_work, stamp
+from benchmarks.gpu.worker import COMMIT, default_work, one_line, stamp
 
 PREPARED = frozenset({"environment", "build", "networks", "triton_compile", "correctness", "timing"})
 """Parts of the first command whose work or figures the second takes as they are, where they held."""
+ALONE = {"INCEPTION_FAST_COMPILE_PROCESSES": "0", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+"""What keeps a part to itself. Triton's kernels are compiled by a part; what is missing then is compiled where it is
+met, not by as many processes as there are cores for each process that meets it. JAX else takes most of the memory.
+"""
 NODE = Path("/dev/nvidia0")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -68,13 +72,20 @@ def main(argv: Sequence[str] | None = None, parts: Sequence[Part] | None = None)
     header = {"command": command, "device": setting.device, **stamp(setting, digest)}
     packer = Packer(work, output, str(args.command), 0.0 if args.resume else time.time() - 1.0)
 
+    def pack() -> None:
+        try:
+            packer.pack(journal.lines(), header)
+        except Exception as error:
+            # The lines are in the folder already, and the next part's end packs anew.
+            journal.append("packing", reason=one_line(error))
+
     def noted(entry: Entry) -> None:
         print(
             f"{entry.part}: {entry.outcome} after {entry.seconds:.0f} s {entry.reason}".rstrip(),
             file=sys.stderr,
             flush=True,
         )
-        packer.pack(journal.lines(), header)
+        pack()
 
     journal.append("visit", command=command, parts=[part.name for part in chosen], budget=end - time.monotonic())
     before, heard = hear_signals()
@@ -91,7 +102,7 @@ def main(argv: Sequence[str] | None = None, parts: Sequence[Part] | None = None)
         )
         runner.run(chosen, done)
     finally:
-        packer.pack(journal.lines(), header)
+        pack()
         for number, handler in before.items():
             signal.signal(number, handler)
     print(summary(journal.lines()))
@@ -107,7 +118,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="folder of what is brought back; default: benchmarks/results/GPU")
     parser.add_argument("--work", type=Path, help="folder of what parts leave for each other; default: in build/visit")
     parser.add_argument("--command", type=int, choices=sorted(BUDGET), default=1, help="default: 1")
-    parser.add_argument("--seconds", type=float, help="budget; default: 440 for command 1, 200 for command 2")
+    parser.add_argument("--seconds", type=float, help="budget; default: 540 for command 1, 200 for command 2")
     parser.add_argument("--part", nargs="+", metavar="NAME", help="no others")
     parser.add_argument("--resume", action="store_true", help="leave out what held, with the same sources")
     parser.add_argument("--dry-run", action="store_true", help="the same way on a CPU, in little")
@@ -164,7 +175,8 @@ def variables(setting: Setting, work: Path) -> dict[str, str]:
         "INCEPTION_FAST_CACHE": work / "cache",
     }
     named = {COMMIT: os.environ[COMMIT]} if COMMIT in os.environ else {}
-    return {"PYTHONUNBUFFERED": "1", **{k: str(v) for k, v in caches.items()}, **setting.environment, **named}
+    paths = {name: str(path) for name, path in caches.items()}
+    return {"PYTHONUNBUFFERED": "1", **ALONE, **paths, **setting.environment, **named}
 
 
 def hear_signals() -> tuple[dict[signal.Signals, Any], list[int]]:

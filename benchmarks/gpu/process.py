@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+LONGEST_DEATH = 5.0
+"""Seconds that a killed process is waited for."""
+
 
 class ProcessGroup:
     """Starts a command in a session of its own.
@@ -47,4 +50,6 @@ class ProcessGroup:
         """Kills whatever is left of it: a child that still held the device would spoil the next part's figures."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            # One that the driver holds does not die before the driver lets go of it.
+            self._process.wait(timeout=LONGEST_DEATH)

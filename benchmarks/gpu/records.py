@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.gpu.journal import Line, cases_of
@@ -14,7 +14,7 @@ def bench_record(lines: Sequence[Line], part: str, header: Mapping[str, Any]) ->
     Args:
         header: has the visit's ``command``, ``commit``, ``digest`` and ``device``.
     """
-    contests = [line["contest"] for line in cases_of(lines, part).values() if "contest" in line]
+    contests = merged(line["contest"] for line in cases_of(lines, part).values() if "contest" in line)
     seen = cases_of(lines, "environment").get("torch", {})
     networks = cases_of(lines, "networks").get("truth", {})
     if not contests or "environment" not in seen:
@@ -32,3 +32,23 @@ def bench_record(lines: Sequence[Line], part: str, header: Mapping[str, Any]) ->
         "contests": sorted(contests, key=lambda contest: contest["batch"]),
         "ok": not any(contest["failures"] for contest in contests),
     }
+
+
+def merged(contests: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One contest of each batch size and precision, with the rows of all that were held.
+
+    A contestant's row is that of the first contest which has it; the ratios of another contest stay over the rounds of
+    that one, whose baseline is the same contestant.
+    """
+    found: dict[tuple[Any, Any], dict[str, Any]] = {}
+    for contest in contests:
+        key = contest["batch"], contest["precision"]
+        if key not in found:
+            found[key] = dict(contest)
+            continue
+        first = found[key]
+        known = {row["name"] for row in first["rows"]}
+        first["rows"] = [*first["rows"], *(row for row in contest["rows"] if row["name"] not in known)]
+        first["skipped"] = {**contest.get("skipped", {}), **first.get("skipped", {})}
+        first["failures"] = [*first["failures"], *contest["failures"]]
+    return list(found.values())

@@ -56,9 +56,14 @@ def _variants(lines: Sequence[Line]) -> str:
         if "contest" in line:
             by_batch.setdefault(line["contest"]["batch"], []).extend(rows_of(line["contest"]))
     rows = [
-        (str(batch), row["name"], *_time(row), f"{row['ratio']['median']:.3f}")
+        (
+            str(batch),
+            row["name"],
+            *_time(row),
+            "" if row["ratio"]["median"] is None else f"{row['ratio']['median']:.3f}",
+        )
         for batch, found in sorted(by_batch.items())
-        for row in sorted(_device_alone(found), key=lambda row: row["ratio"]["median"])[:BEST]
+        for row in sorted(_device_alone(found), key=_ratio)[:BEST]
     ]
     return table(("batch", "variant", "us", "p10", "p90", "result", "ratio"), rows) if rows else ""
 
@@ -66,6 +71,12 @@ def _variants(lines: Sequence[Line]) -> str:
 def _device_alone(rows: Sequence[Any]) -> Sequence[Any]:
     """Replays; calls where there are none."""
     return [row for row in rows if row["name"].endswith(REPLAY)] or rows
+
+
+def _ratio(row: Any) -> float:
+    """Over the baseline; last where the baseline has no such time."""
+    ratio = row["ratio"]["median"]
+    return float("inf") if ratio is None else float(ratio)
 
 
 def _time(row: Any) -> tuple[str, ...]:

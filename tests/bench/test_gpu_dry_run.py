@@ -104,8 +104,10 @@ def test_all_drivers_and_triton_are_right_and_give_their_bits(lines: list[dict[s
         for case in (f"{contestant}-{p}-batch{b}" for p in ("fp16", "fp32") for b in (1, 2)):
             assert cases[case]["outcome"] == HELD, cases[case]
             assert cases[case]["error"]["relative_l2"] <= cases[case]["bound"]
-    groups = cases["same-bits"]["groups"]
-    assert {precision: len(by_bits) for precision, by_bits in groups.items()} == {"fp16": 1, "fp32": 1}
+    groups = {precision: cases[f"same-bits-{precision}"]["groups"] for precision in ("fp16", "fp32")}
+    assert [len(by_bits) for by_bits in groups.values()] == [1, 1]
+    compared = [name for names in groups["fp16"].values() for name in names]
+    assert {"stage-fp16-batch1", "network-fp16-batch2", "pair-overlap0-fp16-batch1"} <= set(compared)
 
 
 def test_the_contests_make_a_table(brought_back: Back) -> None:

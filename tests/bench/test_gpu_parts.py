@@ -23,6 +23,7 @@ from benchmarks.gpu.parts.ncu import parse_counters
 from benchmarks.gpu.parts.sanitizer import MAKERS, NETWORKS, PRECISION
 from benchmarks.gpu.parts.traces import summary as trace_summary
 from benchmarks.gpu.parts.tune import pass_times
+from benchmarks.gpu.records import bench_record
 from benchmarks.gpu.setting import DRY, GPU
 from benchmarks.gpu.source_digest import source_digest
 from benchmarks.gpu.summary import MOST, summary
@@ -40,7 +41,7 @@ from tests.backends import test_on_device as on_device
 from tests.backends.cases import CASES
 
 HEADER = {"command": "python -m benchmarks.gpu", "device": "cuda", "commit": "c" * 40, "digest": "d" * 64}
-COMPILING = {"build", "constants_compile", "networks", "triton_compile"}
+COMPILING = {"build", "environment", "constants_compile", "networks", "triton_compile"}
 
 
 @pytest.mark.parametrize("parts", [FIRST, SECOND], ids=["first", "second"])
@@ -54,6 +55,12 @@ def test_nothing_compiles_beside_what_takes_time_on_the_gpu() -> None:
     beside = [phase for phase in phases(FIRST) if len(phase) > 1]
     assert [{part.name for part in phase} for phase in beside] == [COMPILING, {"device_tests", "time_model"}]
     assert max(part.seconds for part in FIRST) < BUDGET[1]
+
+
+def test_what_decides_is_before_what_explains_and_what_may_hang_the_device_is_last() -> None:
+    names = [part.name for part in FIRST]
+    assert names.index("timing") + 1 == names.index("torch_compile")
+    assert names[-3:] == ["device_tests", "time_model", "two_streams"]
 
 
 def test_the_second_command_ends_with_what_did_not_hold_and_is_in_no_command_twice() -> None:
@@ -272,6 +279,29 @@ def test_the_records_are_those_that_tables_and_plots_read(tmp_path: Path) -> Non
     assert "| inception_v3 | 1 | fp16 | 0.3 (1.00) | 0.2 (1.00) | 0.9 (1.00) |" in text
     panels = curves([json.loads(file.read_text())])
     assert [[point[0] for point in curve.points] for curve in panels["inception_v3", "fp16"]] == 3 * [[1, 8]]
+
+
+def test_contests_of_one_batch_size_are_one_of_the_record() -> None:
+    ours, theirs = [line for line in _visit() if line["part"] == "timing" and line["contest"]["batch"] == 8], []
+    row = _row("inception_fast cuda stage", 5e-4)
+    contest = {**ours[0]["contest"], "rows": [row, _row("eager contiguous", 8e-4)], "failures": ["f"]}
+    theirs.append({**ours[0], "case": "fp16-batch8-eager", "contest": contest})
+    record = bench_record([*_visit(), *theirs], "timing", HEADER)
+    assert record is not None and not record["ok"]
+    one, eight = record["contests"]
+    assert (one["batch"], eight["batch"]) == (1, 8)
+    medians = {row["name"]: row["seconds"]["median"] for row in eight["rows"]}
+    assert medians == {"inception_fast cuda stage": 3e-4, "eager channels_last": 9e-4, "eager contiguous": 8e-4}
+
+
+def test_variants_are_shown_where_the_backends_own_choice_has_no_replays() -> None:
+    rows = [_row(name, 1e-4) for name in ("a", "b")]
+    for row, ratio in zip(rows, (None, 0.9), strict=True):
+        row["replays"] = {"seconds": row["seconds"], "ratio": ratio and {"median": ratio}}
+    contest = {"batch": 1, "precision": "fp16", "rows": rows}
+    line = {"kind": "case", "part": "variants", "case": "x", "outcome": HELD, "reason": "", "contest": contest}
+    text = summary([line])
+    assert text.index("b, replay") < text.index("a, replay")
 
 
 def test_the_summary_ends_with_every_part_however_much_there_is_to_say() -> None:

@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 
 from benchmarks.gpu import __main__ as gpu
+from benchmarks.gpu import process
 from benchmarks.gpu.journal import cases_of, read_lines
 from benchmarks.gpu.part import FAILED, HELD, NO_TIME, SKIPPED, STOPPED
+from benchmarks.gpu.setting import GPU
+from inception_fast.tuning.precompile import PROCESSES
 from tests.bench.planted_visit import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -198,6 +201,40 @@ def test_the_second_command_tries_again_what_did_not_hold(planted: Planted, monk
     assert gpu.main(words[1:]) == 0
     assert chosen["parts"] == ["build", "networks", "memcheck", "racecheck", "tune", "timing"]
     assert chosen["done"] == {"build"}
+
+
+def test_a_folder_that_cannot_be_written_ends_no_visit(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    pack, times = gpu.Packer.pack, []
+
+    def full_at_first(self: gpu.Packer, *arguments: Any) -> None:
+        times.append(0)
+        if len(times) == 1:
+            raise OSError("no space left on device")
+        pack(self, *arguments)
+
+    monkeypatch.setattr(gpu.Packer, "pack", full_at_first)
+    assert planted(f"a={LIMIT}=hold", f"b={LIMIT}=hold") == {"a": HELD, "b": HELD}
+    reasons = [line["reason"] for line in planted.lines() if line["kind"] == "packing"]
+    assert reasons == ["OSError: no space left on device"]
+
+
+def test_a_process_that_does_not_die_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kill = os.killpg
+    monkeypatch.setattr(os, "killpg", lambda *_: None)
+    monkeypatch.setattr(process, "LONGEST_DEATH", 0.01)
+    group = process.ProcessGroup(["tail", "-f", os.devnull], tmp_path / "log", {}, tmp_path)
+    group.end()
+    assert group.status() is None
+    monkeypatch.setattr(os, "killpg", kill)
+    monkeypatch.setattr(process, "LONGEST_DEATH", float(LIMIT))
+    group.end()
+    assert group.status() == -signal.SIGKILL
+
+
+def test_a_part_compiles_nothing_beside_itself_and_jax_leaves_memory_to_others(tmp_path: Path) -> None:
+    told = gpu.variables(GPU, tmp_path)
+    assert told[PROCESSES] == "0"
+    assert told["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
 
 
 def test_without_a_gpu_nothing_is_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The whole network against float64, and the same bits: over repeats, drivers, overlapping launches and streams."""
+"""The whole network against float64, and the same bits: over repeats, batches, drivers and overlapping launches."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from inception_fast.errors import BackendUnavailableError
 from inception_fast.fast_model import FastModel
 
 REPEATS = 3
-PASSES = 20
-"""On each of two streams."""
 
 
 def run(visit: Visit) -> None:
@@ -36,25 +34,29 @@ def run(visit: Visit) -> None:
                 raise Skip(str(error)) from error
         return models[key]
 
-    for precision in setting.precisions:
-        # Their graphs hold a forward pass of each batch size.
-        models.clear()
-        visit.case(f"eager-{precision}", lambda p=precision: eager(visit, p), 30)
+    def whole(precision: str) -> None:
+        visit.case(f"eager-{precision}", lambda: eager(visit, precision), 30)
         for batch, contestant in product(setting.checked_batches, (*DRIVERS, "triton")):
             visit.case(
                 f"{contestant}-{precision}-batch{batch}",
-                lambda c=contestant, p=precision, b=batch: against_truth(visit, p, b, lambda: model(c, p)),
+                lambda c=contestant, b=batch: against_truth(visit, precision, b, lambda: model(c, precision)),
                 25,
             )
+
     first, batches = setting.precisions[0], setting.checked_batches
+    whole(first)
     for driver, overlap in product(DRIVERS[:2], (0, 1)):
         visit.case(
             f"{driver}-overlap{overlap}-{first}-batch{batches[0]}",
             lambda d=driver, o=overlap: overlapping(visit, lambda: model(d, first, f"overlap={o}")),
             15,
         )
-    visit.case("same-bits", lambda: same_bits(visit), 10)
-    visit.case("two-streams", lambda: two_streams(visit, lambda: model("network", first)), 15)
+    visit.case(f"same-bits-{first}", lambda: same_bits(visit, first), 10)
+    for precision in setting.precisions[1:]:
+        # Their graphs hold a forward pass of each batch size.
+        models.clear()
+        whole(precision)
+        visit.case(f"same-bits-{precision}", lambda p=precision: same_bits(visit, p), 10)
 
 
 def eager(visit: Visit, precision: str) -> dict[str, Any]:
@@ -100,41 +102,17 @@ def overlapping(visit: Visit, make: Callable[[], FastModel]) -> dict[str, Any]:
     return against_truth(visit, precision, batch, make)
 
 
-def same_bits(visit: Visit) -> dict[str, Any]:
-    """Whether the ``cuda`` backend's cases agree, at each precision, in the first image whatever the batch."""
-    wrong, groups = [], {}
+def same_bits(visit: Visit, precision: str) -> dict[str, Any]:
+    """Whether the ``cuda`` backend's cases of a precision agree in the first image, whatever the batch."""
+    groups: dict[str, list[str]] = {}
     for name, line in visit.figures().items():
         driver, _, rest = name.partition("-")
-        if driver in DRIVERS and "bits_of_first_image" in line:
-            precision = next(p for p in visit.setting.precisions if p in rest)
-            groups.setdefault(precision, {}).setdefault(line["bits_of_first_image"], []).append(name)
+        if driver in DRIVERS and precision in rest.split("-") and "bits_of_first_image" in line:
+            groups.setdefault(line["bits_of_first_image"], []).append(name)
     if not groups:
         raise Skip("the cuda backend did not run")
-    for precision, by_bits in groups.items():
-        if len(by_bits) > 1:
-            sets = " | ".join(", ".join(names) for names in by_bits.values())
-            wrong.append(f"{precision}: {sets}")
-    return {"groups": groups, "wrong": "; ".join(wrong)}
-
-
-def two_streams(visit: Visit, make: Callable[[], FastModel]) -> dict[str, Any]:
-    """Two recorded passes of the driver whose blocks wait for each other, on two streams at the same time."""
-    if not visit.setting.on_gpu:
-        raise Skip("streams are a GPU's")
-    fast, truth = make(), Truth.load(visit.work)
-    dtype = getattr(torch, fast.plan.io_dtype)
-    inputs = [t.to(device_of(visit.setting), dtype) for t in (truth.images[:1], truth.images[1:2])]
-    expected = [digest(fast.run_flat(x)) for x in inputs]
-    streams = [torch.cuda.Stream() for _ in inputs]
-    torch.cuda.synchronize()
-    results: list[list[list[torch.Tensor]]] = [[], []]
-    for _ in range(PASSES):
-        for which, (stream, x) in enumerate(zip(streams, inputs, strict=True)):
-            with torch.cuda.stream(stream):
-                results[which].append(fast.run_flat(x))
-    torch.cuda.synchronize()
-    different = sum(digest(r) != e for rs, e in zip(results, expected, strict=True) for r in rs)
-    return {"passes": 2 * PASSES, "wrong": f"{different} passes gave other bits" if different else ""}
+    sets = " | ".join(", ".join(names) for names in groups.values())
+    return {"groups": groups, "wrong": sets if len(groups) > 1 else ""}
 
 
 def digest(tensors: list[torch.Tensor]) -> str:

@@ -29,7 +29,7 @@ def run(visit: Visit) -> None:
         visit.case(
             f"{precision}-batch{batch}",
             lambda b=batch: contest(visit, target, entrants, b, precision, setting.seconds),
-            110,
+            100,
         )
 
 
