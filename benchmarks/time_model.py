@@ -20,7 +20,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 
@@ -102,9 +102,7 @@ def predict(
     Raises:
         EngineFileError: the machine lacks a constant, or the Plan's dtype does not go with ``precision``.
     """
-    module = native(emulate=True)
-    constants = module.parse_machine((machine or shipped_machine()).to_json())
-    launches, conditions = module.describe(plan_to_json(plan), batch, precision, driver, constants)
+    module, constants, launches, conditions = _described(plan, batch, precision, driver, machine)
     result = []
     for steps in launches:
         time = module.predict_launch(steps, constants, conditions)
@@ -113,6 +111,25 @@ def predict(
         bytes_moved = time.l2_bytes, time.hbm_bytes
         result.append(LaunchPrediction(steps[0].name, len(steps), blocks, time.total, parts, time.bound, *bytes_moved))
     return result
+
+
+def _described(plan: Plan, batch: int, precision: str, driver: Driver, machine: Machine | None) -> tuple[Any, ...]:
+    """The compiled module, the constants, the work of each launch and the conditions, as that module has them."""
+    module = native(emulate=True)
+    constants = module.parse_machine((machine or shipped_machine()).to_json())
+    return (module, constants, *module.describe(plan_to_json(plan), batch, precision, driver, constants))
+
+
+def chunks_of(
+    plan: Plan, batch: int, *, precision: str = "fp16", driver: Driver = "stage", machine: Machine | None = None
+) -> dict[str, float]:
+    """The chunks of K that a block of each step goes through, by the step's name; 0 where it is no convolution.
+
+    Args, raises:
+        as for :func:`predict`.
+    """
+    _, _, launches, _ = _described(plan, batch, precision, driver, machine)
+    return {step.name: step.chunks for steps in launches for step in steps}
 
 
 def read_measured(path: Path, driver: str, batch: int, launches: Sequence[str]) -> dict[str, float]:

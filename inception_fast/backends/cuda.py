@@ -24,7 +24,7 @@ import torch
 from inception_fast._build_info import build_info
 from inception_fast.backends.base import Availability, Backend, BlockTrace, Executor, Lowering, Out, StepTime
 from inception_fast.backends.cuda_graph import CudaGraphs, with_index
-from inception_fast.backends.cuda_trace import new_records, read_records, step_times
+from inception_fast.backends.cuda_trace import new_records, read_records, record_columns, step_times
 from inception_fast.errors import InputError
 from inception_fast.plan.plan import Plan
 from inception_fast.plan.serialize import plan_to_json
@@ -162,13 +162,25 @@ class CudaExecutor(Executor):
         The kernels are the same ones as without. Noting costs a barrier and some stores a tile, none of them in a loop
         over K.
         """
-        records = new_records(self._native.tiles(x.shape[0]), x.device)
-        self._run(x, {}, records)
-        return read_records(records, self.launches())
+        return read_records(self._records(x), self.launches())
+
+    def trace_columns(self, x: torch.Tensor) -> torch.Tensor:
+        """As :meth:`trace`, in one tensor: large batches have hundreds of thousands of tiles.
+
+        Returns:
+            ``[tiles, 9]``, int64, on the CPU, of :data:`~.cuda_trace.COLUMNS`; steps are numbered as :meth:`launches`
+            names them.
+        """
+        return record_columns(self._records(x), self.launches())
 
     def profile(self, x: torch.Tensor) -> list[StepTime]:
         """From :meth:`trace`, so that launches come one by one; see :func:`~.cuda_trace.step_times`."""
         return step_times(self.trace(x), self._plan.step_names)
+
+    def _records(self, x: torch.Tensor) -> torch.Tensor:
+        records = new_records(self._native.tiles(x.shape[0]), x.device)
+        self._run(x, {}, records)
+        return records
 
     def _run(self, x: torch.Tensor, given: Out, records: torch.Tensor | None) -> list[torch.Tensor]:
         batch = x.shape[0]

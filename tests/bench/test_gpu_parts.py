@@ -11,6 +11,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,10 +19,9 @@ from benchmarks.gpu.networks import device_of
 from benchmarks.gpu.packing import LOG_END, Packer
 from benchmarks.gpu.part import FAILED, HELD, NO_TIME, Part, phases
 from benchmarks.gpu.parts import build as build_part
-from benchmarks.gpu.parts import tune, variants
+from benchmarks.gpu.parts import traces, tune, variants
 from benchmarks.gpu.parts.ncu import parse_counters
 from benchmarks.gpu.parts.sanitizer import MAKERS, NETWORKS, PRECISION
-from benchmarks.gpu.parts.traces import summary as trace_summary
 from benchmarks.gpu.parts.tune import pass_times
 from benchmarks.gpu.records import bench_record
 from benchmarks.gpu.setting import DRY, GPU
@@ -100,18 +100,41 @@ def test_the_heaviest_problems_are_tuned(tmp_path: Path) -> None:
     assert work[5] == max(sum(problem.flops for problem in problems) for problems in every)
 
 
-def _block(launch: int, *times: int) -> dict[str, int]:
-    return dict(zip(("launch", "start", "ready", "first_chunk", "loop_end", "done"), (launch, *times), strict=True))
+TRACE = np.array(
+    [
+        # launch, step, tile, multiprocessor, start, ready, first_chunk, loop_end, done
+        [0, 0, 0, 3, 0, 0, 10, 40, 50],
+        [0, 1, 0, 4, 5, 5, 35, 85, 95],
+        [1, 2, 0, 3, 100, 160, 170, 190, 200],
+    ]
+)
 
 
 def test_a_launch_of_a_trace_in_numbers() -> None:
-    blocks = [_block(1, 1100, 1160, 1170, 1190, 1200), _block(0, 1000, 1000, 1010, 1040, 1050)]
-    blocks.append(_block(0, 1005, 1005, 1035, 1085, 1095))
-    first, second = trace_summary(blocks)
+    first, second = traces.launches(TRACE)
     assert (first["launch"], first["blocks"], first["begin"], first["end"]) == (0, 2, 0, 95)
     assert (first["wait"], first["fill"], first["loop"], first["epilogue"], first["longest"]) == (0, 20, 40, 10, 90)
     assert (second["begin"], second["end"], second["wait"]) == (100, 200, 60)
-    assert trace_summary([]) == []
+    assert traces.launches(TRACE[:0]) == [] and traces.clock_step(TRACE[:0]) is None
+    assert traces.clock_step(TRACE) == 5
+
+
+def test_a_step_of_a_trace_in_numbers() -> None:
+    rows = np.concatenate([TRACE[:1], TRACE[:1] + np.array([0, 0, 1, 1, 0, 0, 0, 20, 20]), TRACE[2:]])
+    conv, pool = traces.steps(rows, ["conv", "idle", "pool"], {"conv": 8.0, "pool": 0.0})
+    assert (conv["step"], conv["launch"], conv["blocks"], conv["multiprocessors"]) == ("conv", 0, 2, 2)
+    assert conv["loop"] == [32.0, 40.0, 48.0] and (conv["chunks"], conv["chunk"]) == (8.0, 5.0)
+    assert (pool["step"], pool["launch"], pool["wait"]) == ("pool", 1, [60.0, 60.0, 60.0]) and "chunk" not in pool
+
+
+def test_a_file_of_records_is_small_whatever_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traces, "MOST", 4)
+    rows = np.arange(10 * len(traces.COLUMNS)).reshape(10, -1)
+    traces.save(tmp_path / "trace.npz", tmp_path, rows, ["conv"])
+    found = np.load(tmp_path / "trace.npz")
+    assert found["stride"] == 3 and np.array_equal(found["rows"], rows[[0, 3, 6, 9]])
+    assert tuple(found["columns"]) == traces.COLUMNS and list(found["steps"]) == ["conv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["trace.npz"]
 
 
 def test_a_profilers_counters_have_their_units() -> None:

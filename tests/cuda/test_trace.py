@@ -13,7 +13,7 @@ import torch
 
 from inception_fast.backends.base import BlockTrace, StepTime
 from inception_fast.backends.cuda import CudaExecutor, Driver
-from inception_fast.backends.cuda_trace import step_times
+from inception_fast.backends.cuda_trace import COLUMNS, new_records, record_columns, step_times
 from inception_fast.bench.timeline import block_timeline
 from inception_fast.cli.main import main
 from inception_fast.graph import ir
@@ -55,6 +55,21 @@ def test_every_tile_is_there_once_in_order_of_time(name: str, driver: Driver) ->
     for b in blocks:
         assert b.start < b.ready <= b.first_chunk <= b.loop_end <= b.done and b.ready < b.done
     assert {b.multiprocessor for b in blocks} <= set(range(4))
+
+
+def test_columns_are_the_records_of_the_same_pass() -> None:
+    executor, x, blocks = traced("factorized_pairs", "stage")
+    names = [step for launch in executor.launches() for step in launch]
+    columns = executor.trace_columns(x)
+    assert columns.dtype == torch.int64
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in columns.tolist()]
+    which = ("launch", "step", "tile")
+    assert [(row["launch"], names[row["step"]], row["tile"]) for row in rows] == [
+        tuple(getattr(block, field) for field in which) for block in blocks
+    ]
+    for row in rows:
+        assert 0 <= row["start"] < row["ready"] <= row["first_chunk"] <= row["loop_end"] <= row["done"]
+    assert record_columns(new_records(0, CPU), executor.launches()).shape == (0, len(COLUMNS))
 
 
 @pytest.mark.parametrize("driver", ["stage", "pair"])

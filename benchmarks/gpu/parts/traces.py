@@ -1,92 +1,167 @@
 """Where the blocks of a pass spend their time, by the GPU's own clock.
 
-All records are in a file, and a summary of each launch is in the journal.
+A summary of each launch and step is in the journal, and some of the records in a file, evenly spread over the pass.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
+import os
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from itertools import product
-from statistics import median
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from benchmarks.gpu import clocks
 from benchmarks.gpu.networks import Truth, device_of, fast_model
 from benchmarks.gpu.setting import DRIVERS
-from benchmarks.gpu.worker import Skip, Visit, main
+from benchmarks.gpu.worker import Skip, Visit, main, one_line
+from benchmarks.time_model import chunks_of
+from inception_fast.backends.cuda_trace import COLUMNS
 from inception_fast.errors import BackendUnavailableError
+from inception_fast.plan.plan import Plan
 
-Record = Mapping[str, int]
+PHASES = {
+    "wait": ("start", "ready"),
+    "fill": ("ready", "first_chunk"),
+    "loop": ("first_chunk", "loop_end"),
+    "epilogue": ("loop_end", "done"),
+}
+"""Of a block's time at a tile: for earlier launches, to the first chunk, the chunks, and what is behind them."""
+SPREAD = (10, 50, 90)
+"""Percentiles."""
+MOST = 50_000
+"""Records in a file."""
+WARM = 0.5
+"""Seconds of passes before one is traced, so that clocks are those under load."""
 
 
 def run(visit: Visit) -> None:
     precision = visit.setting.precisions[0]
-    for batch, driver in product(visit.setting.batches[:2], DRIVERS):
-        visit.case(f"{driver}-batch{batch}", lambda d=driver, b=batch: trace(visit, d, precision, b), 15)
+    small, large = visit.setting.batches[:2]
+    # Other drivers are made for small batches, and a large one has hundreds of thousands of tiles.
+    for batch, drivers in ((small, DRIVERS), (large, DRIVERS[:1])):
+        for driver in drivers:
+            visit.case(f"{driver}-batch{batch}", lambda d=driver, b=batch: trace(visit, d, precision, b), 20)
 
 
 def trace(visit: Visit, driver: str, precision: str, batch: int) -> dict[str, Any]:
-    """One pass after three that warm up."""
+    """One pass, in the layout that is timed."""
     try:
         fast = fast_model(visit.work, visit.setting, driver, precision)
     except BackendUnavailableError as error:
         raise Skip(str(error)) from error
     device = device_of(visit.setting)
-    x = Truth.load(visit.work).batch(batch).images.to(device, getattr(torch, fast.plan.io_dtype))
-    _, executor = fast.executor_for(device)
-    tracing = getattr(executor, "trace", None)
+    images = Truth.load(visit.work).batch(batch).images
+    x = images.to(device, getattr(torch, fast.plan.io_dtype)).contiguous(memory_format=torch.channels_last)
+    # A replay cannot be looked into.
+    executor = fast.executor_for(device)[1].unrecorded(batch)
+    tracing = getattr(executor, "trace_columns", None)
     if tracing is None:
         raise Skip("the cuda backend's executor has no trace")
-    for _ in range(3):
-        fast(x)
-    records = [columns(record) for record in tracing(x)]
-    names = list(records[0]) if records else []
-    rows = [[record[name] for name in names] for record in records]
-    file = visit.artifacts / f"trace-{driver}-batch{batch}.json.gz"
-    with gzip.open(file, "wt") as stream:
-        json.dump({"driver": driver, "batch": batch, "columns": names, "rows": rows}, stream)
-    return {"blocks": len(records), "launches": summary(records), "wrong": "" if records else "no block left a record"}
+    replay = fast.static(x)
+    before = warm(replay, WARM) if visit.setting.on_gpu else None
+    with torch.no_grad():
+        tracing(x)
+        columns = tracing(x).numpy()
+    after = clocks.read() if visit.setting.on_gpu else None
+    names = [name for launch in executor.launches() for name in launch]
+    save(visit.artifacts / f"trace-{driver}-batch{batch}.npz", visit.work, columns, names)
+    return {
+        "blocks": len(columns),
+        "clocks_before": before,
+        "clocks_after": after,
+        "clock_step": clock_step(columns),
+        "launches": launches(columns),
+        "steps": steps(columns, names, known_chunks(fast.plan, batch, precision, driver)),
+        "wrong": "" if len(columns) else "no block left a record",
+    }
 
 
-def columns(record: Any) -> dict[str, int]:
-    """A record as a dict, whether it is a dataclass or a named tuple."""
-    if is_dataclass(record):
-        return {f.name: getattr(record, f.name) for f in fields(record)}
-    return record._asdict() if hasattr(record, "_asdict") else dict(record)
+def warm(replay: Any, seconds: float) -> dict[str, Any] | None:
+    """Keeps the GPU busy; returns its clocks then."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for _ in range(10):
+            replay()
+        torch.cuda.synchronize()
+    return clocks.read()
 
 
-def summary(records: Sequence[Record]) -> list[dict[str, float]]:
+def known_chunks(plan: Plan, batch: int, precision: str, driver: str) -> Mapping[str, float]:
+    """Of a block of each step, as the time model counts them; none where that does not answer."""
+    try:
+        return chunks_of(plan, batch, precision=precision, driver=driver)
+    except Exception as error:
+        print(f"chunks are not known: {one_line(error)}")
+        return {}
+
+
+def save(file: Path, folder: Path, columns: np.ndarray, names: Sequence[str]) -> None:
+    """Every so many of the records, whole or not at all."""
+    stride = max(1, -(-len(columns) // MOST))
+    temporary = folder / f"{file.name}.new"
+    with temporary.open("wb") as stream:
+        np.savez_compressed(
+            stream, columns=np.array(COLUMNS), steps=np.array(names), stride=stride, rows=columns[::stride]
+        )
+    os.replace(temporary, file)
+
+
+def clock_step(columns: np.ndarray) -> int | None:
+    """Nanoseconds of the shortest difference between two times that differ: the clock's resolution, where it is met."""
+    different = np.diff(np.unique(columns[:, COLUMNS.index("start") :]))
+    return int(different.min()) if len(different) else None
+
+
+def _column(rows: np.ndarray, name: str) -> np.ndarray:
+    return rows[:, COLUMNS.index(name)]
+
+
+def _phase(rows: np.ndarray, name: str) -> np.ndarray:
+    begin, end = PHASES[name]
+    return _column(rows, end) - _column(rows, begin)
+
+
+def launches(columns: np.ndarray) -> list[dict[str, float]]:
     """Of each launch, in nanoseconds: when its first block began and its last was done, after the pass began; medians
-    of a block's wait for earlier launches, way to the first chunk, loop and epilogue; and the longest block.
+    of a block's phases; and the longest block.
     """
-    if not records:
-        return []
-    origin = min(record["start"] for record in records)
-    launches: dict[int, list[Record]] = {}
-    for record in records:
-        launches.setdefault(record["launch"], []).append(record)
-
-    def middle(blocks: Sequence[Record], begin: str, end: str) -> float:
-        return float(median(block[end] - block[begin] for block in blocks))
-
     return [
         {
-            "launch": launch,
-            "blocks": len(blocks),
-            "begin": min(block["start"] for block in blocks) - origin,
-            "end": max(block["done"] for block in blocks) - origin,
-            "wait": middle(blocks, "start", "ready"),
-            "fill": middle(blocks, "ready", "first_chunk"),
-            "loop": middle(blocks, "first_chunk", "loop_end"),
-            "epilogue": middle(blocks, "loop_end", "done"),
-            "longest": max(block["done"] - block["ready"] for block in blocks),
+            "launch": int(launch),
+            "blocks": len(rows),
+            "begin": int(_column(rows, "start").min()),
+            "end": int(_column(rows, "done").max()),
+            **{phase: float(np.median(_phase(rows, phase))) for phase in PHASES},
+            "longest": int((_column(rows, "done") - _column(rows, "ready")).max()),
         }
-        for launch, blocks in sorted(launches.items())
+        for launch, rows in _groups(columns, "launch")
     ]
+
+
+def steps(columns: np.ndarray, names: Sequence[str], chunks: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Of each step: its blocks and the multiprocessors that they ran on, the :data:`SPREAD` of each phase in
+    nanoseconds, and the chunks of K of a block, with the median of what one took.
+    """
+    found = []
+    for number, rows in _groups(columns, "step"):
+        name = names[int(number)]
+        line: dict[str, Any] = {"step": name, "launch": int(rows[0, COLUMNS.index("launch")]), "blocks": len(rows)}
+        line["multiprocessors"] = len(np.unique(_column(rows, "multiprocessor")))
+        line |= {phase: np.percentile(_phase(rows, phase), SPREAD).tolist() for phase in PHASES}
+        if chunks.get(name):
+            line |= {"chunks": chunks[name], "chunk": float(np.median(_phase(rows, "loop"))) / chunks[name]}
+        found.append(line)
+    return found
+
+
+def _groups(columns: np.ndarray, name: str) -> list[tuple[int, np.ndarray]]:
+    """Rows by the value of a column, ascending."""
+    values = _column(columns, name)
+    return [(int(value), columns[values == value]) for value in np.unique(values)]
 
 
 if __name__ == "__main__":
