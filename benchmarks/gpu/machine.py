@@ -46,8 +46,14 @@ class _Rows:
 
     def edge(self, trigger: str) -> float:
         """Microseconds between the end of a kernel and the next one's first load: that load is taken off."""
-        each = self.median("launch", "us/kernel", trigger=trigger, blocks=60, spin_cycles=0)
+        each = self.median("launch", "us/kernel", trigger=trigger, blocks=60, cluster=1, spin_cycles=0)
         return each - 1e-3 * self.median("latency", "ns", level="l2")
+
+    def hop(self) -> float:
+        """Microseconds between a tile's last store and the first load of one that waits for it: that load is taken
+        off."""
+        each = self.median("tile_hop", "ns", bytes_stored=2048)
+        return 1e-3 * (each - self.median("latency", "ns", level="l2"))
 
 
 _MEASURES: dict[str, tuple[Callable[[_Rows], float], str]] = {
@@ -78,8 +84,8 @@ _MEASURES: dict[str, tuple[Callable[[_Rows], float], str]] = {
     ),
     "graph_edge": (lambda rows: rows.edge("none"), "kernels of 60 blocks in a graph, less an L2 access"),
     "counter_hop": (
-        lambda rows: 1e-3 * rows.median("hop", "ns", poll="relaxed", pause_ns=0, block_barriers=0),
-        "red.release and relaxed polls between two blocks",
+        _Rows.hop,
+        "blocks of 128 threads that hand 2 KB over as tiles of the network kernel do, less an L2 access",
     ),
     "cluster_barrier": (
         lambda rows: 1e-3 * rows.median("cluster_barrier", "cycles", blocks=8, arrive="release") / rows.clock(),

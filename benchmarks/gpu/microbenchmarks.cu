@@ -20,8 +20,10 @@
 #include "micro/harness.h"
 #include "micro/hop.cuh"
 #include "micro/launch.cuh"
+#include "micro/load.cuh"
 #include "micro/matrix.cuh"
 #include "micro/memory.cuh"
+#include "micro/timer.cuh"
 #include "micro/wgmma.cuh"
 
 namespace ifast::micro {
@@ -34,10 +36,13 @@ struct Benchmark {
 
 // Those that tell most about least proven things come last: a lost device costs a new process.
 constexpr Benchmark kBenchmarks[] = {
-    {"clock", clock_rate},        {"hmma", hmma},           {"ldsm", ldsm},
-    {"latency", latency},         {"bandwidth", bandwidth}, {"hop", hop},
-    {"launch", launch},           {"cluster", cluster},     {"wgmma", wgmma},
-    {"wgmma_check", wgmma_check}, {"copy", copy},           {"copy_check", copy_check},
+    {"clock", clock_rate},    {"timer", timer},
+    {"hmma", hmma},           {"load", load},
+    {"ldsm", ldsm},           {"latency", latency},
+    {"bandwidth", bandwidth}, {"hop", hop},
+    {"launch", launch},       {"cluster", cluster},
+    {"wgmma", wgmma},         {"wgmma_check", wgmma_check},
+    {"copy", copy},           {"copy_check", copy_check},
 };
 
 enum Exit { kDone = 0, kSomeFailed = 1, kUsage = 2, kLost = 3, kNoDevice = 4 };

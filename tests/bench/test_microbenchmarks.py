@@ -20,9 +20,9 @@ from benchmarks.gpu.machine import constants_of
 from benchmarks.gpu.microbenchmarks import FAILED, HELD, SKIPPED, Results, UnavailableError, main, run_program
 from benchmarks.gpu.tools import find_tool
 from inception_fast.tuning.machine_constants import read_machine
-from tests.cuda.sass import functions, innermost_loops
+from tests.cuda.sass import Instruction, functions, innermost_loops
 
-NAMES = ["clock", "hmma", "ldsm", "latency", "bandwidth", "hop", "launch", "cluster"]
+NAMES = ["clock", "timer", "hmma", "load", "ldsm", "latency", "bandwidth", "hop", "launch", "cluster"]
 NAMES += ["wgmma", "wgmma_check", "copy", "copy_check"]
 
 
@@ -36,14 +36,19 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def loops(program: Path) -> dict[str, list[Counter[str]]]:
-    """The instructions of every innermost loop, by function."""
+def code(program: Path) -> dict[str, list[Instruction]]:
+    """The instructions of every function."""
     cuobjdump = find_tool("cuobjdump") or _tritons("cuobjdump")
     if cuobjdump is None:
         pytest.skip("needs cuobjdump")
     listing = subprocess.run([cuobjdump, "-sass", program], check=True, capture_output=True, text=True).stdout
-    code = functions(listing).items()
-    return {name: [Counter(i.name for i in loop) for loop in innermost_loops(found)] for name, found in code}
+    return functions(listing)
+
+
+@pytest.fixture(scope="module")
+def loops(code: dict[str, list[Instruction]]) -> dict[str, list[Counter[str]]]:
+    """The instructions of every innermost loop, by function."""
+    return {name: [Counter(i.name for i in loop) for loop in innermost_loops(found)] for name, found in code.items()}
 
 
 def _tritons(name: str) -> str | None:
@@ -80,21 +85,43 @@ def test_refuses_unknown_names(program: Path) -> None:
     assert done.returncode == 2 and "no benchmark is called nothing" in done.stderr
 
 
+def _operands(code: dict[str, list[Instruction]], function: str, product: str, first: int, last: int) -> set[str]:
+    """What the products of the one loop of a function that has them read, by places of the operands."""
+    (found,) = [instructions for name, instructions in code.items() if function in name]
+    (loop,) = [loop for loop in innermost_loops(found) if any(i.name.startswith(product) for i in loop)]
+    products = [i.operands.replace(".reuse", "").split(", ") for i in loop if i.name.startswith(product)]
+    return {" ".join(words[first:last]) for words in products}
+
+
+def test_timer_loop(loops: dict[str, list[Counter[str]]], code: dict[str, list[Instruction]]) -> None:
+    """One read of the whole counter and its store, so that many reads fall into a step."""
+    loop = _of(loops, "read_timer", "CS2R")
+    assert loop["CS2R"] == loop["STG.E.64"] == 1 and sum(loop.values()) <= 10
+    (reads,) = [found for name, found in code.items() if "read_timer" in name]
+    assert "SR_GLOBALTIMERLO" in next(i.operands for i in reads if i.address >= innermost_loops(reads)[0][0].address)
+
+
 @pytest.mark.parametrize("chains", [1, 2, 4, 8])
-def test_hmma_loop(loops: dict[str, list[Counter[str]]], chains: int) -> None:
-    loop = _of(loops, f"hmma_rateILi{chains}E", "HMMA")
+def test_hmma_loop(loops: dict[str, list[Counter[str]]], code: dict[str, list[Instruction]], chains: int) -> None:
+    function = f"hmma_rateILi{chains}E"
+    loop = _of(loops, function, "HMMA")
     assert _count(loop, "HMMA.16816.F32") == 32
     assert sum(loop.values()) - loop["NOP"] <= 32 + 10
+    assert len(_operands(code, function, "HMMA", 1, 3)) == 4, "operands that change, or little of the unit works"
 
 
 @pytest.mark.parametrize("n", range(32, 257, 32))
 @pytest.mark.parametrize("registers", [0, 1])
-def test_wgmma_loop(loops: dict[str, list[Counter[str]]], n: int, registers: int) -> None:
-    loop = _of(loops, f"wgmma_rateILi{n}ELb{registers}E", "HGMMA")
+def test_wgmma_loop(
+    loops: dict[str, list[Counter[str]]], code: dict[str, list[Instruction]], n: int, registers: int
+) -> None:
+    function = f"wgmma_rateILi{n}ELb{registers}E"
+    loop = _of(loops, function, "HGMMA")
     assert _count(loop, f"HGMMA.64x{n}x16.F32") == 16
     # One for each batch of eight: where ptxas serialises, there is one for each instruction.
     assert _count(loop, "WARPGROUP.DEPBAR.LE") == 2 and _count(loop, "WARPGROUP.ARRIVE") == 2
     assert sum(loop.values()) - loop["NOP"] <= 16 + 10
+    assert len(_operands(code, function, "HGMMA", 1, 2 + registers)) == 4, "a step of K each"
 
 
 @pytest.mark.parametrize("copies", [0, 2, 4, 8])
@@ -120,6 +147,24 @@ def test_polls(loops: dict[str, list[Counter[str]]], poll: int, pause: int) -> N
     assert loop["LDG.E.STRONG.GPU"] == 1 and loop["NANOSLEEP"] == (pause > 0)
     # What a relaxed poll is for: an acquire empties L1 each time.
     assert loop["CCTL.IVALL"] == poll
+
+
+@pytest.mark.parametrize("stores", [0, 1])
+def test_a_tile_hop_is_the_network_kernels(
+    loops: dict[str, list[Counter[str]]], code: dict[str, list[Instruction]], stores: int
+) -> None:
+    """Relaxed looks with a pause; then a fence of every warp, a barrier, the tile, a barrier, and a release by one."""
+    function = f"tile_hopsILb{stores}E"
+    look = _of(loops, function, "LDG")
+    assert look["LDG.E.STRONG.GPU"] == look["NANOSLEEP"] == 1
+    assert not any(_count(look, name) for name in ("CCTL", "MEMBAR", "BAR"))
+    (found,) = [instructions for name, instructions in code.items() if function in name]
+    words = ("NANOSLEEP", "MEMBAR", "CCTL", "BAR", "LDG.E.128", "STG.E.128", "ATOMG")
+    order = [next((w for w in words if i.name.startswith(w)), "") for i in found]
+    tail = [word for word in order[order.index("NANOSLEEP") :] if word]
+    tile = ["LDG.E.128", "STG.E.128"] if stores else []
+    assert tail == ["NANOSLEEP", "MEMBAR", "CCTL", "BAR", *tile, "BAR", "MEMBAR", "ATOMG"]
+    assert not found[order.index("MEMBAR", order.index("NANOSLEEP"))].predicate, "of every warp"
 
 
 def test_cluster_loops(loops: dict[str, list[Counter[str]]]) -> None:
@@ -153,6 +198,8 @@ def _row(benchmark: str, unit: str, median: float, **case: Any) -> dict[str, Any
 ROWS = [
     _row("clock", "GHz", 1.5, load="wgmma"),
     _row("clock", "GHz", 2.0, load="one thread"),
+    _row("globaltimer", "ns/step", 32.0, reads=100000),
+    _row("matrix_rate", "TFLOP/s", 600.0, load="hmma"),
     _row("hmma", "cycles/instruction/scheduler", 32.0, warps_per_scheduler=1, chains=1),
     _row("hmma", "cycles/instruction/scheduler", 8.0, warps_per_scheduler=2, chains=8),
     _row("ldsm", "bytes read/cycle", 100.0, warps=16, bytes_copied_per_byte_read=0.5),
@@ -165,10 +212,12 @@ ROWS = [
     _row("bandwidth", "GB/s", 5000.0, level="l2", bytes=16 << 20),
     _row("bandwidth", "GB/s", 4000.0, level="l2", bytes=40 << 20),
     _row("bandwidth", "GB/s", 3000.0, level="hbm", bytes=1 << 30),
-    _row("launch", "us/kernel", 1.53, trigger="none", blocks=60, spin_cycles=0),
-    _row("launch", "us/kernel", 0.93, trigger="early", blocks=60, spin_cycles=0),
-    _row("hop", "ns", 700.0, poll="relaxed", pause_ns=0, block_barriers=1),
+    _row("launch", "us/kernel", 1.53, trigger="none", blocks=60, cluster=1, spin_cycles=0),
+    _row("launch", "us/kernel", 1.23, trigger="early", blocks=60, cluster=4, spin_cycles=0),
+    _row("launch", "us/kernel", 0.93, trigger="early", blocks=60, cluster=1, spin_cycles=0),
     _row("hop", "ns", 600.0, poll="relaxed", pause_ns=0, block_barriers=0),
+    _row("tile_hop", "ns", 700.0, bytes_stored=0),
+    _row("tile_hop", "ns", 1030.0, bytes_stored=2048),
     _row("cluster_barrier", "cycles", 400.0, blocks=8, arrive="release"),
 ]
 DEVICE = {"name": "a device", "multiprocessors": 132, "l2_bytes": 50_000_000}
@@ -190,7 +239,7 @@ def test_constants() -> None:
             "hbm_bandwidth": 3.0,
             "dependent_edge": 0.8,
             "graph_edge": 1.4,
-            "counter_hop": 0.6,
+            "counter_hop": 0.9,
             "cluster_barrier": 0.2,
         }
     ), "hbm_latency has no row"

@@ -4,6 +4,7 @@
 
 #include "micro/harness.h"
 #include "ptx/platform.cuh"
+#include "ptx/timer.cuh"
 
 // Clocks, and waits that give up.
 namespace ifast::micro {
@@ -16,17 +17,7 @@ IFAST_DEVICE long long cycle_count() {
   return now;
 }
 
-IFAST_DEVICE long long global_nanoseconds() {
-  long long now;
-  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now)::"memory");
-  return now;
-}
-
-IFAST_DEVICE unsigned multiprocessor() {
-  unsigned id;
-  asm volatile("mov.u32 %0, %%smid;" : "=r"(id));
-  return id;
-}
+IFAST_DEVICE long long global_nanoseconds() { return static_cast<long long>(ptx::nanoseconds()); }
 
 // For loops that wait: a kernel that waits in vain ends with an error.
 class Deadline {

@@ -80,6 +80,14 @@ class Event {
   Event& operator=(const Event&) = delete;
   ~Event() { cudaEventDestroy(event_); }
   void record(cudaStream_t stream) { MICRO_CHECK(cudaEventRecord(event_, stream)); }
+  // Whether the stream has not come to it yet.
+  bool pending() const {
+    const cudaError_t status = cudaEventQuery(event_);
+    if (status != cudaErrorNotReady) check(status, "cudaEventQuery");
+    // What a query answers stays behind as an error.
+    if (status == cudaErrorNotReady) cudaGetLastError();
+    return status == cudaErrorNotReady;
+  }
   // Waits for both.
   double microseconds_since(const Event& begin) const {
     MICRO_CHECK(cudaEventSynchronize(event_));

@@ -45,32 +45,43 @@ class Stream {
   cudaStream_t stream_ = nullptr;
 };
 
-// `links` kernels, captured as PyTorch captures ours.
+struct Links {
+  bool programmatic;
+  int blocks, cluster, cycles;
+};
+
+// `count` kernels, launched as csrc/cuda/ptx/launch.cuh does and captured as PyTorch captures them.
 class Chain {
  public:
   template <class Kernel>
-  Chain(const Stream& stream, Kernel kernel, bool programmatic, int links, int blocks, int cycles,
-        unsigned* data)
-      : stream_(stream), links_(links) {
-    const std::size_t half = static_cast<std::size_t>(blocks) * kLinkThreads;
-    cudaLaunchAttribute attribute{};
-    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attribute.val.programmaticStreamSerializationAllowed = 1;
+  Chain(const Stream& stream, Kernel kernel, const Links& links, int count, unsigned* data)
+      : stream_(stream), count_(count) {
+    const std::size_t half = static_cast<std::size_t>(links.blocks) * kLinkThreads;
+    cudaLaunchAttribute attributes[2] = {};
     cudaLaunchConfig_t config{};
-    config.gridDim = dim3(blocks);
+    config.gridDim = dim3(links.blocks);
     config.blockDim = dim3(kLinkThreads);
     config.stream = stream.get();
-    config.attrs = &attribute;
-    config.numAttrs = programmatic ? 1 : 0;
+    config.attrs = attributes;
+    if (links.programmatic) {
+      cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
+      attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+      attribute.val.programmaticStreamSerializationAllowed = 1;
+    }
+    if (links.cluster > 1) {
+      cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
+      attribute.id = cudaLaunchAttributeClusterDimension;
+      attribute.val.clusterDim = {static_cast<unsigned>(links.cluster), 1, 1};
+    }
     // Loads the kernel, which a capture might not allow.
-    cudaFuncAttributes attributes;
-    MICRO_CHECK(cudaFuncGetAttributes(&attributes, kernel));
+    cudaFuncAttributes loaded;
+    MICRO_CHECK(cudaFuncGetAttributes(&loaded, kernel));
     MICRO_CHECK(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal));
     cudaError_t launched = cudaSuccess;
-    for (int i = 0; i < links && launched == cudaSuccess; ++i) {
+    for (int i = 0; i < count && launched == cudaSuccess; ++i) {
       launched =
           cudaLaunchKernelEx(&config, kernel, static_cast<const unsigned*>(data + i % 2 * half),
-                             data + (i + 1) % 2 * half, cycles);
+                             data + (i + 1) % 2 * half, links.cycles);
     }
     // Ends the capture also where a launch has failed, or the stream could not be used again.
     const cudaError_t ended = cudaStreamEndCapture(stream.get(), &graph_);
@@ -87,19 +98,34 @@ class Chain {
     if (graph_ != nullptr) cudaGraphDestroy(graph_);
   }
 
-  double microseconds() const {
-    Event begin, end;
-    hold<<<1, 1, 0, stream_.get()>>>(100'000);
-    MICRO_CHECK(cudaGetLastError());
-    begin.record(stream_.get());
-    MICRO_CHECK(cudaGraphLaunch(executable_, stream_.get()));
-    end.record(stream_.get());
-    return end.microseconds_since(begin);
+  // Of the device alone: it begins when the host has enqueued everything.
+  double microseconds() {
+    constexpr long long kShortest = 1'000'000, kLongest = 64'000'000;
+    for (long long held = kShortest; held <= kLongest; held *= 4) {
+      Event begin, end;
+      hold<<<1, 1, 0, stream_.get()>>>(held);
+      MICRO_CHECK(cudaGetLastError());
+      begin.record(stream_.get());
+      MICRO_CHECK(cudaGraphLaunch(executable_, stream_.get()));
+      end.record(stream_.get());
+      const bool was_held = begin.pending();
+      ++runs_;
+      const double taken = end.microseconds_since(begin);
+      if (was_held) return taken;
+    }
+    throw Failure("the host took longer than " + std::to_string(kLongest / 1'000'000) +
+                  " ms to enqueue a graph");
   }
 
-  // Edges that let the next kernel begin before the one before has ended.
-  int programmatic_edges() const {
-    std::size_t count = links_;
+  unsigned kernels_run() const { return runs_ * static_cast<unsigned>(count_); }
+
+  struct Edges {
+    int all, programmatic;
+  };
+
+  // Programmatic ones let a kernel begin before the one before has ended.
+  Edges edges() const {
+    std::size_t count = count_;
     std::vector<cudaGraphNode_t> from(count), to(count);
     std::vector<cudaGraphEdgeData> data(count);
 #if CUDART_VERSION >= 13000
@@ -107,42 +133,59 @@ class Chain {
 #else
     MICRO_CHECK(cudaGraphGetEdges_v2(graph_, from.data(), to.data(), data.data(), &count));
 #endif
-    return static_cast<int>(std::count_if(data.begin(), data.begin() + count, [](const auto& edge) {
-      return edge.type == cudaGraphDependencyTypeProgrammatic;
-    }));
+    const auto programmatic =
+        std::count_if(data.begin(), data.begin() + count, [](const cudaGraphEdgeData& edge) {
+          return edge.type == cudaGraphDependencyTypeProgrammatic;
+        });
+    return {static_cast<int>(count), static_cast<int>(programmatic)};
   }
 
  private:
   const Stream& stream_;
-  std::size_t links_;
+  std::size_t count_;
+  unsigned runs_ = 0;
   cudaGraph_t graph_ = nullptr;
   cudaGraphExec_t executable_ = nullptr;
 };
 
 template <Trigger kTrigger>
-void launch_rows(const Stream& stream, const char* trigger) {
+void launch_row(const Stream& stream, const char* trigger, const Links& links) {
   constexpr int kLong = 100, kShort = 20;
-  for (const int blocks : {1, 60, 528}) {
+  Buffer<unsigned> data(2 * static_cast<std::size_t>(links.blocks) * kLinkThreads);
+  Chain chain(stream, chain_link<kTrigger>, links, kLong, data.get());
+  Chain part(stream, chain_link<kTrigger>, links, kShort, data.get());
+  // The difference, so that the cost of a graph's start is not in it.
+  const auto each =
+      repeat([&] { return (chain.microseconds() - part.microseconds()) / (kLong - kShort); });
+  // Each kernel has added one to what the one before left.
+  const std::vector<unsigned> found = data.read();
+  const unsigned expected = chain.kernels_run() + part.kernels_run();
+  const auto complete = [&](unsigned sum) { return sum == expected; };
+  if (!std::all_of(found.begin(), found.begin() + found.size() / 2, complete)) {
+    throw Failure("chain_link: a kernel did not see what the one before wrote");
+  }
+  report("launch",
+         {{"trigger", trigger},
+          {"blocks", links.blocks},
+          {"cluster", links.cluster},
+          {"spin_cycles", links.cycles}},
+         "us/kernel", each);
+  if (links.cycles > 0) return;
+  const Chain::Edges edges = chain.edges();
+  report("launch_edges",
+         {{"trigger", trigger},
+          {"blocks", links.blocks},
+          {"cluster", links.cluster},
+          {"edges", edges.all}},
+         "programmatic edges", {static_cast<double>(edges.programmatic)});
+}
+
+template <Trigger kTrigger>
+void launch_rows(const Stream& stream, const char* trigger) {
+  constexpr bool kProgrammatic = kTrigger != Trigger::kNone;
+  for (const auto [blocks, cluster] : {std::pair{1, 1}, {60, 1}, {528, 1}, {528, 8}}) {
     for (const int cycles : {0, 2000}) {
-      Buffer<unsigned> data(2 * static_cast<std::size_t>(blocks) * kLinkThreads);
-      const auto make = [&](int links) {
-        return Chain(stream, chain_link<kTrigger>, kTrigger != Trigger::kNone, links, blocks,
-                     cycles, data.get());
-      };
-      const Chain chain = make(kLong), part = make(kShort);
-      // The difference, so that the cost of a graph's start is not in it.
-      const auto each =
-          repeat([&] { return (chain.microseconds() - part.microseconds()) / (kLong - kShort); });
-      // Each kernel has added one to what the one before left.
-      const std::vector<unsigned> found = data.read();
-      const auto complete = [](unsigned sum) { return sum == (kRepeats + 1) * (kLong + kShort); };
-      if (!std::all_of(found.begin(), found.begin() + found.size() / 2, complete)) {
-        throw Failure("chain_link: a kernel did not see what the one before wrote");
-      }
-      report("launch", {{"trigger", trigger}, {"blocks", blocks}, {"spin_cycles", cycles}},
-             "us/kernel", each);
-      report("launch_edges", {{"trigger", trigger}, {"blocks", blocks}, {"spin_cycles", cycles}},
-             "programmatic edges", {static_cast<double>(chain.programmatic_edges())});
+      launch_row<kTrigger>(stream, trigger, {kProgrammatic, blocks, cluster, cycles});
     }
   }
 }

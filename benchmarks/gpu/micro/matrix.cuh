@@ -1,6 +1,7 @@
 #pragma once
 
 #include "micro/device.cuh"
+#include "micro/random.cuh"
 #include "ptx/async_copy.cuh"
 #include "ptx/matrix.cuh"
 
@@ -9,17 +10,29 @@ namespace ifast::micro {
 
 inline constexpr int kProducts = 32;  // of one round of the loop
 
-// `kChains` independent sums; 1 shows the latency.
+// `kChains` independent sums; 1 shows the latency. Operands are random and change from product to
+// product; half of them take away what the others add, so that sums stay as small as a network's.
 template <int kChains>
 __global__ void __launch_bounds__(1024) hmma_rate(int rounds, Span* spans, float* sink) {
-  static_assert(kProducts % kChains == 0);
-  const std::uint32_t ones = 0x3c003c00u, small = 0x10001000u + threadIdx.x;
-  const std::uint32_t a[4] = {ones, small, ones, small}, b[2] = {small, small};
+  static_assert(kProducts % (4 * kChains) == 0);
+  constexpr unsigned kWordsA = 2 * 4, kWordsB = 2 * 2, kNegate = 0x80008000u;
+  const unsigned first = (blockIdx.x * blockDim.x + threadIdx.x) * (kWordsA + kWordsB);
+  std::uint32_t a[2][4], b[4][2];
+  IFAST_UNROLL
+  for (unsigned i = 0; i < kWordsA; ++i) a[i / 4][i % 4] = random_pair(first + i);
+  IFAST_UNROLL
+  for (unsigned i = 0; i < kWordsB; ++i) {
+    b[i / 2][i % 2] = random_pair(first + kWordsA + i);
+    b[2 + i / 2][i % 2] = b[i / 2][i % 2] ^ kNegate;
+  }
   float sums[kChains][4] = {};
   measure_block(spans, [&] {
     _Pragma("unroll 1") for (int round = 0; round < rounds; ++round) {
       IFAST_UNROLL
-      for (int i = 0; i < kProducts; ++i) ptx::mma_f16(sums[i % kChains], a, b);
+      for (int i = 0; i < kProducts; ++i) {
+        const int operand = (i % kChains + i / kChains) % 4;
+        ptx::mma_f16(sums[i % kChains], a[operand % 2], b[operand]);
+      }
     }
   });
   float total = 0;

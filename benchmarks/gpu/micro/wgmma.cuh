@@ -1,11 +1,8 @@
 #pragma once
 
-#include <cuda_fp16.h>
-
-#include <cmath>
-
 #include "micro/device.cuh"
 #include "micro/ptx_sm90.cuh"
+#include "micro/random.cuh"
 #include "micro/wgmma_instruction.cuh"
 
 // wgmma: its rate by N, with A from shared memory (ss) or registers (rs), and whether descriptors
@@ -25,53 +22,74 @@ constexpr int wgmma_shared_bytes(int groups, int n) {
 __host__ IFAST_DEVICE int element_a(int row, int k) { return (row * 3 + k * 5) % 7 - 3; }
 __host__ IFAST_DEVICE int element_b(int column, int k) { return (column * 5 + k * 11) % 9 - 4; }
 
-IFAST_DEVICE void store_half(std::uint32_t shared, int value) {
-  asm volatile("st.shared.b16 [%0], %1;" ::"r"(shared), "h"(__half_as_ushort(__int2half_rn(value)))
-               : "memory");
+struct Exact {
+  IFAST_DEVICE static __half a(int row, int k) { return __int2half_rn(element_a(row, k)); }
+  IFAST_DEVICE static __half b(int column, int k) { return __int2half_rn(element_b(column, k)); }
+};
+
+// The second half of K takes away what the first adds, so that the sums of however many rounds stay
+// as small as a network's.
+struct Random {
+  static constexpr int kHalf = kBlockK / 2, kFirstOfB = 1 << 20;
+  IFAST_DEVICE static __half a(int row, int k) {
+    const __half value = random_half(row * kHalf + k % kHalf);
+    return k < kHalf ? value : __hneg(value);
+  }
+  IFAST_DEVICE static __half b(int column, int k) {
+    return random_half(kFirstOfB + column * kHalf + k % kHalf);
+  }
+};
+
+IFAST_DEVICE void store_half(std::uint32_t shared, __half value) {
+  asm volatile("st.shared.b16 [%0], %1;" ::"r"(shared), "h"(__half_as_ushort(value)) : "memory");
 }
 
 // A of each warpgroup, then B; returns the address of the first.
-template <int kN>
+template <int kN, class Operands>
 IFAST_DEVICE std::uint32_t fill_operands() {
   const std::uint32_t base = (ptx::shared_memory() + 1023) / 1024 * 1024;
   const int groups = static_cast<int>(blockDim.x) / kGroupThreads;
   for (int i = ptx::thread_index(); i < groups * kGroupRows * kBlockK; i += blockDim.x) {
     const int row = i / kBlockK, k = i % kBlockK;
-    store_half(base + swizzled_byte(row, k), element_a(row % kGroupRows, k));
+    store_half(base + swizzled_byte(row, k), Operands::a(row, k));
   }
   for (int i = ptx::thread_index(); i < kN * kBlockK; i += blockDim.x) {
     const int column = i / kBlockK, k = i % kBlockK;
-    store_half(base + groups * kMatrixA + swizzled_byte(column, k), element_b(column, k));
+    store_half(base + groups * kMatrixA + swizzled_byte(column, k), Operands::b(column, k));
   }
   fence_async_proxy();
   __syncthreads();
   return base;
 }
 
-// The A fragments of one k16 step, as PTX ISA has them for m16n8k16.
-IFAST_DEVICE void load_fragment(std::uint32_t (&a)[4], int step) {
-  const int lane = ptx::thread_index() % 32, warp = ptx::thread_index() / 32 % 4;
+using Fragments = std::uint32_t[kBlockK / 16][4];
+
+// A by k16 steps, as PTX ISA has it for m16n8k16.
+template <class Operands>
+IFAST_DEVICE void load_fragments(Fragments& a) {
+  const int lane = ptx::thread_index() % 32, warp = ptx::thread_index() / 32;
   IFAST_UNROLL
-  for (int part = 0; part < 4; ++part) {
-    const int row = warp * 16 + lane / 4 + part % 2 * 8;
-    const int k = step * 16 + lane % 4 * 2 + part / 2 * 8;
-    const __half2 pair =
-        __halves2half2(__int2half_rn(element_a(row, k)), __int2half_rn(element_a(row, k + 1)));
-    a[part] = *reinterpret_cast<const std::uint32_t*>(&pair);
+  for (int step = 0; step < kBlockK / 16; ++step) {
+    IFAST_UNROLL
+    for (int part = 0; part < 4; ++part) {
+      const int row = warp * 16 + lane / 4 + part % 2 * 8;
+      const int k = step * 16 + lane % 4 * 2 + part / 2 * 8;
+      a[step][part] = pack(Operands::a(row, k), Operands::a(row, k + 1));
+    }
   }
 }
 
 template <int kN, bool kRegisters>
 __global__ void __launch_bounds__(2 * kGroupThreads)
     wgmma_rate(int rounds, Span* spans, float* sink) {
-  const std::uint32_t base = fill_operands<kN>();
+  const std::uint32_t base = fill_operands<kN, Random>();
   const int groups = static_cast<int>(blockDim.x) / kGroupThreads;
   // From a shuffle, so that the compiler knows that a warp has one, and descriptors one register.
   const int group = __shfl_sync(0xffffffffu, ptx::thread_index() / kGroupThreads, 0);
   const std::uint64_t a = swizzled_matrix(base + group * kMatrixA);
   const std::uint64_t b = swizzled_matrix(base + groups * kMatrixA);
-  std::uint32_t fragment[4];
-  load_fragment(fragment, 0);
+  Fragments fragments;
+  if constexpr (kRegisters) load_fragments<Random>(fragments);
   float sums[kN / 2] = {};
   measure_block(spans, [&] {
     // Unrolled, because ptxas puts a wait behind every instruction of a loop of one batch
@@ -80,11 +98,11 @@ __global__ void __launch_bounds__(2 * kGroupThreads)
       wgmma_fence();
       IFAST_UNROLL
       for (int i = 0; i < kBatch; ++i) {
-        const int along_k = i % 4 * 2;
+        const int step = i % 4;
         if constexpr (kRegisters) {
-          Wgmma<kN>::from_registers(sums, fragment, b + along_k);
+          Wgmma<kN>::from_registers(sums, fragments[step], b + step * 2);
         } else {
-          Wgmma<kN>::from_shared(sums, a + along_k, b + along_k);
+          Wgmma<kN>::from_shared(sums, a + step * 2, b + step * 2);
         }
       }
       wgmma_commit();
@@ -101,11 +119,10 @@ __global__ void __launch_bounds__(2 * kGroupThreads)
 // One product of 64 x N x 64.
 template <int kN, bool kRegisters>
 __global__ void __launch_bounds__(kGroupThreads) wgmma_product(float* result) {
-  const std::uint32_t base = fill_operands<kN>();
+  const std::uint32_t base = fill_operands<kN, Exact>();
   const std::uint64_t a = swizzled_matrix(base), b = swizzled_matrix(base + kMatrixA);
-  std::uint32_t fragments[4][4];
-  IFAST_UNROLL
-  for (int step = 0; step < 4; ++step) load_fragment(fragments[step], step);
+  Fragments fragments;
+  if constexpr (kRegisters) load_fragments<Exact>(fragments);
   float sums[kN / 2] = {};
   wgmma_fence();
   IFAST_UNROLL
