@@ -6,6 +6,17 @@
 // tile waits for the groups that hold the pixels it reads, after it has sent for its first weights.
 namespace ifast::cuda {
 
+// Looks at one counter, five seconds and more of them. Something is broken then, and a launch that
+// fails says so, where one that hangs takes the device with it.
+inline constexpr int kMostLooks = 1 << 23;
+
+IFAST_DEVICE void wait_for_count(const unsigned* counter, unsigned count) {
+  for (int look = 0; ptx::load_relaxed(counter) < count; ++look) {
+    if (look == kMostLooks) ptx::trap();
+    ptx::pause();
+  }
+}
+
 // By all threads of a block: returns when every pixel that a tile of step `index` reads is written.
 // Each dependency is a warp's, each of its counters a lane's. They look at counters without an
 // order, which leaves the cache as it is, and make one once all are high enough.
@@ -20,6 +31,7 @@ IFAST_DEVICE void wait_for_producers(const NetworkArguments& arguments, int inde
   const int end = begin + group_pixels, pixels = arguments.frame.batch * height * width;
   const int first_line = begin / width, last_line = ((end < pixels ? end : pixels) - 1) / width;
   const int last_dependency = next[&NetworkStep::first_dependency];
+  bool waited = false;
   for (int d = place[&NetworkStep::first_dependency] + warp; d < last_dependency;
        d += kThreads / kLanes) {
     const Dependency dependency = ptx::load_record(arguments.dependencies + d);
@@ -39,10 +51,12 @@ IFAST_DEVICE void wait_for_producers(const NetworkArguments& arguments, int inde
         ((line(last_line, dependency.highest) + 1) * producer_width - 1) / producer_pixels;
     const unsigned* counters = arguments.counters + schedule[&NetworkStep::first_counter];
     for (int group = first + lane; group <= last; group += kLanes) {
-      while (ptx::load_relaxed(counters + group) < complete) ptx::pause();
+      wait_for_count(counters + group, complete);
     }
+    waited = true;
   }
-  ptx::fence();
+  // Of the warps that looked; the barrier orders the others behind them.
+  if (waited) ptx::fence();
   ptx::block_barrier();
 }
 

@@ -57,11 +57,15 @@ void DeviceBytes::download(void* to) const {
   check(cudaMemcpy(to, data_, size_, cudaMemcpyDeviceToHost), "cudaMemcpy");
 }
 
-// Errors cannot leave a destructor; at the process's end the context may be gone already.
+// Errors cannot leave a destructor; at the process's end the context may be gone already. A garbage
+// collector may call it while its thread records a graph, which cudaFree would break otherwise.
 DeviceBytes::~DeviceBytes() {
   int before = 0;
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
   if (cudaGetDevice(&before) != cudaSuccess || cudaSetDevice(device_) != cudaSuccess) return;
+  cudaThreadExchangeStreamCaptureMode(&mode);
   cudaFree(data_);
+  cudaThreadExchangeStreamCaptureMode(&mode);
   cudaSetDevice(before);
 }
 

@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <mutex>
+#include <set>
 #include <span>
+#include <utility>
 
 #include "cuda/launch/errors.h"
 #include "cuda/launch/runtime.h"
@@ -15,16 +18,26 @@ namespace ifast::cuda {
 // More dynamic shared memory must be asked for.
 inline constexpr int kPlainSharedBytes = 48 << 10;
 
-// The limit belongs to the kernel, not to a launch: where every launch sets the same one, threads
-// that launch side by side cannot take from each other what they need.
+// Once for a kernel and a device. The limit belongs to the kernel, not to a launch: where all set
+// the same one, threads that launch side by side cannot take from each other what they need.
+// Multiprocessors give all that they have to shared memory, so that none has to be emptied between
+// kernels that want different shares.
 template <class Arguments>
 void allow_all_shared_memory(const char* name, void (*kernel)(Arguments)) {
+  static std::mutex mutex;
+  static std::set<std::pair<void (*)(Arguments), int>> done;
   int device = 0, most = 0;
   check(cudaGetDevice(&device), "cudaGetDevice");
+  const std::lock_guard lock(mutex);
+  if (done.contains({kernel, device})) return;
   check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
         "cudaDeviceGetAttribute");
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most),
         "cudaFuncSetAttribute", name);
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                             cudaSharedmemCarveoutMaxShared),
+        "cudaFuncSetAttribute", name);
+  done.insert({kernel, device});
 }
 
 // Enqueues one kernel that takes one struct. Blocks that wait for each other are all resident at

@@ -54,4 +54,7 @@ IFAST_DEVICE unsigned add_acquire_release(unsigned* address, unsigned value) {
 // Between two looks at a counter.
 IFAST_DEVICE void pause() { __nanosleep(32); }
 
+// Ends the launch with an error.
+IFAST_DEVICE void trap() { __trap(); }
+
 }  // namespace ifast::cuda::ptx

@@ -20,7 +20,7 @@ class PixelTile {
         source_(frame, step_.source),
         whole_(source_.access_bytes() == kVectorBytes) {}
 
-  IFAST_DEVICE void run(int tile) {
+  IFAST_DEVICE void run(int tile) const {
     const int vectors = divide_up(step_.channels, kLength);
     const int item = tile % step_.cut.group_tiles * kThreads + ptx::thread_index();
     const int index = tile / step_.cut.group_tiles * step_.cut.group_pixels + item / vectors;

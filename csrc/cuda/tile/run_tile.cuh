@@ -35,11 +35,14 @@ IFAST_DEVICE bool run_tile(Record<Step> step, const Cut& cut, const Frame& frame
   if (kind == Kind::kConv) {
     return conv_tile_of<Format, kKernel>(step, cut, frame, constants, tile, first_partial, turn);
   }
-  turn.wait();
   if (kind == Kind::kNormalize) {
+    turn.wait();
     normalize_tile<Format>(step, frame, constants, tile);
   } else {
-    PixelTile<Format>(step, frame, constants).run(tile);
+    // The step itself is there already, and its fields take a trip to memory.
+    const PixelTile<Format> pixels(step, frame, constants);
+    turn.wait();
+    pixels.run(tile);
   }
   turn.summed();
   return true;
