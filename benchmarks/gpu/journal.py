@@ -1,8 +1,8 @@
 """The lines that a visit leaves: each is a JSON object, written as soon as it is known.
 
 Kinds of lines: ``visit`` (what runs), ``begin`` and ``case`` (a case of a part, and what became of it, with its
-figures), ``test`` (one that failed), ``part`` (what became of a part), ``packing`` (why nothing could be packed). Each
-has the sources and the machine.
+figures), ``test`` (one that failed), ``counts`` (of tests so far), ``part`` (what became of a part), ``packing`` (why
+nothing could be packed). Each has the sources and the machine.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ ARCHITECTURE = "-gencode=arch=compute_90a,code=sm_90a"
 HELD, FAILED, SKIPPED = 0, 1, 77
 NO_DEVICE = 4
 """The program's exit status where there is none that it is for."""
-LONGEST = 30.0
+LONGEST = 8.0
 """Seconds between two lines of the program, after which it is stopped."""
 
 

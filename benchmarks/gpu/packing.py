@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
+import gzip
 import json
 import os
 import shutil
 import tarfile
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ MOST_FILES, LARGEST = 8, 16 << 20
 """Files in the folder, and bytes of each."""
 LOG_END = 256 << 10
 """Bytes kept of the beginning and of the end of a log."""
+COMPRESSED = (".gz", ".npz", ".ncu-rep")
+"""Suffixes of files that compressing again makes no smaller."""
 COPIES = ("microbenchmarks", "tuning")
 """Artifacts that are files of their own, for the programs that read them."""
 CONTESTS = {"timing": "drivers", "torch_compile": "torch_compile"}
@@ -37,6 +38,7 @@ class Packer:
 
     def __init__(self, work: Path, output: Path, suffix: str, since: float) -> None:
         self._work, self._output, self._suffix, self._since = work, output, suffix, since
+        self._packed: dict[Path, tuple[tuple[int, int], bytes]] = {}
 
     def pack(self, lines: Sequence[Line], header: Mapping[str, Any]) -> None:
         """Everything but the lines themselves, which are there already.
@@ -66,14 +68,21 @@ class Packer:
     def _pack_files(self) -> list[str]:
         """Logs and artifacts in one archive, the largest left out where it would be too large; returns their names."""
         found = [path for folder in ("logs", "artifacts") for path in sorted((self._work / folder).glob("*"))]
-        members = {f"{path.parent.name}/{path.name}": _content(path) for path in found if self._is_new(path)}
-        sizes = {name: len(zlib.compress(content, 1)) for name, content in members.items()}
+        members = {f"{path.parent.name}/{path.name}": self._member(path) for path in found if self._is_new(path)}
         left_out = []
-        while len(data := archive(members.items())) > LARGEST:
-            largest = max(members, key=lambda name: sizes[name])
-            left_out.append(f"{largest}: {len(members.pop(largest))} bytes")
-        self._write(f"files-{self._suffix}.tar.gz", data)
+        while sum(map(len, members.values())) + len(END) > LARGEST:
+            name = max(members, key=lambda name: len(members[name]))
+            del members[name]
+            left_out.append(f"{name}: {(self._work / name).stat().st_size} bytes")
+        self._write(f"files-{self._suffix}.tar.gz", b"".join([*members.values(), END]))
         return left_out
+
+    def _member(self, path: Path) -> bytes:
+        """As :func:`member`; what has not changed since it was packed last is not compressed again."""
+        state = path.stat().st_mtime_ns, path.stat().st_size
+        if self._packed.get(path, (None, b""))[0] != state:
+            self._packed[path] = state, member(f"{path.parent.name}/{path.name}", _content(path))
+        return self._packed[path][1]
 
     def _write(self, name: str, data: bytes) -> None:
         # Not in the folder itself: what is in it must be whole whenever somebody looks.
@@ -87,15 +96,19 @@ class Packer:
             temporary.unlink()
 
 
-def archive(members: Iterable[tuple[str, bytes]]) -> bytes:
-    """A compressed tar archive."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=6) as tar:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
+def member(name: str, content: bytes) -> bytes:
+    """A file of a compressed tar archive, whose members one after the other, with :data:`END` behind them, are that
+    archive: gzip's streams may follow each other. What is compressed already is stored as it is.
+    """
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    padding = bytes(-len(content) % tarfile.BLOCKSIZE)
+    level = 0 if Path(name).suffix in COMPRESSED else 6
+    return gzip.compress(info.tobuf() + content + padding, level, mtime=0)
+
+
+END = gzip.compress(bytes(2 * tarfile.BLOCKSIZE), mtime=0)
+"""Of an archive."""
 
 
 def _content(path: Path) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import tarfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
@@ -15,25 +16,30 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.gpu import packing
+from benchmarks.gpu.journal import Journal
 from benchmarks.gpu.networks import device_of
 from benchmarks.gpu.packing import LOG_END, Packer
 from benchmarks.gpu.part import FAILED, HELD, NO_TIME, Part, phases
 from benchmarks.gpu.parts import build as build_part
-from benchmarks.gpu.parts import traces, tune, variants
+from benchmarks.gpu.parts import device_tests, traces, tune, variants
 from benchmarks.gpu.parts.ncu import parse_counters
 from benchmarks.gpu.parts.sanitizer import MAKERS, NETWORKS, PRECISION
 from benchmarks.gpu.parts.tune import pass_times
 from benchmarks.gpu.records import bench_record
 from benchmarks.gpu.setting import DRY, GPU
-from benchmarks.gpu.source_digest import source_digest
+from benchmarks.gpu.source_digest import ROOT, source_digest
 from benchmarks.gpu.summary import MOST, summary
 from benchmarks.gpu.tools import find_tool
 from benchmarks.gpu.toy import SIZE, two_blocks
 from benchmarks.gpu.visit import BUDGET, FIRST, SECOND, parts_of
+from benchmarks.gpu.worker import Visit
 from benchmarks.plot import curves
 from benchmarks.tables import results_table
 from inception_fast._build_info import parse_build_info
 from inception_fast.backends import get_backend
+from inception_fast.backends.cuda import CudaExecutor
+from inception_fast.errors import InputError
 from inception_fast.graph.capture import capture
 from inception_fast.optimization import make_engine
 from inception_fast.tuning.measure import problems_of
@@ -81,12 +87,54 @@ def test_ours_are_made_for_the_device_as_tensors_name_it(monkeypatch: pytest.Mon
     assert device_of(DRY) == torch.device("cpu")
 
 
-def test_variants_differ_and_are_written_as_the_backend_reads_them() -> None:
-    for batch in (1, 128):
-        for options in variants.variants(batch).values():
-            assert len(set(options)) == len(options)
-            names = {word.partition("=")[0] for text in options for word in text.split(",")}
-            assert names <= {"overlap", "trigger", "shortest", "waves", "shape", "blocks"}
+def test_variants_differ_and_are_options_of_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len({(varied.name, varied.driver, varied.large) for varied in variants.CONTESTS}) == len(variants.CONTESTS)
+    x = torch.zeros(1, 3, SIZE, SIZE)
+    engine = make_engine(capture(two_blocks(), x), x, "fp16", get_backend("cuda").lowering)
+    for varied in variants.CONTESTS:
+        assert len(set(varied.options)) == len(varied.options)
+        for options in varied.options:
+            CudaExecutor(engine.plan, engine.constants, torch.device("cpu"), "fp16", varied.driver, options)
+    with pytest.raises(InputError, match="shape"):
+        CudaExecutor(engine.plan, engine.constants, torch.device("cpu"), "fp16", "stage", "shape=1x1")
+
+
+def test_the_files_of_gpu_tests_come_in_order_and_no_others(tmp_path: Path) -> None:
+    marked, plain = "pytestmark = pytest.mark.gpu", "pytest.mark.gpus"
+    files = {
+        "triton/test_conv.py": "@requires_triton",
+        "bench/test_timing.py": marked,
+        "cuda/test_on_device.py": marked,
+    }
+    files |= {"triton/test_on_device.py": marked, "cuda/test_trace.py": plain, "cuda/exact.py": marked}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    wanted = ("cuda/test_on_device.py", "triton/test_on_device.py", "bench/test_timing.py", "triton/test_conv.py")
+    assert device_tests.gpu_tests(tmp_path) == [tmp_path / name for name in wanted]
+    known = [path.relative_to(ROOT / "tests").as_posix() for path in device_tests.gpu_tests(ROOT / "tests")]
+    assert (
+        known[0] == "cuda/test_on_device.py" and "api/test_out.py" in known and "models/test_packages.py" not in known
+    )
+
+
+def test_device_tests_say_what_cannot_be_collected_and_count_as_they_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_tests, "BETWEEN", 0.0)
+    journal = Journal([tmp_path / "lines"])
+    visit = Visit("device_tests", tmp_path, GPU, journal, 0.0)
+    reporter = device_tests.Reporter(visit)
+    broken = SimpleNamespace(failed=True, nodeid="a.py", longrepr="x" * 999 + "No module named 'y'")
+    for _ in range(12):
+        reporter.pytest_collectreport(broken)
+    failed = {"nodeid": "b.py::c", "longrepr": "no", "failed": True, "outcome": "failed"}
+    reporter.pytest_runtest_logreport(SimpleNamespace(when="call", **failed))
+    reporter.pytest_runtest_logreport(SimpleNamespace(when="setup", failed=False, outcome="passed", nodeid="d"))
+    reasons = {line["test"]: line["reason"] for line in journal.lines() if line["kind"] == "test"}
+    assert reasons["a.py"].endswith("No module named 'y'") and reasons["b.py::c"] == "no"
+    (counts,) = [line["counts"] for line in journal.lines() if line["kind"] == "counts"]
+    assert counts == {"not collected": 1, "failed": 1}
 
 
 def test_the_heaviest_problems_are_tuned(tmp_path: Path) -> None:
@@ -204,6 +252,31 @@ def test_what_compiles_is_kept_where_the_rest_does_not(tmp_path: Path, monkeypat
     assert "-DIFAST_CUDA_ARCHITECTURES=90a-real" in (tmp_path / "build" / "cmake-alone" / "words").read_text()
 
 
+def test_what_was_built_is_taken_where_it_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+
+    def fails(architecture: str) -> dict[str, str]:
+        built.append(architecture)
+        return {"wrong": "setup.py ended with exit status 1"}
+
+    monkeypatch.setattr(build_part, "build", fails)
+    monkeypatch.setattr(build_part, "architecture", lambda: "90a-real")
+    wrong = {"_native_cuda": "it does not load"}
+    monkeypatch.setattr(build_part, "load", lambda name: {"wrong": wrong.get(name, "")})
+
+    def outcomes(lines: str) -> dict[str, str]:
+        visit = Visit("build", tmp_path, DRY, Journal([tmp_path / lines]), time.monotonic() + 60)
+        build_part.run(visit)
+        return {name: line["outcome"] for name, line in visit.figures().items()}
+
+    assert outcomes("first") == {"build": FAILED, "_native": HELD, "_native_cuda": FAILED}
+    wrong.clear()
+    assert outcomes("second") == {"build": FAILED, "_native": HELD, "_native_cuda": HELD}
+    assert outcomes("third")["build"] == HELD and len(built) == 2
+    wrong["_native"] = "it is gone"
+    assert outcomes("fourth")["build"] == FAILED and len(built) == 3
+
+
 def test_a_tool_is_found_in_the_toolkits_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "no-such-tool-elsewhere"
@@ -260,6 +333,30 @@ def test_what_is_brought_back_keeps_to_its_limits(tmp_path: Path, monkeypatch: p
     assert len(text) < 2 * LOG_END + 100
     assert (output / "microbenchmarks-1.json").read_text() == '{"constants": 1}'
     assert max(path.stat().st_size for path in output.iterdir()) <= 100_000
+
+
+def test_what_has_not_changed_is_not_compressed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, output, made = tmp_path / "work", tmp_path / "out", []
+    for folder in (work / "logs", work / "artifacts", output):
+        folder.mkdir(parents=True)
+    text = b"x" * 100_000
+    (work / "artifacts" / "profile.ncu-rep").write_bytes(text)
+    (work / "logs" / "part.log").write_bytes(b"one")
+    make = packing.member
+    monkeypatch.setattr(packing, "member", lambda name, content: made.append(name) or make(name, content))
+    packer = Packer(work, output, "1", 0.0)
+    packer.pack([], HEADER)
+    (work / "logs" / "part.log").write_bytes(b"one and two")
+    packer.pack([], HEADER)
+    assert made == ["logs/part.log", "artifacts/profile.ncu-rep", "logs/part.log"]
+    archive = output / "files-1.tar.gz"
+    assert archive.stat().st_size > len(text), "what a profiler compressed is stored"
+    with tarfile.open(archive) as tar:
+        contents = {name: tar.extractfile(name) for name in tar.getnames()}
+        assert {name: file and file.read() for name, file in contents.items()} == {
+            "logs/part.log": b"one and two",
+            "artifacts/profile.ncu-rep": text,
+        }
 
 
 def test_files_of_an_earlier_command_stay_behind(tmp_path: Path) -> None:

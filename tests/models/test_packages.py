@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import facenet_pytorch
 import pytest
 import timm
 import torch
@@ -14,6 +13,8 @@ from torch import Tensor, nn
 from inception_fast.models import GoogLeNet, InceptionResnetV1, InceptionResnetV2, InceptionV3, InceptionV4
 from inception_fast.models.calibration import calibrate_batchnorm, initialize
 from inception_fast.photos import load_photos
+
+facenet_pytorch = pytest.importorskip("facenet_pytorch")
 
 Build = Callable[[], nn.Module]
 

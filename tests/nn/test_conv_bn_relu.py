@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import facenet_pytorch.models.inception_resnet_v1 as facenet
 import pytest
 import torch
 from timm.layers import ConvNormAct
@@ -13,6 +12,8 @@ from torchvision.models.inception import BasicConv2d
 
 import inception_fast as ifast
 from tests.nn.modules import assert_same, lively
+
+facenet = pytest.importorskip("facenet_pytorch.models.inception_resnet_v1")
 
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     "torchvision": lambda: BasicConv2d(5, 7, kernel_size=3, stride=2),

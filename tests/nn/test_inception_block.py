@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import facenet_pytorch.models.inception_resnet_v1 as facenet
 import pytest
 import torch
 import torchvision.models.inception as torchvision_v3
-from pytorch_fid.inception import FIDInceptionE_2
 from timm.layers import ConvNormAct
 from timm.models.inception_resnet_v2 import Block8, Block35
 from timm.models.inception_v4 import InceptionC
@@ -18,13 +16,16 @@ from torchvision.models.googlenet import Inception
 import inception_fast as ifast
 from tests.nn.modules import assert_same, lively
 
+facenet = pytest.importorskip("facenet_pytorch.models.inception_resnet_v1")
+fid = pytest.importorskip("pytorch_fid.inception")
+
 BLOCKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "torchvision A": (lambda: torchvision_v3.InceptionA(20, pool_features=8), 20),
     "torchvision B": (lambda: torchvision_v3.InceptionB(20), 20),
     "torchvision C": (lambda: torchvision_v3.InceptionC(20, channels_7x7=12), 20),
     "torchvision E": (lambda: torchvision_v3.InceptionE(20), 20),
     "googlenet": (lambda: Inception(20, 4, 6, 8, 2, 4, 4), 20),
-    "pytorch-fid E_2": (lambda: FIDInceptionE_2(20), 20),
+    "pytorch-fid E_2": (lambda: fid.FIDInceptionE_2(20), 20),
     "timm v4 C": (lambda: InceptionC(), 1536),
     "timm residual 35": (lambda: Block35(scale=0.17), 320),
     "timm residual 8, no ReLU": (lambda: Block8(no_relu=True), 2080),

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from benchmarks.gpu.part import HELD
 from benchmarks.gpu.parts.environment import output
 from benchmarks.gpu.source_digest import ROOT
 from benchmarks.gpu.worker import COMMIT, Visit, main
@@ -30,6 +31,8 @@ from benchmarks.gpu.worker import COMMIT, Visit, main
 NEWEST = "90a-real"
 """What is built for where no GPU says what it is."""
 PROBE = "import importlib; print(importlib.import_module('inception_fast.{}').version)"
+MARK = "modules-load"
+"""A file in the visit's folder, which is of these sources alone."""
 MODULES = ("_native", "_native_cuda")
 
 
@@ -38,12 +41,21 @@ def run(visit: Visit) -> None:
     parser.add_argument("--modules", type=Path)
     modules = parser.parse_args(visit.arguments).modules
     if modules is None:
-        visit.case("build", lambda: build(architecture()), 600)
+        visit.case("build", lambda: build_once(visit.work / MARK), 600)
     else:
         visit.case("configure", lambda: {"wrong": configure(visit.work / "configured", ["-DIFAST_CUDA=OFF"])}, 120)
         visit.case("build", lambda: take(modules), 60)
     for name in MODULES if modules is None else ("_native", "_native_emulator"):
         visit.case(name, lambda name=name: load(name), 60)
+    if modules is None and all(visit.figures()[name]["outcome"] == HELD for name in MODULES):
+        (visit.work / MARK).touch()
+
+
+def build_once(mark: Path) -> dict[str, Any]:
+    """Builds, unless a visit of the same sources has left modules that load, whatever became of its build."""
+    if mark.exists() and not any(load(name)["wrong"] for name in MODULES):
+        return {"architecture": architecture(), "by": "an earlier command"}
+    return build(architecture())
 
 
 def architecture() -> str:

@@ -6,53 +6,71 @@ they are to decide, so that a visit which ends early has those answers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.gpu.contestants import contest, ours
 from benchmarks.gpu.networks import takes_options, target_of
 from benchmarks.gpu.worker import Skip, Visit, main
 
-TOGETHER = 4
-"""Variants in one contest."""
 SEGMENTS = (256, 512, 1024)
 """Bytes of the shortest segment of a sum."""
 LAUNCHES = ("overlap=0", *(f"overlap=1,trigger={when}" for when in ("early", "late", "none")))
-SHAPES = ("64x32", "64x64", "128x64", "128x128")
+SHAPES = ("64x32", "64x64", "128x64")
 BLOCKS = (1, 2, 3, 4)
 """Of the network driver, on a multiprocessor."""
 SECONDS = 0.7
 """Of the calls of a contest, and of its replays."""
 
 
-def variants(batch: int) -> dict[str, list[str]]:
-    """Options by driver, for a batch size."""
-    launches = [f"{launch},shortest={n}" for n, launch in product(SEGMENTS, LAUNCHES)]
-    shapes = [f"shape={shape}" for shape in SHAPES]
-    if batch > 8:
-        # Large batches have tiles enough: K is not cut, and the network driver is not for them.
-        return {"stage": [*shapes, *LAUNCHES]}
-    waves = [f"shortest={n},waves={waves}" for n, waves in product(SEGMENTS[:2], (1, 2))]
-    return {"stage": [*launches, *waves, *shapes], "network": [f"blocks={n}" for n in BLOCKS]}
+class Variants(NamedTuple):
+    """What one contest compares.
+
+    Attributes:
+        large: at the second batch size that is timed, not the first.
+    """
+
+    name: str
+    driver: str
+    large: bool
+    options: Sequence[str]
+
+
+CONTESTS = (
+    Variants("shapes", "stage", True, [f"shape={shape}" for shape in SHAPES]),
+    Variants("launches", "stage", False, LAUNCHES),
+    Variants("segments", "stage", False, [f"shortest={n}" for n in SEGMENTS]),
+    Variants("blocks", "network", False, [f"blocks={n}" for n in BLOCKS]),
+    Variants("shapes", "stage", False, [f"shape={shape}" for shape in SHAPES]),
+    Variants("launches", "stage", True, LAUNCHES),
+    Variants("waves", "stage", False, [f"shortest={n},waves={w}" for n, w in product(SEGMENTS[:2], (1, 2))]),
+    Variants("launches-short", "stage", False, [f"{launch},shortest={SEGMENTS[0]}" for launch in LAUNCHES]),
+    Variants("launches-long", "stage", False, [f"{launch},shortest={SEGMENTS[-1]}" for launch in LAUNCHES]),
+)
+"""Those that decide most first. A large batch has tiles enough: K is not cut, and the network driver is not for it."""
 
 
 def run(visit: Visit) -> None:
     setting, target = visit.setting, target_of(visit.setting)
-    precision = setting.precisions[0]
-    small, large = setting.batches[:2]
-    for batch, driver in ((small, "stage"), (large, "stage"), (small, "network")):
-        if driver in (options := variants(batch)):
-            wanted = options[driver] if setting.on_gpu else options[driver][:2]
-            for begin in range(0, len(wanted), TOGETHER):
-                some = wanted[begin : begin + TOGETHER]
-                visit.case(
-                    f"{driver}-batch{batch}-{begin // TOGETHER}",
-                    lambda b=batch, d=driver, s=some: compare(visit, target, d, s, b, precision),
-                    15,
-                )
+    seen: set[tuple[str, bool]] = set()
+    for varied in CONTESTS:
+        # The dry run's: one of each driver and batch size.
+        if not setting.on_gpu and (varied.driver, varied.large) in seen:
+            continue
+        seen.add((varied.driver, varied.large))
+        batch = setting.batches[int(varied.large)]
+        options = varied.options if setting.on_gpu else varied.options[:2]
+        visit.case(
+            f"{varied.driver}-batch{batch}-{varied.name}",
+            lambda c=varied, b=batch, o=options: compare(visit, target, c.driver, o, b, setting.precisions[0]),
+            25,
+        )
 
 
-def compare(visit: Visit, target: Any, driver: str, options: list[str], batch: int, precision: str) -> dict[str, Any]:
+def compare(
+    visit: Visit, target: Any, driver: str, options: Sequence[str], batch: int, precision: str
+) -> dict[str, Any]:
     """Variants in turns with the backend's own choice, which the ratios are over."""
     if not takes_options():
         raise Skip("the cuda backend takes no options")

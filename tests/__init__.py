@@ -1,0 +1,1 @@
+"""The tests. A package, so that none of this name elsewhere comes before it."""
