@@ -23,7 +23,7 @@ import torch
 
 from inception_fast._build_info import build_info
 from inception_fast.backends.base import Availability, Backend, BlockTrace, Executor, Lowering, Out, StepTime
-from inception_fast.backends.cuda_graph import CudaGraphs, with_index
+from inception_fast.backends.cuda_graph import CudaGraphs, record, with_index
 from inception_fast.backends.cuda_trace import new_records, read_records, record_columns, step_times
 from inception_fast.errors import InputError
 from inception_fast.plan.plan import Plan
@@ -174,12 +174,20 @@ class CudaExecutor(Executor):
         return record_columns(self._records(x), self.launches())
 
     def profile(self, x: torch.Tensor) -> list[StepTime]:
-        """From :meth:`trace`, so that launches come one by one; see :func:`~.cuda_trace.step_times`."""
+        """From :meth:`trace`; see :func:`~.cuda_trace.step_times`."""
         return step_times(self.trace(x), self._plan.step_names)
 
     def _records(self, x: torch.Tensor) -> torch.Tensor:
         records = new_records(self._native.tiles(x.shape[0]), x.device)
-        self._run(x, {}, records)
+        if not x.is_cuda:
+            self._run(x, {}, records)
+            return records
+        with torch.cuda.device(self._device), torch.no_grad():
+            # As a replay, whose launches do not wait for the host; the passes before it have left their own records.
+            graph, _ = record(lambda: self._run(x, {}, records))
+            records.zero_()
+            graph.replay()
+            torch.cuda.synchronize()
         return records
 
     def _run(self, x: torch.Tensor, given: Out, records: torch.Tensor | None) -> list[torch.Tensor]:

@@ -121,12 +121,12 @@ class CudaGraphs(Executor):
             ]
 
     def profile(self, x: torch.Tensor) -> list[StepTime]:
-        """The steps run one by one, without a graph: a replay cannot be looked into."""
-        return self._executor.profile(x)
+        """What the executor knows of its steps, for an image in the layout that recordings have."""
+        return self._executor.profile(_fixed(x))
 
     def trace(self, x: torch.Tensor) -> list[BlockTrace]:
-        """Of a pass without a graph, whose launches come one by one from the host."""
-        return self._executor.trace(x)
+        """Of a pass in a graph of its own, in the layout that recordings have."""
+        return self._executor.trace(_fixed(x))
 
     def _record(self, x: torch.Tensor) -> _Recording:
         with torch.no_grad():

@@ -196,3 +196,14 @@ def test_a_recording_that_fails_leaves_everything_as_it_was(monkeypatch: pytest.
         cuda_graph.record(fails_while_recorded)
     assert gc.isenabled()
     assert cuda_graph.record(lambda: 1)[1] == 1
+
+
+@pytest.mark.parametrize("look", ["trace", "profile"])
+def test_what_is_looked_at_has_the_layout_of_recordings(look: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+    executor = Counting()
+    monkeypatch.setattr(executor, look, lambda x: [seen.append(x)], raising=False)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    x = network_input(GRAPH, batch=2)
+    getattr(CudaGraphs(executor, PLAN, torch.device("cuda", 0)), look)(x)
+    assert seen[0].is_contiguous(memory_format=torch.channels_last) and torch.equal(seen[0], x)
