@@ -86,7 +86,7 @@ class LaunchPrediction:
 
 def plan_of(model: str, precision: str, size: int | None = None) -> Plan:
     """A network as the ``cuda`` backend runs it."""
-    target = load_target(model, size)
+    target = load_target(model, size, random=True)
     graph = capture(target.model, torch.zeros(1, 3, target.size, target.size)).graph
     return lower(optimize_graph(graph, get_backend("cuda").lowering)[0], DTYPES[precision])[0]
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -16,14 +17,25 @@ from inception_fast.backends.cuda_graph import with_index
 from inception_fast.bench.peers import Task
 from inception_fast.bench.targets import Target, load_target, repeat
 from inception_fast.fast_model import FastModel
+from inception_fast.photos import PhotosUnavailableError, load_photos
 
 BACKENDS = ("cuda", "triton")
 DRIVER, OPTIONS = "INCEPTION_FAST_CUDA_DRIVER", "INCEPTION_FAST_CUDA_OPTIONS"
 
 
 def target_of(setting: Setting) -> Target:
-    """The model, on the CPU."""
-    return load_target(setting.model, setting.size)
+    """The model, on the CPU; where there are no photographs, its activations are kept alive by noise."""
+    return load_target(setting.model, setting.size, random=not photographs())
+
+
+@cache
+def photographs() -> bool:
+    """Whether all of them are here."""
+    try:
+        load_photos(1)
+    except PhotosUnavailableError:
+        return False
+    return True
 
 
 def engine_path(work: Path, backend: str, precision: str) -> Path:

@@ -25,7 +25,7 @@ FIRST = (
     Part("networks", "truth in float64, engine files", 90, alongside=True),
     Part("triton_compile", "Triton kernels of all batch sizes", 90, alongside=True, after="networks", nice=5),
     Part("constants", "microbenchmarks", 25),
-    Part("kernels", "PTX version, registers, blocks and clusters that fit", 15),
+    Part("kernels", "PTX version, registers, blocks and clusters that fit", 30),
     Part("correctness", "against float64; the same bits", 75),
     Part("timing", "calls and replays of every driver, Triton and eager", 110),
     Part("torch_compile", "max-autotune beside ours", 200),

@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
@@ -72,6 +73,28 @@ inline void bind_cuda_executor(pybind11::module_& m) {
         return result;
       },
       "Output pixels and channels of each shape that a tile may have.");
+  m.def(
+      "shared_bytes",
+      [] {
+        int throughput = 0;
+        for (const cuda::TileShape& shape : cuda::kShapes) {
+          if (shape.throughput) throughput = std::max(throughput, shape.shared_bytes());
+        }
+        const int usual = cuda::kSharedBytes;
+        return std::map<std::string, int>{
+            {"stage", usual}, {"throughput", std::max(usual, throughput)}, {"network", usual}};
+      },
+      "Most shared memory of a block in a launch of each kernel, in bytes; a pair's: shapes().");
+  m.def(
+      "device_limits",
+      [](int device) {
+        const cuda::DeviceLimits limits = cuda::limits_of(device);
+        return std::map<std::string, int>{{"multiprocessors", limits.multiprocessors},
+                                          {"shared_bytes", limits.shared_bytes},
+                                          {"largest_cluster", 1 << limits.cluster_log2},
+                                          {"overlap", limits.overlap}};
+      },
+      py::arg("device"), "What a device and the code built for it can do.");
   // Both modules have a class of this name, and one process may load both.
   py::class_<cuda::Executor>(m, "CudaExecutor", py::module_local())
       .def(py::init(&make_cuda_executor), py::arg("plan"), py::arg("constants"),

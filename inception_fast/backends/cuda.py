@@ -153,6 +153,10 @@ class CudaExecutor(Executor):
         """The names of the steps of each launch."""
         return self._native.launches()
 
+    def launch_shapes(self) -> list[tuple[int, int]]:
+        """Of each launch, the blocks of a cluster and the bytes of shared memory of a block."""
+        return self._native.shapes()
+
     def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
         return self._run(x, out or {}, None)
 

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from inception_fast.errors import InputError
-from inception_fast.models import create_model, input_size, list_models
+from inception_fast.models import input_size, list_models
 from inception_fast.models.calibration import calibrate_batchnorm, initialize
+from inception_fast.models.registry import create_calibrated
 from inception_fast.photos import NAMES, load_photos
 
 DEFAULT_SIZE = 299
@@ -38,7 +39,7 @@ class Target:
     size: int
 
 
-def load_target(name: str, size: int | None = None) -> Target:
+def load_target(name: str, size: int | None = None, *, random: bool = False) -> Target:
     """The network that a name means.
 
     Args:
@@ -46,12 +47,15 @@ def load_target(name: str, size: int | None = None) -> Target:
             for a package's network, which gets random weights that keep its activations alive; or
             ``module:function``, called without arguments, whose weights stay as they come.
         size: of its images; None for the size that it was made for (299 where that is not known).
+        random: random weights are kept alive by noise, not by photographs.
 
     Raises:
         InputError: there is no such network, or it does not take images of that size.
+        PhotosUnavailableError: the photographs are needed, and the packages that carry them are not installed.
     """
     if name in list_models():
-        return _fitting(Target(name, create_model(name), size or input_size(name)))
+        images = load_images(input_size(name), len(NAMES), random=random)
+        return _fitting(Target(name, create_calibrated(name, images), size or input_size(name)))
     package, slash, rest = name.partition("/")
     module, colon, function = name.partition(":")
     if slash and package in _PACKAGES:
@@ -60,7 +64,7 @@ def load_target(name: str, size: int | None = None) -> Target:
         except Exception as error:
             raise InputError("model", f"'{name}' ({_gist(error)})", EXPECTED) from error
         target = _fitting(Target(name, model.eval(), size or native))
-        _enliven(model, target.size)
+        _enliven(model, load_images(target.size, len(NAMES), random=random))
         return target
     if colon:
         return _fitting(Target(name, _call_factory(module, function), size or DEFAULT_SIZE))
@@ -101,9 +105,9 @@ def repeat(images: torch.Tensor, count: int) -> torch.Tensor:
     return images[torch.arange(count) % len(images)]
 
 
-def _enliven(model: nn.Module, size: int) -> None:
+def _enliven(model: nn.Module, images: torch.Tensor) -> None:
     initialize(model.eval(), seed=0)
-    calibrate_batchnorm(model, load_photos(size))
+    calibrate_batchnorm(model, images)
 
 
 def _torchvision(name: str) -> tuple[nn.Module, int]:

@@ -76,13 +76,21 @@ def create_model(name: str, *, num_classes: int = 1000, seed: int = 0) -> nn.Mod
     # Imported late: only this function needs Pillow.
     from inception_fast.photos import load_photos
 
-    photos = load_photos(entry.input_size)
+    return create_calibrated(name, load_photos(entry.input_size), num_classes=num_classes, seed=seed)
+
+
+def create_calibrated(name: str, images: torch.Tensor, *, num_classes: int = 1000, seed: int = 0) -> nn.Module:
+    """As :func:`create_model`, with other images in the place of the photographs.
+
+    Args:
+        images: ``[N, 3, H, W]`` float32 in [-1, 1] on the CPU, of the network's native size.
+    """
     # PyTorch's own initialisation would be thrown away, and would draw from the caller's global generator.
     with torch.device("meta"):
-        model = entry.build(num_classes)
+        model = _entry(name).build(num_classes)
     model = model.to_empty(device="cpu").float().eval()
     initialize(model, seed)
-    calibrate_batchnorm(model, photos)
+    calibrate_batchnorm(model, images)
     return model
 
 

@@ -7,6 +7,7 @@ import json
 import tarfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -16,13 +17,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.gpu import packing
+from benchmarks.gpu import networks, packing
 from benchmarks.gpu.journal import Journal
 from benchmarks.gpu.networks import device_of
 from benchmarks.gpu.packing import LOG_END, Packer
 from benchmarks.gpu.part import FAILED, HELD, NO_TIME, Part, phases
 from benchmarks.gpu.parts import build as build_part
-from benchmarks.gpu.parts import device_tests, traces, tune, variants
+from benchmarks.gpu.parts import device_tests, kernels, traces, tune, variants
 from benchmarks.gpu.parts.ncu import parse_counters
 from benchmarks.gpu.parts.sanitizer import MAKERS, NETWORKS, PRECISION
 from benchmarks.gpu.parts.tune import pass_times
@@ -38,10 +39,12 @@ from benchmarks.plot import curves
 from benchmarks.tables import results_table
 from inception_fast._build_info import parse_build_info
 from inception_fast.backends import get_backend
-from inception_fast.backends.cuda import CudaExecutor
+from inception_fast.backends.cuda import CudaExecutor, native
+from inception_fast.bench import targets
 from inception_fast.errors import InputError
 from inception_fast.graph.capture import capture
 from inception_fast.optimization import make_engine
+from inception_fast.photos import PhotosUnavailableError
 from inception_fast.tuning.measure import problems_of
 from tests.backends import test_on_device as on_device
 from tests.backends.cases import CASES
@@ -183,6 +186,37 @@ def test_a_file_of_records_is_small_whatever_the_batch(tmp_path: Path, monkeypat
     assert found["stride"] == 3 and np.array_equal(found["rows"], rows[[0, 3, 6, 9]])
     assert tuple(found["columns"]) == traces.COLUMNS and list(found["steps"]) == ["conv"]
     assert [path.name for path in tmp_path.iterdir()] == ["trace.npz"]
+
+
+def test_kernels_are_told_apart_by_their_names() -> None:
+    names = [f"_ZN5ifast4cuda{len(kind) + 7}{kind}_kernelINS0_8Fp16EEEvT_" for kind in kernels.KINDS]
+    assert [kernels.kind_of(name) for name in names] == list(kernels.KINDS)
+    assert kernels.kind_of("_ZN5ifast4cuda5probeEv") == ""
+    found = [{"name": name, "blocks_per_multiprocessor": 3} for name in names]
+    assert kernels.resident_grids(found, 132) == {names[-1]: 396}
+
+
+def test_what_occupancy_is_asked_with_comes_from_the_module() -> None:
+    module = native(emulate=True)
+    assert module.shared_bytes().keys() == set(kernels.KINDS) - {"pair"}
+    assert all(0 < size <= module.device_limits(0)["shared_bytes"] for size in module.shared_bytes().values())
+    assert module.device_limits(0)["overlap"] and module.device_limits(0)["largest_cluster"] == 8
+
+
+def test_where_there_are_no_photographs_everything_is_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*_: object, **__: object) -> None:
+        raise PhotosUnavailableError("none")
+
+    networks.photographs.cache_clear()
+    for module in (networks, targets):
+        monkeypatch.setattr(module, "load_photos", absent)
+    setting = replace(DRY, model="inception_resnet_v1", size=None)
+    target = networks.target_of(setting)
+    images = targets.load_images(target.size, 2, random=True)
+    with torch.inference_mode():
+        first, second = target.model(images)
+    assert (first - second).abs().max() > 0.01 and first.abs().max() < 100
+    networks.photographs.cache_clear()
 
 
 def test_a_profilers_counters_have_their_units() -> None:

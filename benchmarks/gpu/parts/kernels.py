@@ -7,6 +7,7 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from benchmarks.gpu.worker import Skip, Visit, main
 ATTRIBUTES = {"shared": 1, "local": 3, "registers": 4, "ptx_version": 5, "binary_version": 6}
 """Of CUfunction_attribute."""
 THREADS = 128
+KINDS = ("stage", "throughput", "pair", "network")
+"""Of kernels, as they are called."""
 DYNAMIC_SHARED, NON_PORTABLE_CLUSTER = 8, 14
 CLUSTER_DIMENSION = 4
 """Of CUlaunchAttributeID."""
@@ -44,7 +47,22 @@ class _Config(ctypes.Structure):
 
 
 def run(visit: Visit) -> None:
+    visit.case("limits", lambda: limits(visit), 30)
     visit.case("attributes", lambda: attributes(visit), 30)
+
+
+def limits(visit: Visit) -> dict[str, Any]:
+    """What the package takes the device for, the shared memory that its launches ask for, and clusters of pairs."""
+    if not visit.setting.on_gpu:
+        raise Skip("there is no driver to ask")
+    from benchmarks.gpu.networks import device_of, fast_model
+    from inception_fast.backends.cuda import native
+
+    module, device = native(emulate=False), device_of(visit.setting)
+    fast = fast_model(visit.work, visit.setting, "pair", visit.setting.precisions[0])
+    shapes = fast.executor_for(device)[1].unrecorded(1).launch_shapes()
+    pairs = sorted({shape for shape in shapes if shape[0] > 1})
+    return {"device": module.device_limits(device.index), "shared_bytes": module.shared_bytes(), "pairs": pairs}
 
 
 def attributes(visit: Visit) -> dict[str, Any]:
@@ -55,17 +73,38 @@ def attributes(visit: Visit) -> dict[str, Any]:
     tool = find_tool("cuobjdump")
     if module is None or tool is None:
         raise Skip("the CUDA part is not built" if module is None else "cuobjdump is not found")
-    driver = Driver()
+    known = visit.figures().get("limits", {})
+    driver = Driver(known.get("shared_bytes", {}), known.get("pairs", ()))
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([tool, "-xelf", "all", str(module)], cwd=folder, check=True, capture_output=True)
         found = [kernel for cubin in sorted(Path(folder).glob("*.cubin")) for kernel in driver.kernels(cubin)]
-    return {"driver": driver.version(), "kernels": found, "wrong": "" if found else "no kernel could be loaded"}
+    multiprocessors = known.get("device", {}).get("multiprocessors")
+    grids = resident_grids(found, multiprocessors) if multiprocessors else {}
+    wrong = "" if found else "no kernel could be loaded"
+    return {"driver": driver.version(), "kernels": found, "resident_grids": grids, "wrong": wrong}
+
+
+def resident_grids(kernels: Sequence[Mapping[str, Any]], multiprocessors: int) -> dict[str, int]:
+    """Blocks of each network kernel that are on the device at once."""
+    network = [kernel for kernel in kernels if kind_of(kernel["name"]) == "network"]
+    return {kernel["name"]: kernel["blocks_per_multiprocessor"] * multiprocessors for kernel in network}
+
+
+def kind_of(name: str) -> str:
+    """Of a kernel by its mangled name: ``stage``, ``throughput``, ``pair`` or ``network``; '' for any other."""
+    return next((kind for kind in KINDS if f"{kind}_kernel" in name), "")
 
 
 class Driver:
-    """The CUDA driver's own interface, on the first device's primary context."""
+    """The CUDA driver's own interface, on the first device's primary context.
 
-    def __init__(self) -> None:
+    Args:
+        shared_bytes: dynamic shared memory of a block by the kind of its kernel.
+        pairs: of each launch of pairs, the blocks of a cluster and that memory.
+    """
+
+    def __init__(self, shared_bytes: Mapping[str, int], pairs: Sequence[Sequence[int]]) -> None:
+        self._shared_bytes, self._pairs = shared_bytes, pairs
         try:
             self._cuda = ctypes.CDLL("libcuda.so.1")
         except OSError as error:
@@ -106,15 +145,21 @@ class Driver:
             value = ctypes.c_int()
             self._call("cuFuncGetAttribute", ctypes.byref(value), number, function)
             found[attribute] = value.value
+        kind = kind_of(found["name"])
+        shared = max((n for _, n in self._pairs), default=0) if kind == "pair" else self._shared_bytes.get(kind, 0)
         blocks = ctypes.c_int()
+        self._call("cuFuncSetAttribute", function, DYNAMIC_SHARED, shared)
         self._call(
-            "cuOccupancyMaxActiveBlocksPerMultiprocessor", ctypes.byref(blocks), function, THREADS, ctypes.c_size_t(0)
+            "cuOccupancyMaxActiveBlocksPerMultiprocessor",
+            ctypes.byref(blocks),
+            function,
+            THREADS,
+            ctypes.c_size_t(shared),
         )
-        found["blocks_per_multiprocessor"] = blocks.value
+        found["dynamic_shared"], found["blocks_per_multiprocessor"] = shared, blocks.value
         if found["ptx_version"] >= 90:
-            found["clusters"] = {
-                f"{n} blocks, {shared} bytes": self._clusters(function, n, shared) for n, shared in CLUSTERS
-            }
+            wanted = [*CLUSTERS, *(self._pairs if kind == "pair" else ())]
+            found["clusters"] = {f"{n} blocks, {size} bytes": self._clusters(function, n, size) for n, size in wanted}
         return found
 
     def _clusters(self, function: ctypes.c_void_p, blocks: int, shared: int) -> int | str:
