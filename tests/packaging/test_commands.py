@@ -62,7 +62,7 @@ def test_newest_torch_by_default(checkout: Path) -> None:
 
 @needs_make
 def test_long_tests_run_on_request(checkout: Path) -> None:
-    assert 'pytest --numprocesses 2 --dist loadfile -m "not slow"' in make(checkout, "-n", "test")
+    assert 'pytest --numprocesses 2 --dist loadfile --timeout 900 -m "not slow"' in make(checkout, "-n", "test")
     assert "not slow" not in make(checkout, "-n", "test", "SLOW=1")
 
 
