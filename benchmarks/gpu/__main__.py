@@ -144,7 +144,8 @@ def open_journal(
     files = (work / f"journal-{args.command}.jsonl", output / f"results-{args.command}.jsonl")
     old = kept(read_lines(files[0]), digest) if args.resume else []
     if args.command == 2:
-        old += [line for line in kept(first, digest) if line["part"] in PREPARED and line not in old]
+        again = PREPARED | set(unfinished(first, digest))
+        old += [line for line in kept(first, digest) if line["part"] in again and line not in old]
     for file in files:
         file.unlink(missing_ok=True)
     if not old and args.command == 1:

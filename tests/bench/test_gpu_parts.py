@@ -311,6 +311,19 @@ def test_what_was_built_is_taken_where_it_loads(tmp_path: Path, monkeypatch: pyt
     assert outcomes("fourth")["build"] == FAILED and len(built) == 3
 
 
+def test_modules_of_the_tree_itself_stay_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_part, "ROOT", tmp_path)
+    package, other = tmp_path / "inception_fast", tmp_path / "other"
+    for folder, content in ((package, "old"), (other, "new")):
+        folder.mkdir()
+        (folder / "_native.so").write_text(content)
+        (folder / "_build_info.json").write_text(content)
+    assert build_part.take(package) == {"taken": ["_native.so"]}
+    assert (package / "_native.so").read_text() == "old"
+    assert build_part.take(other) == {"taken": ["_native.so"]}
+    assert (package / "_native.so").read_text() == (package / "_build_info.json").read_text() == "new"
+
+
 def test_a_tool_is_found_in_the_toolkits_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "no-such-tool-elsewhere"

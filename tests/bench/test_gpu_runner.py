@@ -190,7 +190,8 @@ def test_other_sources_resume_nothing(planted: Planted, monkeypatch: pytest.Monk
 
 
 def test_the_second_command_tries_again_what_did_not_hold(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
-    planted(f"build={LIMIT}=hold", f"timing={LIMIT}=fail=x", f"traces={LIMIT}=skip=x", f"ncu={LIMIT}=hold")
+    parts = (f"build={LIMIT}=hold", f"timing={LIMIT}=fail=x", f"traces={LIMIT}=skip=x")
+    planted(*parts, f"variants={LIMIT}=hold,fail=x", f"ncu={LIMIT}=hold")
     chosen: dict[str, Any] = {}
 
     def remember(self: object, parts: Any, done: frozenset[str]) -> None:
@@ -199,8 +200,11 @@ def test_the_second_command_tries_again_what_did_not_hold(planted: Planted, monk
     monkeypatch.setattr(gpu.Runner, "run", remember)
     words = planted.words(options=("--command", "2"))
     assert gpu.main(words[1:]) == 0
-    assert chosen["parts"] == ["build", "networks", "memcheck", "racecheck", "tune", "timing"]
+    assert chosen["parts"] == ["build", "networks", "memcheck", "racecheck", "tune", "timing", "variants"]
     assert chosen["done"] == {"build"}
+    # Of a part that did not hold only the cases that did not are done again.
+    lines = read_lines(planted.output / "results-2.jsonl")
+    assert cases_of(lines, "variants").keys() == {"0-hold"} and not cases_of(lines, "ncu")
 
 
 def test_a_folder_that_cannot_be_written_ends_no_visit(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,11 +127,12 @@ def configure(folder: Path, defines: Sequence[str]) -> str:
 
 
 def take(folder: Path) -> dict[str, Any]:
-    """Copies the compiled modules and their record into the package."""
+    """Copies the compiled modules and their record into the package, where they are not there already."""
     found = [*folder.glob("_native*.so")]
     if not found:
         return {"wrong": f"nothing is built in {folder}"}
-    put(found, (folder / "_build_info.json").read_text())
+    if folder.resolve() != ROOT / "inception_fast":
+        put(found, (folder / "_build_info.json").read_text())
     return {"taken": [path.name for path in found]}
 
 

@@ -56,7 +56,7 @@ def trace(visit: Visit, driver: str, precision: str, batch: int) -> dict[str, An
     device = device_of(visit.setting)
     images = Truth.load(visit.work).batch(batch).images
     x = images.to(device, getattr(torch, fast.plan.io_dtype)).contiguous(memory_format=torch.channels_last)
-    # A replay cannot be looked into.
+    # Behind the graphs, which keep their outputs and not their records.
     executor = fast.executor_for(device)[1].unrecorded(batch)
     tracing = getattr(executor, "trace_columns", None)
     if tracing is None:
