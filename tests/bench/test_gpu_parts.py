@@ -128,7 +128,8 @@ def test_device_tests_say_what_cannot_be_collected_and_count_as_they_go(
     journal = Journal([tmp_path / "lines"])
     visit = Visit("device_tests", tmp_path, GPU, journal, 0.0)
     reporter = device_tests.Reporter(visit)
-    broken = SimpleNamespace(failed=True, nodeid="a.py", longrepr="x" * 999 + "No module named 'y'")
+    longrepr = "x" * 999 + "No module named 'y'"
+    broken = pytest.CollectReport("a.py", "failed", longrepr, [])
     for _ in range(12):
         reporter.pytest_collectreport(broken)
     failed = {"nodeid": "b.py::c", "longrepr": "no", "failed": True, "outcome": "failed"}

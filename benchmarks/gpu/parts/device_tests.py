@@ -55,7 +55,7 @@ class Reporter:
         crash = getattr(report.longrepr, "reprcrash", None)
         text = str(crash.message if crash else report.longrepr)
         # A file that cannot be collected says why in the end.
-        words = text[:WORDS] if hasattr(report, "when") else text[-WORDS:]
+        words = text[-WORDS:] if report.when == "collect" else text[:WORDS]
         self._visit.journal.append("test", part=self._visit.part, test=report.nodeid, reason=words)
 
 
