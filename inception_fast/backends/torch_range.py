@@ -20,6 +20,7 @@ from inception_fast.plan.plan import (
     PairStep,
     Plan,
     PointwiseStep,
+    Slice,
     Step,
     destinations_of,
     sources_of,
@@ -39,11 +40,20 @@ class OutOfRangeError(Exception):
 class _Growth:
     """``|result| <= gain * |source| + offset + |other|``, ``other`` being the second operand where there is one."""
 
-    source: int
-    other: int | None
+    source: Slice
+    other: Slice | None
     targets: tuple[int, ...]
     gain: float
     offset: float
+
+    @property
+    def operands(self) -> tuple[Slice, ...]:
+        return (self.source,) if self.other is None else (self.source, self.other)
+
+    def bound(self, magnitudes: list[float]) -> float:
+        """Of the result, where the operands are that large."""
+        first, *second = magnitudes
+        return SLACK * (self.gain * first + self.offset + sum(second))
 
 
 def magnitude(x: torch.Tensor) -> float:
@@ -73,12 +83,11 @@ class Bounds:
             OutOfRangeError: they may not.
         """
         growth, largest = self._growths[index], self._largest
-        bound = self._bound(growth)
+        known = [largest[operand.buffer] for operand in growth.operands]
+        bound = growth.bound(known)
         if not bound < self._limit:
-            for operand in (growth.source, growth.other):
-                if operand is not None and (tensor := buffers[operand]) is not None:
-                    largest[operand] = magnitude(tensor)
-            bound = self._bound(growth)
+            # Of the slices that are read: nobody need have written the others yet.
+            bound = growth.bound([self._look(operand, buffers) for operand in growth.operands])
             if not bound < self._limit:
                 raise OutOfRangeError
         for target in growth.targets:
@@ -88,9 +97,13 @@ class Bounds:
         """Takes in the bounds of another part of the batch."""
         self._largest = list(map(max, self._largest, other._largest))
 
-    def _bound(self, growth: _Growth) -> float:
-        second = 0.0 if growth.other is None else self._largest[growth.other]
-        return SLACK * (growth.gain * self._largest[growth.source] + growth.offset + second)
+    def _look(self, operand: Slice, buffers: list[torch.Tensor | None]) -> float:
+        tensor = buffers[operand.buffer]
+        assert tensor is not None
+        found = magnitude(tensor.narrow(1, operand.start, operand.channels))
+        if operand.channels == tensor.shape[1]:
+            self._largest[operand.buffer] = found
+        return found
 
 
 def safe_limit(dtype: torch.dtype) -> float:
@@ -121,8 +134,7 @@ def _growth(step: Step, constants: Mapping[str, torch.Tensor]) -> _Growth:
         case _:
             bias = getattr(step, "bias", None)
             offset = 0.0 if bias is None else magnitude(constants[bias])
-    other = operands[1].buffer if len(operands) > 1 else None
-    return _Growth(operands[0].buffer, other, targets, gain, offset)
+    return _Growth(operands[0], operands[1] if len(operands) > 1 else None, targets, gain, offset)
 
 
 def _affine(conv: Convolution, constants: Mapping[str, torch.Tensor]) -> tuple[float, float]:

@@ -124,4 +124,15 @@ def test_bounds_hold_and_a_smaller_one_would_not_be_far(make: object) -> None:
     with pytest.raises(OutOfRangeError):
         bounds = Bounds(growths(plan, constants), 1e3, len(plan.buffers), x, plan.input)
         for index in range(len(plan.steps)):
-            bounds.step(index, [None] * len(plan.buffers))
+            bounds.step(index, [x] * len(plan.buffers))
+
+
+def test_a_look_is_at_what_is_read() -> None:
+    """The rest of a buffer may be memory that nobody has written, which would decide by what it held before."""
+    build = Build(5, 6, 7)
+    build.conv(build.slice("x", 1, 3), 4, (3, 3))
+    plan, constants = lowered(build.graph(), "fp32")
+    x = torch.full((1, 5, 6, 7), float("nan"))
+    x[:, 1:4] = 1.0
+    index = next(i for i, step in enumerate(plan.steps) if step.source.channels == 3)
+    Bounds(growths(plan, constants), 1e30, len(plan.buffers), x, plan.input).step(index, [x] * len(plan.buffers))
