@@ -19,14 +19,23 @@ std::size_t odd_lines(std::size_t floats) {
   return ((floats + kLine - 1) / kLine | 1) * kLine;
 }
 
-// transformed[i] = sum over k of G[i][k] * taps[k * step], for `count` columns `column` apart.
-void transform_filter(const WinogradSize& size, const double* taps, int step, double* transformed,
-                      int out_step) {
+// G, [point][tap].
+std::vector<double> filter_matrix(const WinogradSize& size) {
+  std::vector<double> matrix;
+  for (int i = 0; i < size.points; ++i) {
+    for (int k = 0; k < size.taps(); ++k) {
+      matrix.push_back(winograd_filter(size.taps(), size.points, i, k));
+    }
+  }
+  return matrix;
+}
+
+// transformed[i] = sum over k of G[i][k] * taps[k * step].
+void transform_filter(const WinogradSize& size, const std::vector<double>& matrix,
+                      const double* taps, int step, double* transformed, int out_step) {
   for (int i = 0; i < size.points; ++i) {
     double value = 0;
-    for (int k = 0; k < size.taps(); ++k) {
-      value += winograd_filter(size.taps(), size.points, i, k) * taps[k * step];
-    }
+    for (int k = 0; k < size.taps(); ++k) value += matrix[i * size.taps() + k] * taps[k * step];
     transformed[i * out_step] = value;
   }
 }
@@ -41,7 +50,8 @@ WinogradConv::WinogradConv(ConvProblem problem, WinogradLayout layout, const Ker
       group_units_(layout_.dot ? problem_.in_channels / 2 : problem_.in_channels),
       units_(static_cast<int>(layout_.groups.size()) * group_units_),
       row_stride_(panel_stride(units_)),
-      tiles_(column_tiles(problem_, kernels_, store)) {
+      tiles_(column_tiles(problem_, kernels_, store)),
+      filter_(filter_matrix(layout_.size())) {
   pack_weights(store);
   problem_.weights = {};
 }
@@ -80,15 +90,15 @@ std::vector<double> WinogradConv::transformed_weights(int out, int group, int in
     taps.push_back(tap < 0 ? 0.0 : problem_.weight(out, tap, in));
   }
   if (size.dimensions == 1) {
-    transform_filter(size, taps.data(), 1, transformed.data(), 1);
+    transform_filter(size, filter_, taps.data(), 1, transformed.data(), 1);
     return transformed;
   }
   std::vector<double> rows(r * size.points);
   for (int y = 0; y < r; ++y) {
-    transform_filter(size, &taps[y * r], 1, &rows[y * size.points], 1);
+    transform_filter(size, filter_, &taps[y * r], 1, &rows[y * size.points], 1);
   }
   for (int x = 0; x < size.points; ++x) {
-    transform_filter(size, &rows[x], size.points, &transformed[x], size.points);
+    transform_filter(size, filter_, &rows[x], size.points, &transformed[x], size.points);
   }
   return transformed;
 }

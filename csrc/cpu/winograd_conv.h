@@ -45,7 +45,8 @@ class WinogradConv : public Op {
   const int units_;        // K: of all groups
   const int row_stride_;   // of a tile in the transformed input
   std::vector<ColumnTile> tiles_;
-  const float* weights_ = nullptr;  // [column tile][position][units][width]
+  const std::vector<double> filter_;  // G, [point][tap]
+  const float* weights_ = nullptr;    // [column tile][position][units][width]
 };
 
 }  // namespace ifast::cpu
