@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -65,10 +65,12 @@ def check_branches(model: nn.Module, images: Tensor, lock: threading.Lock) -> No
     with lock:
         mode = FakeTensorMode(allow_non_fake_inputs=True)
         example = mode.from_tensor(images[:1])
+        # Made once: an operator of fakes alone is looked up where it was seen before.
+        fakes = {id(t): mode.from_tensor(t) for t in (*model.parameters(), *model.buffers()) if not t.is_meta}
 
         def calls(batch: int, context: Callable[[], AbstractContextManager[None]]) -> list[Call]:
             with context():
-                return _calls(model, mode, example.new_empty(batch, *images.shape[1:]))
+                return _calls(model, mode, fakes, example.new_empty(batch, *images.shape[1:]))
 
         eager, traced = calls(1, otherwise), calls(_SEVERAL, _tracing)
         if _first_difference(eager, traced) is None:
@@ -111,10 +113,14 @@ def _alike(a: Any, b: Any) -> bool:
     return a == b or (type(a) is int and max(a, b, key=abs) == _SEVERAL * min(a, b, key=abs))
 
 
-def _calls(model: nn.Module, mode: FakeTensorMode, images: Tensor) -> list[Call]:
-    """The operators that ``model`` calls for ``images`` of ``mode``, of which nothing is computed."""
+def _calls(model: nn.Module, mode: FakeTensorMode, fakes: Mapping[int, Tensor], images: Tensor) -> list[Call]:
+    """The operators that ``model`` calls for ``images`` of ``mode``, of which nothing is computed.
+
+    Args:
+        fakes: by the id of a tensor of the model, its shape in ``mode``.
+    """
     twin = twin_of(model)
-    recorder = _Recorder(twin)
+    recorder = _Recorder(twin, fakes)
     recorder.number(images)
     try:
         with torch.inference_mode(), torch.autocast(images.device.type, enabled=False), mode, recorder:
@@ -148,8 +154,9 @@ def _tracing() -> Iterator[None]:
 class _Recorder(TorchDispatchMode):
     """Writes down every operator that reaches it."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, fakes: Mapping[int, Tensor]) -> None:
         super().__init__()
+        self._fakes = fakes
         self.calls: list[Call] = []
         self._paths = {id(module): path for path, module in model.named_modules()}
         self._numbers: dict[int, tuple[weakref.ref[Tensor], int]] = {}
@@ -167,7 +174,8 @@ class _Recorder(TorchDispatchMode):
         given = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         what = tuple(self._described(leaf) for leaf in pytree.tree_leaves((args, kwargs)))
         if not given or any(isinstance(t, FakeTensor) for t in given):
-            result = func(*args, **kwargs)
+            known_args, known_kwargs = pytree.tree_map(lambda a: self._fakes.get(id(a), a), (args, kwargs))
+            result = func(*known_args, **known_kwargs)
         elif func._schema.is_mutable and any(self._number(t) is None for t in given):
             # The model's own tensors stay as they are; a capture refuses to change them.
             result = args[0]
