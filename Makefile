@@ -13,7 +13,7 @@ BENCH_INSTALLED := $(VENV)/.installed-bench
 NATIVE_SOURCES := CMakeLists.txt setup.py $(shell find cmake csrc -type f)
 FORMATTED = $(shell find csrc examples tests benchmarks -name '*.h' -o -name '*.hpp' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: help demo test lint mutate bench gpu clean
+.PHONY: help demo test lint mutate fuzz bench gpu clean
 .DEFAULT_GOAL := help
 
 help: ## say what each target does
@@ -35,6 +35,9 @@ lint: $(INSTALLED) ## ruff, mypy and clang-format; changes nothing
 
 mutate: $(INSTALLED) ## change the source in one place at a time and name what no test notices (hours; ARGS="--sample 50")
 	$(BIN)/python -m tests.mutation $(ARGS)
+
+fuzz: $(INSTALLED) ## random networks, each that fails made as small as it can be (ARGS="--networks 5000 --isa avx2"; docs/architecture.md)
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: $(BENCH_INSTALLED) ## time every backend beside eager, torch.compile, ONNX Runtime and OpenVINO
 	$(BIN)/inception-fast bench

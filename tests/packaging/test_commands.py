@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-TARGETS = {"help", "demo", "test", "lint", "mutate", "bench", "gpu", "clean"}
+TARGETS = {"help", "demo", "test", "lint", "mutate", "fuzz", "bench", "gpu", "clean"}
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
 
