@@ -8,9 +8,11 @@ import threading
 import torch
 from torch import nn
 
+from inception_fast.autocast import autocast_dtype, no_autocast
 from inception_fast.backends import Backend, Executor, selection
 from inception_fast.backends.base import Out
 from inception_fast.errors import InputError, InputTypeError
+from inception_fast.gradients import refusing
 from inception_fast.graph.structure import OutputStructure
 from inception_fast.integrations import ops
 from inception_fast.outputs import OutputMemory
@@ -115,17 +117,18 @@ class FastModel(nn.Module):
                 by a copy.
 
         Returns:
-            What the model returned, in the dtype of ``x``. Feature maps are in channels_last memory format. ``out``
-            where it was given.
+            What the model returned, in the dtype of ``x``, under ``torch.autocast`` too. Feature maps are in
+            channels_last memory format. ``out`` where it was given.
 
         Raises:
-            InputError: names what does not fit.
+            InputError: names what does not fit; at the backward pass where ``x`` wants a gradient.
         """
         if is_traced():
             return self._traced(x, out)
         if out is None:
             return self._build(self.run_checked(x))
         self.check(x)
+        _want_no_gradient(x)
         x = in_memory("x", x)
         targets = self._check_out(out, x)
         self._run_into(x, targets, self._outputs.direct(targets), self.executor_for(x.device)[1])
@@ -149,6 +152,7 @@ class FastModel(nn.Module):
             InputError: names what does not fit.
         """
         self.check(x)
+        _want_no_gradient(x)
         if in_memory("x", x) is not x:
             raise InputError("x", "a tensor whose memory holds other values (a lazy negation)", "memory to read from")
         executor = self.executor_for(x.device)[1].unrecorded(x.shape[0])
@@ -168,7 +172,10 @@ class FastModel(nn.Module):
         """:meth:`run_flat`, never traced."""
         self.check(x)
         x = in_memory("x", x)
-        return self._execute(x, self.executor_for(x.device)[1])
+        executor = self.executor_for(x.device)[1]
+        if x.requires_grad and torch.is_grad_enabled():
+            return refusing(lambda: self._execute(x, executor), (x,))
+        return self._execute(x, executor)
 
     def _traced(self, x: torch.Tensor, out: object) -> object:
         """:meth:`forward` in a graph of PyTorch's compilers, where the operator's results are copied to ``out``."""
@@ -191,6 +198,10 @@ class FastModel(nn.Module):
         ]
 
     def _execute(self, x: torch.Tensor, executor: Executor) -> list[torch.Tensor]:
+        with no_autocast(x.device):
+            return self._executed(x, executor)
+
+    def _executed(self, x: torch.Tensor, executor: Executor) -> list[torch.Tensor]:
         outputs = self._outputs
         if x.dtype is not self._io_dtype:
             results = executor.run(x.to(self._io_dtype))
@@ -210,7 +221,9 @@ class FastModel(nn.Module):
 
     def _run_into(self, x: torch.Tensor, targets: list[torch.Tensor], direct: Out, executor: Executor) -> None:
         """``direct``: the targets that executors may write to."""
-        results = executor.run(x if x.dtype is self._io_dtype else x.to(self._io_dtype), direct)
+        x = x if x.dtype is self._io_dtype else x.to(self._io_dtype)
+        with no_autocast(x.device):
+            results = executor.run(x, direct)
         for target, result, flat in zip(targets, results, self._outputs.flat, strict=True):
             if result.data_ptr() == target.data_ptr():
                 # Kernels write past autograd, which looks at this number.
@@ -236,13 +249,14 @@ class FastModel(nn.Module):
     def _compile(self, device: torch.device) -> tuple[Backend, Executor]:
         chosen = selection(self._requested, device, self.precision, batch_invariant=self.batch_invariant)
         backend, self._reasons[device] = chosen.backend, chosen.reason
-        executor = backend.compile(
-            self.plan,
-            self._engine.constants,
-            device=device,
-            precision=self.precision,
-            batch_invariant=self.batch_invariant,
-        )
+        with no_autocast(device):
+            executor = backend.compile(
+                self.plan,
+                self._engine.constants,
+                device=device,
+                precision=self.precision,
+                batch_invariant=self.batch_invariant,
+            )
         return backend, executor
 
     def check(self, x: torch.Tensor) -> None:
@@ -255,7 +269,6 @@ class FastModel(nn.Module):
             and x.dtype in self._dtypes
             and not self.training
             and x.device in self._executors
-            and not (x.requires_grad and torch.is_grad_enabled())
         ):
             self._refuse(x)
 
@@ -274,9 +287,8 @@ class FastModel(nn.Module):
             raise InputError("x", f"shape {list(x.shape)}", f"{expected}; the {what}")
         if x.dtype not in self._dtypes:
             allowed = " or ".join(dict.fromkeys(map(str, self._dtypes)))
-            raise InputTypeError("x", x.dtype, allowed)
-        if x.requires_grad and torch.is_grad_enabled():
-            raise InputError("x", "requires_grad=True with grad enabled", "inference: torch.no_grad() or x.detach()")
+            under = " under torch.autocast" if autocast_dtype(x.device) else ""
+            raise InputTypeError("x", f"{x.dtype}{under}", allowed)
         if self.training:
             raise InputError("training", True, "False: FastModel is for inference; call .eval()")
         if x.device not in self._executors and x.device.type not in self._backend.devices():
@@ -292,6 +304,12 @@ class FastModel(nn.Module):
 
     def extra_repr(self) -> str:
         return f"backend={self.backend}, precision={self.precision}, steps={len(self.plan.steps)}"
+
+
+def _want_no_gradient(x: torch.Tensor) -> None:
+    """Memory that the caller gives cannot refuse its gradient later."""
+    if x.requires_grad and torch.is_grad_enabled():
+        raise InputError("x", "requires_grad=True with grad enabled", "inference: torch.no_grad() or x.detach()")
 
 
 def load(path: str | os.PathLike[str], backend: str = "auto", device: torch.device | str | None = None) -> FastModel:

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from inception_fast.backends import select_backend
 from inception_fast.errors import CaptureError, InceptionFastError, InputError, InputTypeError, UnsupportedOpError
+from inception_fast.graph.foreign import foreign, is_exported
 from inception_fast.nn import ConvBNReLU, FactorizedConv, InceptionBlock
 from inception_fast.nn.block import Block, tensors_of
 from inception_fast.nn.engines import Engines, Options
@@ -79,8 +81,8 @@ def swap(
 
     Args:
         model: in eval mode.
-        example_inputs: a tensor, or a sequence of the model's positional arguments, to see what its parts are called
-            with. The model is run on it twice.
+        example_inputs: a tensor, or a sequence of the model's positional arguments (tensors may be inside of lists
+            and dicts), to see what its parts are called with. The model is run on it twice.
         precision, backend, batch_invariant: as for :func:`inception_fast.optimize`.
 
     Returns:
@@ -94,7 +96,7 @@ def swap(
     arguments = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
     _check(model, arguments)
     options = Options(precision, backend, batch_invariant)
-    select_backend(backend, next(t.device for t in arguments if isinstance(t, torch.Tensor)), precision)
+    select_backend(backend, next(_tensors(arguments)).device, precision)
 
     plan = _Plan(_observe(model, arguments), options)
     plan.visit(model, "")
@@ -115,12 +117,19 @@ def swap(
 def _check(model: nn.Module, arguments: tuple[Any, ...]) -> None:
     if not isinstance(model, nn.Module):
         raise InputTypeError("model", type(model).__name__, "a torch.nn.Module")
-    if model.training:
+    script = foreign(model)
+    if script:
+        raise InputTypeError("model", *script)
+    if model.training and not is_exported(model):
         raise InputError("model", "training mode", "eval mode")
-    if not any(isinstance(a, torch.Tensor) for a in arguments):
+    if next(_tensors(arguments), None) is None:
         raise InputError(
             "example_inputs", f"{len(arguments)} arguments without a tensor", "what the model is called with"
         )
+
+
+def _tensors(arguments: Any) -> Iterator[torch.Tensor]:
+    return (leaf for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, torch.Tensor))
 
 
 @dataclass
@@ -142,11 +151,11 @@ def _observe(model: nn.Module, arguments: tuple[Any, ...]) -> dict[nn.Module, _C
 
     def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         calls = seen.setdefault(module, _Calls())
-        given = [*args, *kwargs.values()]
-        if len(given) != 1 or kwargs or not isinstance(given[0], torch.Tensor) or given[0].dim() != 4:
-            calls.other = calls.other or ", ".join(map(_describe, given)) or "nothing"
+        x = args[0] if args else None
+        if len(args) != 1 or kwargs or not isinstance(x, torch.Tensor) or x.dim() != 4 or x.is_quantized:
+            named = [f"{name}={_describe(value)}" for name, value in kwargs.items()]
+            calls.other = calls.other or ", ".join([*map(_describe, args), *named]) or "nothing"
             return
-        (x,) = given
         calls.images[(x.shape[1:], x.dtype, x.device)] = x.new_zeros(x.shape)
 
     handles = []
@@ -163,7 +172,9 @@ def _observe(model: nn.Module, arguments: tuple[Any, ...]) -> dict[nn.Module, _C
 
 
 def _describe(value: Any) -> str:
-    return f"a tensor {list(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+    if not isinstance(value, torch.Tensor):
+        return type(value).__name__
+    return f"a {'quantised ' if value.is_quantized else ''}tensor {list(value.shape)}"
 
 
 class _Plan:
@@ -221,13 +232,13 @@ class _Plan:
 
     def _objection(self, module: nn.Module) -> str | None:
         """Why a module cannot be tried; empty where there is nothing to say."""
-        calls = self._calls.get(module)
-        if isinstance(module, torch.jit.ScriptModule):
-            return "a ScriptModule cannot be captured"
+        calls, found = self._calls.get(module), foreign(module)
+        if found:
+            return f"{found[0]}, which cannot be captured"
         if calls is None:
             return "" if isinstance(module, nn.ModuleList | nn.ModuleDict) else "the example did not call it"
         if calls.other:
-            return f"it was called with {calls.other}, not with one tensor [N, C, H, W]"
+            return f"it was called with {calls.other}, not with one tensor [N, C, H, W] by position"
         if isinstance(module, nn.Conv2d):
             return "a convolution on its own, with nothing to fuse"
         hooked = [path for path, part in module.named_modules() if any(getattr(part, hooks) for hooks in _HOOKS)]
@@ -237,4 +248,5 @@ class _Plan:
 
 
 def _has_convolutions(module: nn.Module) -> bool:
-    return any(p.dim() == 4 for p in module.parameters())
+    # Scripts may hide their parameters, and quantised layers have none.
+    return any(p.dim() == 4 for p in module.parameters()) or any(map(foreign, module.modules()))

@@ -22,6 +22,8 @@ from inception_fast.graph import ir
 from inception_fast.graph.branches import check_branches
 from inception_fast.graph.builder import CannotExpress, Const, Data
 from inception_fast.graph.confine import confined
+from inception_fast.graph.data_dependent import branch_on_values
+from inception_fast.graph.foreign import check_foreign, is_exported
 from inception_fast.graph.functional import functional
 from inception_fast.graph.hooks import check_hooks
 from inception_fast.graph.structure import TENSOR, OutputStructure
@@ -84,7 +86,8 @@ def capture(model: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> Capt
 def _check_model(model: nn.Module) -> None:
     if not isinstance(model, nn.Module):
         raise InputTypeError("model", type(model).__name__, "a torch.nn.Module")
-    for path, module in model.named_modules():
+    check_foreign(model)
+    for path, module in () if is_exported(model) else model.named_modules():
         if module.training and (not path or _heeds_training_flag(module)):
             where = f" (module '{path}')" if path else ""
             raise InputError("model", f"training mode{where}", "eval mode")
@@ -131,13 +134,16 @@ def _export(model: nn.Module, example: Tensor) -> ExportedProgram:
     images = torch.zeros((2, *example.shape[1:]), dtype=example.dtype, device=example.device)
     shapes = torch.export.ShapesCollection()
     shapes[images] = {0: torch.export.Dim("batch")}
-    kind = example.device.type
+    kind, twin = example.device.type, twin_of(model)
     try:
         with _exporting, confined(), _quiet(), torch.inference_mode(), torch.autocast(kind, enabled=False):
-            return functional(torch.export.export(twin_of(model), (images,), dynamic_shapes=shapes, strict=False))
+            return functional(torch.export.export(twin, (images,), dynamic_shapes=shapes, strict=False))
     except InceptionFastError:
         raise
     except Exception as error:
+        asked = branch_on_values(error, twin)
+        if asked:
+            raise asked from error
         size = "x".join(map(str, example.shape[1:]))
         failure = _failure(model, images)
         if failure:

@@ -16,7 +16,8 @@ _TABLES = ("_forward_pre_hooks", "_forward_hooks")
 def check_hooks(model: nn.Module) -> None:
     """Refuses a model with hooks on its forward pass: they would see tensors without values, and then nothing more.
 
-    PyTorch's own (of ``nn.utils.weight_norm``, ``spectral_norm``) only prepare weights, and are traced.
+    PyTorch's own only prepare weights (``nn.utils.weight_norm``, ``spectral_norm``) or look at shapes (exported
+    programs), and are traced.
 
     Raises:
         CaptureError: names the hook and its module.
@@ -24,7 +25,7 @@ def check_hooks(model: nn.Module) -> None:
     for where, hook in _hooks(model):
         function = getattr(hook, "func", hook)
         home = getattr(function, "__module__", None) or type(function).__module__
-        if not home.startswith("torch.nn."):
+        if not home.startswith(("torch.nn.", "torch.export.")):
             name = getattr(function, "__qualname__", type(function).__qualname__)
             raise CaptureError(
                 f"the forward hook {name} on {where} would never be called again; remove it before, "

@@ -11,6 +11,7 @@ from itertools import count
 from typing import Any
 
 import torch
+from torch.fx.immutable_collections import immutable_dict, immutable_list
 
 from inception_fast.errors import EngineFileError, InputError, InputTypeError
 
@@ -18,6 +19,8 @@ _MAX_DEPTH = 32
 _PLAIN = (type(None), bool, int, float, str)
 _SEQUENCES: dict[str, Any] = {"tuple": tuple, "list": list}
 _MAPPINGS: dict[str, Any] = {"dict": dict, "ordered_dict": OrderedDict}
+_TRACED: dict[type, Any] = {immutable_dict: dict, immutable_list: list}
+"""What ``torch.fx`` writes into a graph for a container, and what the graph then returns."""
 
 
 class TensorSlot:
@@ -39,6 +42,7 @@ class OutputStructure:
     sample: Any
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "sample", _untraced(self.sample))
         for leaf in _leaves(self.sample, 0):
             if leaf is TENSOR:
                 continue
@@ -89,6 +93,20 @@ class OutputStructure:
 
 def _is_named_tuple(value: Any) -> bool:
     return isinstance(value, tuple) and hasattr(value, "_fields")
+
+
+def _untraced(value: Any, depth: int = 0) -> Any:
+    """``value`` with plain containers in place of those that ``torch.fx`` makes."""
+    kind = _TRACED.get(type(value), type(value))
+    if depth > _MAX_DEPTH:
+        return value
+    if kind in _MAPPINGS.values():
+        return kind((key, _untraced(item, depth + 1)) for key, item in value.items())
+    if kind in _SEQUENCES.values():
+        return kind(_untraced(item, depth + 1) for item in value)
+    if _is_named_tuple(value):
+        return type(value)(*[_untraced(item, depth + 1) for item in value])
+    return value
 
 
 def _leaves(value: Any, depth: int) -> Iterator[Any]:

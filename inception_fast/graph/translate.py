@@ -23,6 +23,21 @@ from inception_fast.graph.builder import Builder, CannotExpress, Const, Data, Pl
 _FRAME = re.compile(r'File "(.*)", line (\d+)')
 _TORCH = Path(torch.__file__).parent
 _CONTAINERS = ("torch.nn.modules.container.", "torch.nn.modules.module.")
+_ALIASES = {
+    "clip.default": "clamp.default",
+    "concat.default": "cat.default",
+    "concatenate.default": "cat.default",
+    "divide.Scalar": "div.Scalar",
+    "divide.Tensor": "div.Tensor",
+    "multiply.Scalar": "mul.Scalar",
+    "multiply.Tensor": "mul.Tensor",
+    "negative.default": "neg.default",
+    "subtract.Scalar": "sub.Scalar",
+    "subtract.Tensor": "sub.Tensor",
+    "true_divide.Scalar": "div.Scalar",
+    "true_divide.Tensor": "div.Tensor",
+}
+"""PyTorch's second names, which take the same arguments in the same order."""
 
 
 class Translator:
@@ -84,7 +99,8 @@ class Translator:
             if any(isinstance(leaf, SymInt | SymFloat | SymBool) for leaf in _leaves(args)):
                 raise CannotExpress("its result depends on the number of images")
             return self._constant(node)
-        rule = RULES.get(_op_name(node))
+        name = _op_name(node).removeprefix("aten.")
+        rule = RULES.get(f"aten.{_ALIASES.get(name, name)}")
         if rule is None:
             raise CannotExpress("the Inception family has no such operation")
         return rule(self.builder, place_of(node), *args)

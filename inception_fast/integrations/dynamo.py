@@ -156,10 +156,12 @@ def _open_batch(node: fx.Node, batch: int, images: fx.Node) -> None:
     """Reads the number of images from the input where tracing has left it in a reshape as a number."""
     if node.target not in _RESHAPES:
         return
-    source, *size = node.args
+    # PyTorch's names of the source and the size; every one of them may be a keyword.
+    source, *size = [node.kwargs[name] for name in ("input", "self") if name in node.kwargs] + list(node.args)
+    size += [node.kwargs[name] for name in ("shape", "size") if name in node.kwargs]
     listed = len(size) == 1 and isinstance(size[0], tuple | list)
     extents: list[Any] = list(size[0]) if listed else size  # type: ignore[arg-type]
     if extents and extents[0] == batch:
         with node.graph.inserting_before(node):
             extents[0] = node.graph.call_method("size", (images, 0))
-        node.args = (source, tuple(extents)) if listed else (source, *extents)
+        node.args, node.kwargs = (source, tuple(extents)), {}

@@ -9,12 +9,14 @@ there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Optional, Protocol
 from weakref import WeakSet
 
 import torch
 
+from inception_fast.autocast import autocast_to
 from inception_fast.errors import InputError
+from inception_fast.gradients import refusal
 from inception_fast.tensors import in_memory
 
 
@@ -42,8 +44,13 @@ def register(network: Traceable) -> None:
     _networks.setdefault(network.key, WeakSet()).add(network)
 
 
-def run_traced(network: Traceable, x: torch.Tensor) -> list[torch.Tensor]:
+def run_traced(
+    network: Traceable, x: torch.Tensor, weight: torch.Tensor | None = None, autocast: torch.dtype | None = None
+) -> list[torch.Tensor]:
     """``network``'s output tensors, by way of the operator.
+
+    Args:
+        weight, autocast: as for the operator.
 
     Raises:
         InputTypeError: a transform of ``torch.func`` asks for more than values.
@@ -51,16 +58,23 @@ def run_traced(network: Traceable, x: torch.Tensor) -> list[torch.Tensor]:
     functorch = torch._C._functorch
     if not torch.compiler.is_compiling() and (functorch.is_batchedtensor(x) or functorch.is_gradtrackingtensor(x)):
         in_memory("x", x)
-    return list(torch.ops.inception_fast.run(x, network.key))
+    return list(torch.ops.inception_fast.run(x, network.key, weight, autocast))
 
 
 @torch.library.custom_op("inception_fast::run", mutates_args=())
-def run(x: torch.Tensor, key: str) -> list[torch.Tensor]:
+def run(
+    x: torch.Tensor,
+    key: str,
+    weight: Optional[torch.Tensor] = None,  # noqa: UP045 (read by PyTorch)
+    autocast: Optional[torch.dtype] = None,  # noqa: UP045
+) -> list[torch.Tensor]:
     """One forward pass.
 
     Args:
         x: ``[N, C, H, W]``.
         key: of a network that lives in this process.
+        weight: any of the network's that wants a gradient, which is refused.
+        autocast: the type of the autocast that it is called under, whatever its graph is run under.
 
     Returns:
         Its output tensors, no two of which share memory.
@@ -68,20 +82,50 @@ def run(x: torch.Tensor, key: str) -> list[torch.Tensor]:
     Raises:
         InputError: no network has that key, or ``x`` does not fit it.
     """
-    return _apart(_find(key).run_checked(x))
+    with autocast_to(autocast, x.device):
+        return _apart(_find(key).run_checked(x))
 
 
 @run.register_fake
-def _(x: torch.Tensor, key: str) -> list[torch.Tensor]:
-    return _find(key).fake_outputs(x)
+def _(
+    x: torch.Tensor, key: str, weight: torch.Tensor | None = None, autocast: torch.dtype | None = None
+) -> list[torch.Tensor]:
+    with autocast_to(autocast, x.device):
+        return _find(key).fake_outputs(x)
 
 
-def _refuse_gradient(*_: object) -> None:
-    raise InputError("x", "requires_grad=True with grad enabled", "inference: torch.no_grad() or x.detach()")
+@torch.library.custom_op("inception_fast::refuse_gradient", mutates_args=())
+def refuse_gradient(gradient: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """A gradient in a graph: a trace asks for one at once where grad is enabled, whether anybody will want it or not.
+
+    Raises:
+        InputError: when it is run.
+    """
+    raise refusal()
 
 
-# Where grad is enabled, a trace asks for the gradient at once.
-run.register_autograd(_refuse_gradient)
+@refuse_gradient.register_fake
+def _(gradient: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    return gradient.new_empty(shape)
+
+
+def _keep_shapes(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    x, _, weight, _ = inputs
+    ctx.shapes = x.shape, None if weight is None else weight.shape
+
+
+def _backward(ctx: Any, gradients: Sequence[torch.Tensor | None]) -> tuple[Any, ...]:
+    gradient = next(g for g in gradients if g is not None)
+    # A call may leave out what has a default.
+    needed = (*ctx.needs_input_grad, False, False)
+    for_x, for_weight = (
+        torch.ops.inception_fast.refuse_gradient(gradient, shape) if shape is not None and needed[place] else None
+        for place, shape in zip((0, 2), ctx.shapes, strict=True)
+    )
+    return for_x, None, for_weight, None
+
+
+run.register_autograd(_backward, setup_context=_keep_shapes)
 
 
 def _find(key: str) -> Traceable:

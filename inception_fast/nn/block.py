@@ -7,9 +7,12 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from inception_fast.autocast import autocast_dtype
 from inception_fast.errors import InputError, InputTypeError
 from inception_fast.fast_model import FastModel
+from inception_fast.gradients import refusing
 from inception_fast.graph.structure import TENSOR, OutputStructure
 from inception_fast.integrations import ops
 from inception_fast.nn.engines import Engines, Options
@@ -26,6 +29,9 @@ _SHARED = (
     "_load_state_dict_pre_hooks",
     "_load_state_dict_post_hooks",
 )
+
+_CAST = (torch.float32, torch.float16, torch.bfloat16)
+"""Types that autocast turns into one another."""
 
 Self = TypeVar("Self", bound="Block")
 
@@ -58,6 +64,7 @@ class Block(nn.Module):
         # Past nn.Module's registration, which would repeat every name.
         self.__dict__["original"] = original
         self._engines = engines or Engines(options, self.kinds)
+        self._dtypes: dict[tuple[torch.dtype | None, ...], list[torch.dtype]] = {}
         self._announce()
 
     @classmethod
@@ -79,19 +86,23 @@ class Block(nn.Module):
 
         Returns:
             The original's outputs, in the dtype of ``x``; images are channels_last where ``x`` is, as PyTorch's
-            convolutions have it.
+            convolutions have it. Under ``torch.autocast`` the dtypes are the original's there; what is computed has
+            the precision asked for.
 
         Raises:
-            InputError: names what does not fit.
+            InputError: names what does not fit; at the backward pass where ``x`` or a parameter wants a gradient.
             InceptionFastError: as :func:`inception_fast.optimize`, for the first image of a size.
         """
         if is_traced():
             facts = self._engines.facts
             structure = facts.structure if facts else OutputStructure(TENSOR)
-            return structure.unflatten(ops.run_traced(self, x))
+            return structure.unflatten(ops.run_traced(self, x, self._wanting_gradient(), autocast_dtype(x.device)))
         self._check(x)
-        engine = self.engine_for(x)
-        return engine.structure.unflatten(self._run(engine, x))
+        engine = self.engine_for(self._taken(x))
+        weight = self._wanting_gradient()
+        wanted = [t for t in (x, weight) if t is not None and t.requires_grad] if torch.is_grad_enabled() else []
+        results = refusing(lambda: self._run(engine, x), wanted) if wanted else self._run(engine, x)
+        return engine.structure.unflatten(results)
 
     def engine_for(self, x: torch.Tensor) -> FastModel:
         """The engine that images like those of ``x`` run on, built where there is none."""
@@ -115,7 +126,7 @@ class Block(nn.Module):
     def run_checked(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The output tensors, never traced."""
         self._check(x)
-        return self._run(self.engine_for(x), x)
+        return self._run(self.engine_for(self._taken(x)), x)
 
     def fake_outputs(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Empty tensors with the shapes, strides and dtypes of :meth:`run_checked`'s."""
@@ -129,7 +140,32 @@ class Block(nn.Module):
         return [_laid_out_like(x, t) for t in fakes]
 
     def _run(self, engine: FastModel, x: torch.Tensor) -> list[torch.Tensor]:
-        return [_laid_out_like(x, t) for t in engine.run_flat(x)]
+        results = engine.run_flat(self._taken(x))
+        if autocast_dtype(x.device):
+            results = [t.to(dtype) for t, dtype in zip(results, self._autocast_dtypes(x), strict=True)]
+        return [_laid_out_like(x, t) for t in results]
+
+    def _taken(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` as the engine takes it: autocast may have given it another floating-point type than the weights'."""
+        if x.dtype not in _CAST or not autocast_dtype(x.device):
+            return x
+        return x.to(next((p.dtype for p in self.original.parameters()), x.dtype))
+
+    def _autocast_dtypes(self, x: torch.Tensor) -> list[torch.dtype]:
+        """What the original returns for ``x`` under the autocast that is on."""
+        weight = next((p.dtype for p in self.original.parameters()), None)
+        key = (x.dtype, weight, autocast_dtype(x.device))
+        if key not in self._dtypes:
+            with FakeTensorMode():
+                outputs = self.fake_outputs(torch.empty(2, *x.shape[1:], dtype=x.dtype, device=x.device))
+            self._dtypes[key] = [t.dtype for t in outputs]
+        return self._dtypes[key]
+
+    def _wanting_gradient(self) -> torch.Tensor | None:
+        """A parameter that wants a gradient, where one could be had; a script may be run with gradients later."""
+        if not torch.is_grad_enabled() and not torch.jit.is_tracing():
+            return None
+        return next((p for p in self.original.parameters() if p.requires_grad), None)
 
     def _check(self, x: torch.Tensor) -> None:
         if not isinstance(x, torch.Tensor):
@@ -138,8 +174,6 @@ class Block(nn.Module):
             raise InputError("x", f"rank {x.dim()} (shape {list(x.shape)})", "rank 4, [N, C, H, W]")
         if x.shape[0] < 1:
             raise InputError("x", f"an empty batch (shape {list(x.shape)})", "[N, C, H, W] with N >= 1")
-        if x.requires_grad and torch.is_grad_enabled():
-            raise InputError("x", "requires_grad=True with grad enabled", "inference: torch.no_grad() or x.detach()")
         if self.training:
             raise InputError("training", True, f"False: {type(self).__name__} is for inference; call .eval()")
 

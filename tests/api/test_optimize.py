@@ -186,6 +186,35 @@ def test_no_gradients(fast: ifast.FastModel) -> None:
         fast(photos(1))
 
 
+@pytest.mark.parametrize("backend", ["cpu", "torch", "reference"])
+def test_a_gradient_is_refused_when_it_is_asked_for(backend: str) -> None:
+    fast, x = ifast.optimize(network(), photos(1), backend=backend), photos(2).requires_grad_()
+    got = fast(x)
+    assert_same_results(got, fast(x.detach()))
+    for result in (got.logits, got.maps["again"]):
+        with pytest.raises(ifast.InputError, match=r"^backward: got a gradient wanted .* torch\.no_grad\(\)"):
+            result.sum().backward()
+    with pytest.raises(ifast.InputError, match="x: got requires_grad=True with grad enabled"):
+        fast(x, out=fast(x.detach()))
+    with pytest.raises(ifast.InputError, match="x: got requires_grad=True with grad enabled"):
+        fast.static(x)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("backend", ["cpu", "torch", "reference"])
+def test_autocast_changes_nothing(backend: str) -> None:
+    """Neither what is built under it nor what runs under it."""
+    x = photos(2)
+    plain = ifast.optimize(network(), x, backend=backend)
+    with torch.autocast("cpu", torch.bfloat16):
+        fast = ifast.optimize(network(), x, backend=backend)
+        for got in (fast(x), plain(x), fast.static(x)()):
+            assert torch.equal(got.logits, plain(x).logits) and got.maps["map"].dtype == torch.float32
+        with pytest.raises(ifast.InputTypeError, match=r"x: got torch.bfloat16 under torch.autocast, expected"):
+            fast(x.bfloat16())
+    assert torch.equal(plain(x).logits, fast(x).logits)
+
+
 def test_backends() -> None:
     found = ifast.backends()
     assert found["reference"] == found["torch"] == ifast.Availability(True)

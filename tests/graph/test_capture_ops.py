@@ -333,6 +333,32 @@ def test_concatenation(forward: Forward, expected: list[str]) -> None:
     assert check(forward)[1] == expected
 
 
+SPELLINGS: dict[str, tuple[Forward, list[str]]] = {
+    "concat": (lambda m, x: torch.concat([F.relu(x), x], dim=1), ["ReLU", "Concat"]),
+    "concatenate": (lambda m, x: torch.concatenate([F.relu(x), x], axis=1), ["ReLU", "Concat"]),
+    "hstack": (lambda m, x: torch.hstack([F.relu(x), x]), ["ReLU", "Concat"]),
+    "hstack of flat": (lambda m, x: torch.hstack([x.mean((2, 3)), x.amax((2, 3))]),
+                       ["AdaptiveAvgPool", "MaxPool", "Concat", "Flatten"]),
+    "add of a keyword": (lambda m, x: torch.add(input=x, other=3, alpha=2), ["Affine"]),
+    "subtract": (lambda m, x: torch.subtract(x, 3, alpha=2), ["Affine"]),
+    "subtract a tensor": (lambda m, x: torch.subtract(m.v, x), ["Affine"]),
+    "multiply": (lambda m, x: x.multiply(m.v), ["Affine"]),
+    "multiply by a number": (lambda m, x: torch.multiply(x, 3), ["Affine"]),
+    "divide": (lambda m, x: torch.divide(x, m.v), ["Affine"]),
+    "true_divide": (lambda m, x: x.true_divide(3), ["Affine"]),
+    "negative": (lambda m, x: torch.negative(x), ["Affine"]),
+    "clip": (lambda m, x: x.clip(0), ["ReLU"]),
+    "clip by keyword": (lambda m, x: torch.clip(x, min=0.0), ["ReLU"]),
+    "clamp": (lambda m, x: x.clamp(min=0), ["ReLU"]),
+    "clamp_min": (lambda m, x: torch.clamp_min(x, 0), ["ReLU"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("forward", "expected"), SPELLINGS.values(), ids=list(SPELLINGS))
+def test_second_names_are_the_first_ones(forward: Forward, expected: list[str]) -> None:
+    assert check(forward, v=weight(C, 1, 1))[1] == expected
+
+
 IDENTITIES: dict[str, Forward] = {
     "dropout": lambda m, x: m.drop(x),
     "dropout2d": lambda m, x: F.dropout2d(x, training=False),

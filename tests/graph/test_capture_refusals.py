@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from collections import defaultdict
@@ -187,7 +188,6 @@ class TwoInputs(nn.Module):
 
 
 UNTRACEABLE: dict[str, tuple[nn.Module, str]] = {
-    "data-dependent branch": (Model(lambda m, x: x if x.sum() > 0 else -x), "data-dependent"),
     "fixed batch": (Model(lambda m, x: x.view(2, -1)),
                     "it fixes the batch size or treats some batch sizes differently"),
     "constant per image": (Model(lambda m, x: x + torch.ones(2, 1, 1, 1)),
@@ -207,6 +207,40 @@ def test_untraceable(model: nn.Module, reason: str) -> None:
     assert message.startswith("torch.export cannot trace the model for images of 4x7x9: ")
     assert len(message) < 250 and "\n" not in message
     assert caught.value.__cause__ is not None
+
+
+class Asks(nn.Module):
+    """``if``s of a value that depends on the image, and of one that does not."""
+
+    def __init__(self, constant: bool) -> None:
+        super().__init__()
+        self.constant = constant
+        self.register_buffer("std", torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        asked = self.std if self.constant else x
+        return x * 2 if asked.min() == 0 else x * 3
+
+
+@pytest.mark.parametrize("constant", [True, False])
+def test_a_value_asked_for_is_named_with_its_module_and_line(constant: bool) -> None:
+    model = nn.Sequential(nn.ModuleDict({"inner": Asks(constant)})["inner"]).eval()
+    with pytest.raises(CaptureError) as caught:
+        capture(model, example())
+    line = inspect.getsourcelines(Asks.forward)[1] + 2
+    assert str(caught.value) == (
+        f"module '0' asks for a tensor's value in Python at {__file__}:{line}, which a trace does not have; "
+        "decide on Python's own numbers, or when the module is made"
+    )
+
+
+def test_a_transform_that_asks_for_values_has_a_sister_that_does_not() -> None:
+    transforms = pytest.importorskip("torchvision.transforms")
+    mean, std = [0.4] * 3, [0.2] * 3
+    with pytest.raises(CaptureError, match=r"module '0' .*take the transform .* from torchvision\.transforms\.v2"):
+        capture(nn.Sequential(transforms.Normalize(mean, std)).eval(), example((3, 4, 4)))
+    sister = importlib.import_module("torchvision.transforms.v2").Normalize(mean, std)
+    assert [n.op.kind for n in capture(nn.Sequential(sister).eval(), example((3, 4, 4))).graph.nodes][1:] == ["Affine"]
 
 
 UNRUNNABLE: dict[str, tuple[nn.Module, str]] = {

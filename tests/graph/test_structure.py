@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.fx.immutable_collections import immutable_dict, immutable_list
 
 from inception_fast.errors import EngineFileError, InputError, InputTypeError
 from inception_fast.graph.capture import capture
@@ -204,6 +205,17 @@ def test_a_model_s_own_structure(returned: Any) -> None:
     rebuilt = captured.structure.unflatten([Marked(names[name]) for name in captured.graph.outputs])
     assert repr(rebuilt) == repr(expected)
     assert type(rebuilt) is type(expected)
+
+
+def test_containers_of_traced_graphs_are_plain_ones() -> None:
+    """``torch.fx`` writes its own in the place of the user's."""
+    traced = immutable_dict(a=immutable_list([T, (immutable_dict(b=T),)]))
+    structure = OutputStructure(traced)
+    assert structure == OutputStructure({"a": [T, ({"b": T},)]})
+    rebuilt = structure.unflatten([1, 2])
+    assert rebuilt == {"a": [1, ({"b": 2},)]}
+    assert (type(rebuilt), type(rebuilt["a"]), type(rebuilt["a"][1][0])) == (dict, list, dict)
+    assert OutputStructure.from_json(structure.to_json()) == structure
 
 
 class Marked:

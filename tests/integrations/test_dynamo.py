@@ -159,7 +159,8 @@ class Reshapes(Network):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.block(self.stem(x)).mean((2, 3)) + self.offset.view(4, 5).reshape(1, 20)
         y = torch.reshape(y, (y.shape[0], 4, 5)).view([len(y), 20]).reshape(y.size(0), -1)
-        return self.fc(y)
+        y = torch.reshape(input=y, shape=(len(y), 5, 4)).reshape(shape=(len(y), 20)).view(size=(len(y), 2, 10))
+        return self.fc(torch.reshape(y, shape=[-1, 20]))
 
 
 @torch.no_grad()

@@ -135,12 +135,21 @@ def test_keys_tell_networks_and_backends_apart(fast: ifast.FastModel) -> None:
     assert ifast.optimize(network(), photos(2)).key == fast.key
 
 
+def test_a_gradient_while_compiled(fast: ifast.FastModel) -> None:
+    """Refused when it is asked for, not when the trace asks whether there will be one."""
+    x = photos(2).requires_grad_()
+    got = torch.compile(lambda x: fast(x), backend="aot_eager")(x)
+    assert torch.equal(got.logits, fast(x.detach()).logits)
+    with pytest.raises(ifast.InputError, match=r"^backward: got a gradient wanted through a fast module"):
+        got.logits.sum().backward()
+    assert x.grad is None
+
+
 @pytest.mark.parametrize(
     ("x", "message"),
     [
         (torch.zeros(1, 3, *SIZE[::-1]), "the image size differs"),
         (torch.zeros(1, 3, *SIZE, dtype=torch.float64), "x: got torch.float64"),
-        (torch.zeros(1, 3, *SIZE, requires_grad=True), "x: got requires_grad=True"),
     ],
 )
 def test_bad_input_while_compiled(fast: ifast.FastModel, x: torch.Tensor, message: str) -> None:

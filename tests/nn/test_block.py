@@ -169,7 +169,6 @@ def test_mode_is_that_of_the_original(block: nn.Module, fast: nn.Module) -> None
         (torch.zeros(0, 12, 7, 9), "x: got an empty batch"),
         (torch.zeros(2, 11, 7, 9), r"x: got shape \[2, 11, 7, 9\], expected \[N, 12, H, W\]"),
         (torch.zeros(SHAPE, dtype=torch.float64), r"x: got torch.float64, expected torch.float32"),
-        (torch.zeros(SHAPE, requires_grad=True), "x: got requires_grad=True with grad enabled"),
         (torch.zeros(SHAPE, device="meta"), "x: got device meta, expected cpu"),
         (None, "x: got NoneType, expected a torch.Tensor"),
     ],
@@ -178,6 +177,104 @@ def test_bad_input(fast: nn.Module, x: object, message: str) -> None:
     fast(torch.zeros(SHAPE))
     with pytest.raises(ifast.InputError, match=message):
         fast(x)
+
+
+BACKENDS = ["cpu", "torch", "reference"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("wants", ["weights", "image"])
+def test_a_gradient_is_refused_when_it_is_asked_for(block: nn.Module, backend: str, wants: str) -> None:
+    """And not before: an inference without ``torch.no_grad()`` is one, in-place layers behind it among it."""
+    fast = ifast.nn.InceptionBlock.from_torch(block.requires_grad_(wants == "weights"), backend=backend)
+    x = torch.randn(SHAPE, requires_grad=wants == "image")
+    with torch.no_grad():
+        expected = block(x)
+    got = nn.Sequential(fast, nn.ReLU(inplace=True), nn.Dropout(inplace=True)).eval()(x)
+    torch.testing.assert_close(got.detach(), expected.relu(), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ifast.InputError, match=r"^backward: got a gradient wanted .* torch\.no_grad\(\).*\.original"):
+        got.sum().backward()
+    assert not any(p.grad is not None for p in block.parameters())
+    with torch.no_grad():
+        assert not fast(x).requires_grad
+    assert not fast(x.detach()).requires_grad or wants == "weights"
+
+
+def test_no_gradient_is_wanted_of_frozen_weights(block: nn.Module, fast: nn.Module) -> None:
+    block.requires_grad_(False)
+    assert not fast(torch.randn(SHAPE)).requires_grad
+
+
+class Twice(BasicConv2d):
+    """Returns one tensor twice, and another one."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        y = super().forward(x)
+        return {"map": y, "pooled": nn.functional.adaptive_avg_pool2d(y, 1).flatten(1), "again": y}
+
+
+def test_gradients_of_several_outputs() -> None:
+    layer = lively(Twice(3, 4, kernel_size=1))
+    got, expected = ifast.nn.InceptionBlock.from_torch(layer)(torch.ones(2, 3, 4, 5)), layer(torch.ones(2, 3, 4, 5))
+    for name in expected:
+        torch.testing.assert_close(got[name].detach(), expected[name].detach(), rtol=1e-4, atol=1e-5)
+        with pytest.raises(ifast.InputError, match=r"^backward: got a gradient wanted"):
+            got[name].sum().backward()
+
+
+@pytest.mark.parametrize("tracer", ["compile", "jit"])
+@pytest.mark.filterwarnings("ignore:.torch.jit:")
+def test_gradients_in_traces(fast: nn.Module, block: nn.Module, tracer: str) -> None:
+    """A trace with gradients runs; only its backward pass does not."""
+    torch._dynamo.reset()
+    x, model = torch.randn(SHAPE), nn.Sequential(fast, nn.Tanh())
+    traced = torch.compile(model, fullgraph=True, backend="aot_eager") if tracer == "compile" else None
+    traced = traced or torch.jit.trace(model, x)
+    got = traced(x)
+    torch.testing.assert_close(got.detach(), block(x).tanh().detach(), rtol=1e-4, atol=1e-5)
+    with pytest.raises((RuntimeError, ifast.InputError), match="a gradient wanted through a fast"):
+        got.sum().backward()
+
+
+class Mixed(BasicConv2d):
+    """Under autocast a convolution's output has the lower type, a pooled image its own."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return super().forward(x), nn.functional.max_pool2d(x, 2)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("low", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("given", [torch.float32, torch.bfloat16, torch.float16])
+def test_autocast(backend: str, low: torch.dtype, given: torch.dtype) -> None:
+    """The original's types, and float32's accuracy: only what goes in and comes out is rounded."""
+    layer = lively(Mixed(3, 4, kernel_size=3))
+    fast = ifast.nn.InceptionBlock.from_torch(layer, backend=backend)
+    x = torch.randn(2, 3, 9, 8, generator=torch.Generator().manual_seed(3)).to(given)
+    exact = copy.deepcopy(layer).double()(x.double())
+    with torch.autocast("cpu", low):
+        got, originals = fast(x), layer(x)
+    for g, o, e in zip(got, originals, exact, strict=True):
+        assert g.dtype == o.dtype
+        assert (g.double() - e).norm() <= max(torch.finfo(g.dtype).eps, 1e-5) * e.norm()
+    assert originals[0].dtype == low and originals[1].dtype == given
+    assert fast(x.float())[0].dtype == torch.float32
+    with torch.autocast("cpu", low), pytest.raises(ifast.InputTypeError, match=r"x: got torch.float64"):
+        fast(x.double())
+
+
+@torch.no_grad()
+def test_autocast_in_a_compiled_model(fast: nn.Module, block: nn.Module) -> None:
+    torch._dynamo.reset()
+    first = nn.Conv2d(3, 12, 1)
+    compiled = torch.compile(nn.Sequential(first, fast), fullgraph=True, backend="aot_eager")
+    x = torch.randn(2, 3, 7, 9)
+    for enabled in (True, False):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            got, expected = compiled(x), block(first(x))
+        assert got.dtype == expected.dtype == (torch.bfloat16 if enabled else torch.float32)
+        torch.testing.assert_close(got, expected, rtol=0.05, atol=0.05)
 
 
 def test_too_small_an_image() -> None:

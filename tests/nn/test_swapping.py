@@ -176,6 +176,17 @@ class Scaled(BasicConv2d):
         return super().forward(x) * factor
 
 
+class Named(nn.Module):
+    """Calls its part by keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = BasicConv2d(3, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.part(x=x)
+
+
 class InPlace(BasicConv2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x.mul_(2))
@@ -205,14 +216,16 @@ def training_part() -> nn.Module:
     return model
 
 
+def quantised_part() -> nn.Module:
+    quantized = torch.ao.nn.quantized
+    layers = quantized.Quantize(0.1, 0, torch.quint8), quantized.Conv2d(3, 4, 1), quantized.DeQuantize()
+    return Passes(nn.Sequential(*layers)).eval()
+
+
 def hooked_part() -> nn.Module:
     model = lively(Passes(nn.Sequential(BasicConv2d(3, 4, 1))))
     model.part[0].conv.register_forward_hook(lambda *_: None)
     return model
-
-
-def scripted_part() -> nn.Module:
-    return Passes(torch.jit.trace(lively(BasicConv2d(3, 4, 1)), torch.zeros(1, 3, 4, 4))).eval()
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
@@ -220,7 +233,11 @@ def scripted_part() -> nn.Module:
     ("make", "path", "reason"),
     [
         (lambda: lively(Passes(Scaled(3, 4, 1), 2.0)), "part", r"it was called with a tensor \[2, 3, 19, 17\], float"),
-        (lambda: lively(Passes(Scaled(3, 4, 1), factor=2.0)), "part", "it was called with a tensor .*, float, not"),
+        (
+            lambda: lively(Passes(Scaled(3, 4, 1), factor=2.0)),
+            "part",
+            "with a tensor .*, factor=float, not with one tensor .* by position",
+        ),
         (lambda: lively(Passes(InPlace(3, 4, 1))), "part", "changes"),
         (lambda: lively(Unused()), "unused", "the example did not call it"),
         (lambda: lively(Passes(nn.Conv2d(3, 6, 1, groups=3))), "part", "a convolution on its own"),
@@ -231,8 +248,11 @@ def scripted_part() -> nn.Module:
         (
             lambda: Passes(torch.jit.trace(lively(BasicConv2d(3, 4, 1)), torch.zeros(1, 3, 4, 4))).eval(),
             "part",
-            "Script",
+            "a TopLevelTracedModule of torch.jit, which cannot be captured",
         ),
+        (lambda: lively(Named()), "part", r"with x=a tensor \[2, 3, 19, 17\], not with one tensor .* by position"),
+        (quantised_part, "part.1", "a quantised Conv2d, which cannot be captured"),
+        (quantised_part, "part", r"got a quantised Quantize \(module '0'\)"),
     ],
 )
 def test_leaves_alone(make: Callable[[], nn.Module], path: str, reason: str, images: torch.Tensor) -> None:
@@ -250,7 +270,9 @@ def test_other_ranks(images: torch.Tensor) -> None:
     model = lively(Passes(Flat()))
     report = swap(model, images[0])
     assert kinds(report) == {"part.conv": "ConvBNReLU"}
-    assert reasons(report) == {"part": "it was called with a tensor [3, 19, 17], not with one tensor [N, C, H, W]"}
+    assert reasons(report) == {
+        "part": "it was called with a tensor [3, 19, 17], not with one tensor [N, C, H, W] by position"
+    }
 
 
 def test_hooks_elsewhere_go_on(images: torch.Tensor) -> None:
@@ -293,6 +315,27 @@ def test_a_model_that_fails_is_left_as_it_was(images: torch.Tensor) -> None:
     assert not any(isinstance(m, Block) or m._forward_pre_hooks for m in model.modules())
 
 
+class Detector(nn.Module):
+    """Takes a list of images of any sizes, as torchvision's detectors do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = BasicConv2d(3, 4, 3)
+
+    def forward(self, images: list[torch.Tensor]) -> list[torch.Tensor]:
+        return [self.layer(image[None]) for image in images]
+
+
+def test_tensors_inside_of_arguments(images: torch.Tensor) -> None:
+    model = lively(Detector())
+    layer, given = model.layer, [images[0], images[1, :, 3:]]
+    report = swap(model, (given,))
+    assert kinds(report) == {"layer": "ConvBNReLU"} and len(report.replaced[0].reports) == 2
+    with torch.no_grad():
+        for got, image in zip(model(given), given, strict=True):
+            assert relative_error(got.double(), truth(layer, image[None])) <= BOUND
+
+
 def test_extra_arguments(images: torch.Tensor) -> None:
     model = lively(Larger())
     assert len(swap(model, (images, 2.0)).replaced) == 7
@@ -303,6 +346,8 @@ def test_extra_arguments(images: torch.Tensor) -> None:
     [
         (lambda a: a | {"model": 3}, "model: got int"),
         (lambda a: a | {"model": lively(Larger()).train()}, "model: got training mode, expected eval mode"),
+        (lambda a: a | {"model": torch.jit.freeze(torch.jit.script(lively(Larger().layer)))}, "a .* of torch.jit"),
+        (lambda a: a | {"example_inputs": ([3, {"a": 2.0}],)}, "example_inputs: got 1 arguments without a tensor"),
         (lambda a: a | {"example_inputs": ()}, "example_inputs: got 0 arguments without a tensor"),
         (lambda a: a | {"precision": "fp12"}, "precision: got 'fp12'"),
         (lambda a: a | {"backend": "gpu"}, "backend: got 'gpu'"),

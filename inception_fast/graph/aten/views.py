@@ -129,6 +129,11 @@ def cat(b: Builder, place: Place, tensors: Sequence[Any], dim: int) -> Data:
     return b.concat(parts, place)
 
 
+@rule("hstack.default")
+def hstack(b: Builder, place: Place, tensors: Sequence[Any]) -> Data:
+    return cat(b, place, tensors, 1)
+
+
 @rule("stack.default")
 def stack(b: Builder, place: Place, tensors: Sequence[Any], dim: int) -> Data:
     parts = [data(t) for t in tensors]
