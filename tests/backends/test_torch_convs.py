@@ -14,6 +14,7 @@ from torch import nn
 
 import inception_fast as ifast
 from inception_fast.backends import get_backend, torch_convs
+from inception_fast.backends.reference import padded
 from inception_fast.backends.torch import TorchExecutor
 from inception_fast.backends.torch_convs import PLAIN, ConvKernel, Proven, defined_conv
 from inception_fast.errors import PlanError
@@ -93,6 +94,22 @@ def test_padding_whose_sides_differ(backend: str, pads: tuple[int, ...]) -> None
         truth = model.double()(x.double())
     for a, b in zip(got, truth, strict=True):
         assert relative_error(a.double(), b) < 2e-6
+
+
+@pytest.mark.parametrize(
+    ("tap", "size", "rows", "columns"),
+    [
+        ((1, 0), (4, 6), slice(1, 5), slice(0, 6)),
+        ((0, 1), (5, 5), slice(0, 5), slice(1, 6)),
+        ((0, 0), (4, 6), slice(0, 4), slice(0, 6)),
+        ((0, 0), (5, 5), slice(0, 5), slice(0, 5)),
+    ],
+    ids=["top", "left", "bottom", "right"],
+)
+def test_one_side_is_cropped(tap: Pair, size: Pair, rows: slice, columns: slice) -> None:
+    x = torch.randn(2, 3, 5, 6)
+    conv = Convolution("w", None, 3, 1, (tap,), (1, 1))
+    assert torch.equal(padded(x, conv, tap, (1, 1), size), x[:, :, rows, columns])
 
 
 @pytest.mark.parametrize("tf32", [False, True])

@@ -1,4 +1,4 @@
-"""The same kernels on a real device, against the reference and against their own bits by another way."""
+"""The same kernels on a real device, against PyTorch in float64 and against their own bits by another way."""
 
 from __future__ import annotations
 
@@ -9,13 +9,9 @@ import torch
 
 from inception_fast.backends import get_backend
 from inception_fast.backends.cuda import CudaExecutor, Driver
-from inception_fast.backends.reference import ReferenceExecutor
-from inception_fast.graph.interpreter import interpret
 from tests.backends.cases import CASES
-from tests.backends.harness import lowered, network_input
-from tests.cuda.driving import DTYPES
+from tests.backends.harness import assert_close, lowered, network_input, truth_and_bounds
 from tests.cuda.packages_check import check_package
-from tests.graph.check import relative_error
 
 pytestmark = pytest.mark.gpu
 PACKAGES = {
@@ -40,20 +36,16 @@ def device() -> torch.device:
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 @pytest.mark.parametrize("name", CASES)
 def test_case(name: str, precision: str, device: torch.device) -> None:
-    """As near float64 as the reference is, the same bits from all drivers, twice, and through a CUDA graph."""
+    """As near float64 as PyTorch's operators are, the same bits from all drivers, twice, and through a CUDA graph."""
     graph = CASES[name]()
     plan, constants = lowered(graph, precision)
     x = network_input(graph, precision)
-    truth = interpret(graph, x.double())
-    reference = ReferenceExecutor(plan, constants, torch.device("cpu")).run(x)
-    floor = 5e-6 if precision == "fp32" else 2 * torch.finfo(DTYPES[precision]).eps
+    truth, bounds = truth_and_bounds(graph, precision, x, ulps=2)
     stage, *others = (CudaExecutor(plan, constants, device, precision, driver) for driver in get_args(Driver))
     graphed = get_backend("cuda").compile(plan, constants, device=device, precision=precision)
     x = x.to(device)
     first = stage.run(x)
-    for got, expected, want in zip(first, reference, truth, strict=True):
-        bound = 2 * relative_error(expected.double().reshape(want.shape), want) + floor
-        assert relative_error(got.cpu().double().reshape(want.shape), want) <= bound
+    assert_close([got.cpu().reshape(want.shape) for got, want in zip(first, truth, strict=True)], truth, bounds)
     for executor in (stage, *others, graphed):
         for again in (executor.run(x), executor.run(x)):
             assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from inception_fast.errors import PlanError
 from inception_fast.graph import ir
@@ -48,9 +49,15 @@ def test_pair_keeps_its_intermediate_to_itself() -> None:
 
 
 def test_linear_over_an_image_is_a_convolution() -> None:
-    plan = plan_of("linear_over_image")
+    """Rows come before columns, as in a flattened channel."""
+    graph = CASES["linear_over_image"]()
+    plan, constants = lower(graph)
     (step,) = plan.steps
-    assert isinstance(step, ConvStep) and len(step.conv.taps) == 15 and step.conv.in_channels == 6
+    assert isinstance(step, ConvStep) and step.conv.in_channels == 6
+    assert step.conv.taps == tuple((row, column) for row in range(3) for column in range(5))
+    (linear,) = graph.of_kind(ir.Linear)
+    weight = graph.params[linear.op.weight].float()
+    assert torch.equal(constants[step.conv.weight].transpose(1, 2).flatten(1), weight)
     assert plan.outputs[0].flat
 
 
