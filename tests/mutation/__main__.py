@@ -2,26 +2,33 @@
 tree, and runs the quick tests of that place.
 
 What no test notices is a survivor: a line on stdout. Every outcome is a line of ``--output``; those that are there
-already are not tried again. A changed program that does not end counts as noticed: pytest-timeout ends it.
+already are not tried again. A changed program that does not end counts as noticed: pytest-timeout ends it, and a limit
+on the whole where it hangs outside of a test. The tests run in forks of this process, which has imported PyTorch once.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis  # noqa: F401
+import pytest
+import torch.export
+import torch.testing  # noqa: F401
+
 from tests.mutation.operators import Mutation, mutations
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60
-"""For one test."""
+SECONDS, SECONDS_IN_ALL = 60, 900
+"""For one test, and for the tests of one mutation."""
 CONFORMANCE = ("tests/backends/test_conformance.py", "-k", "not triton and not cpu")
 TESTS: dict[str, tuple[str, ...]] = {
     "inception_fast/graph/passes/": ("tests/graph/passes",),
@@ -43,7 +50,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         *CONFORMANCE,
     ),
 }
-"""The tests of a file: those of the first entry that its name begins with."""
+"""The tests of a file: those of the first entry that its name begins with, and before them a test file of its name."""
 KILLED, SURVIVED = "killed", "survived"
 
 
@@ -67,11 +74,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "mutation.jsonl")
     args = parser.parse_args()
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    done = (
-        {json.loads(line)["mutation"] for line in args.output.read_text().splitlines()}
-        if args.output.exists()
-        else set()
-    )
+    done = finished(args.output)
     trials = [t for file in args.files or known_files() for t in trials_of(file)]
     if args.sample is not None:
         trials = random.Random(args.seed).sample(trials, min(args.sample, len(trials)))
@@ -104,7 +107,9 @@ def known_files() -> list[str]:
 
 def pytest_arguments(file: str) -> tuple[str, ...]:
     """pytest's arguments for a file of the package; none where it has no tests here."""
-    return next((tests for prefix, tests in TESTS.items() if file.startswith(prefix)), ())
+    tests = next((tests for prefix, tests in TESTS.items() if file.startswith(prefix)), ())
+    own = sorted((ROOT / tests[0]).rglob(f"test_{Path(file).stem}.py")) if tests else []
+    return (*(str(path.relative_to(ROOT)) for path in own), *tests)
 
 
 def trials_of(file: str) -> list[Trial]:
@@ -125,13 +130,34 @@ def run(trial: Trial, tree: Path) -> str:
     path = tree / trial.file
     original = path.read_text()
     path.write_text(trial.mutation.source)
-    options = ("-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "--timeout", str(SECONDS))
-    command = [sys.executable, "-m", "pytest", *options, *pytest_arguments(trial.file)]
     try:
-        status = subprocess.run(command, cwd=tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+        child = multiprocessing.get_context("fork").Process(target=run_tests, args=(tree, pytest_arguments(trial.file)))
+        child.start()
+        child.join(SECONDS_IN_ALL)
+        if child.is_alive():
+            child.kill()
+            child.join()
     finally:
         path.write_text(original)
-    return KILLED if status else SURVIVED
+        # A compiled file is told from an older one by seconds and size.
+        for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
+            compiled.unlink()
+    return KILLED if child.exitcode else SURVIVED
+
+
+def run_tests(tree: Path, arguments: tuple[str, ...]) -> None:
+    """Runs the tests of a tree in this process, which has imported nothing of it, and ends it with pytest's status."""
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(silence, stream.fileno())
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "inception_fast")]:
+        del sys.modules[name]
+    os.chdir(tree)
+    sys.path[:0] = [str(tree)]
+    os.environ["PYTHONPATH"] = str(tree)
+    options = ("-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "--timeout", str(SECONDS))
+    # Threads of a hung test, or handlers that wait for them, must not keep the process.
+    os._exit(pytest.main([*options, *arguments]))
 
 
 if __name__ == "__main__":
