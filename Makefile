@@ -25,7 +25,7 @@ demo: $(INSTALLED) ## verify and time Inception-v3 on real photographs
 	$(BIN)/python examples/demo.py
 
 test: $(INSTALLED) ## run the tests (half an hour on 2 cores; SLOW=1 for the long ones too)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --timeout 900 $(if $(SLOW),,-m "not slow")
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --timeout 900 $(if $(SLOW),,-m "not slow")
 
 lint: $(INSTALLED) ## ruff, mypy and clang-format; changes nothing
 	$(BIN)/ruff check .

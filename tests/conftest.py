@@ -25,8 +25,24 @@ def _inference_without_surprises() -> Iterator[None]:
     torch.use_deterministic_algorithms(deterministic)
 
 
+LONGEST_FIRST = (
+    "tests/backends/test_families.py",
+    "tests/dropin/test_packages.py",
+    "tests/cuda/test_emulated_conformance.py",
+    "tests/triton/test_compile.py",
+    "tests/backends/test_conformance.py",
+    "tests/backends/test_int8.py",
+    "tests/triton/test_packages.py",
+    "tests/graph/passes/test_families.py",
+    "tests/models/test_live_activations.py",
+)
+"""Files of a minute and more: a process that were given one last would end long after the others."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what is marked ``gpu`` where there is no CUDA device."""
+    """Puts long files first, and skips what is marked ``gpu`` where there is no CUDA device."""
+    places = {file: place for place, file in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
     if torch.cuda.is_available():
         return
     for item in items:

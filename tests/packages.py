@@ -109,9 +109,9 @@ def build(name: str, *, seed: int = 0) -> nn.Module:
         model = VARIANTS[name].make()
     model = model.to_empty(device="cpu").eval()
     initialize(model, seed)
-    # A third of the pixels is enough for statistics and keeps the tests quick.
+    # Few and small images are enough for statistics, and keep the tests quick.
     size = VARIANTS[name].sizes[1]
-    calibrate_batchnorm(model, images(name, count=8, size=size))
+    calibrate_batchnorm(model, images(name, count=4, size=size))
     return model
 
 

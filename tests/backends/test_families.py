@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 import torch
 
-from inception_fast.backends import get_backend
+from inception_fast.backends import Lowering, get_backend
 from inception_fast.graph import ir
 from inception_fast.graph.capture import capture
 from inception_fast.graph.interpreter import interpret
@@ -46,12 +46,17 @@ def family(name: str) -> Family:
     return Family(x, graph, truth, errors)
 
 
+@cache
+def prepared(name: str, lowering: Lowering) -> ir.Graph:
+    return optimize_graph(family(name).graph, lowering)[0]
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", list_models())
 def test_family(name: str, precision: str, backend: str) -> None:
     """At most twice the error of PyTorch eager in the same precision, or 1e-5 in float32."""
     net = family(name)
     bound = max(2 * net.eager_error[precision], 1e-5 if precision == "fp32" else 0.0)
-    prepared, _ = optimize_graph(net.graph, get_backend(backend).lowering)
+    graph = prepared(name, get_backend(backend).lowering)
     x = net.x.to(getattr(torch, PRECISIONS[precision]))
-    assert_close(run(make_executor(backend, prepared, precision), prepared, x), [net.truth], [bound])
+    assert_close(run(make_executor(backend, graph, precision), graph, x), [net.truth], [bound])

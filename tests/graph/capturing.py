@@ -59,3 +59,22 @@ def check(
     kinds = [node.op.kind for node in captured.graph.nodes]
     assert kinds[0] == "Input"
     return captured, kinds[1:]
+
+
+def check_captured(captured: Captured, model: nn.Module, photos: Tensor, truth: Any) -> None:
+    """A whole network's Graph gives ``truth``, the network's own output for ``photos`` in float64, two of which are
+    proven to differ; and its parameters and convolutions are the network's."""
+    ours = interpret(captured.graph, photos)
+    for tensor, true in zip(ours, pytree.tree_leaves(truth), strict=True):
+        assert (true[0] - true[1]).norm() > 0.1 * true[0].norm(), "the photographs hardly differ"
+        assert (tensor - true).norm() <= 1e-12 * true.norm()
+    rebuilt = captured.structure.unflatten(ours)
+    assert pytree.tree_structure(rebuilt) == pytree.tree_structure(truth)
+
+    state = model.state_dict()
+    for node in captured.graph.nodes:
+        if node.op.kind in ("Conv2d", "Linear"):
+            assert isinstance(model.get_submodule(node.name), nn.Conv2d | nn.Linear) and node.origin == node.name
+    computed = {name for name in captured.graph.params if name not in state}
+    assert all(torch.equal(p, state[name]) for name, p in captured.graph.params.items() if name not in computed)
+    assert all(".affine." in f".{name}" for name in computed)

@@ -155,15 +155,6 @@ def test_every_tensor_is_set(name: str, model_for) -> None:
             assert tensor.std() > 0, f"{key} is constant"
 
 
-@pytest.mark.parametrize("name", GMAC)
-@torch.no_grad()
-def test_exports_with_a_dynamic_batch(name: str, model_for) -> None:
-    model = model_for(name)
-    images = torch.rand(3, 3, 107, 107, generator=torch.Generator().manual_seed(0))
-    exported = torch.export.export(model, (images[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},)).module()
-    torch.testing.assert_close(exported(images), model(images))
-
-
 @pytest.mark.parametrize("name", ["inception_v5", "", "Inception_v3"])
 def test_unknown_name(name: str) -> None:
     for function in (create_model, input_size):
