@@ -1,6 +1,6 @@
 """Prints what every kernel but the convolution compiles to; see :mod:`tests.triton.compiling`.
 
-Argument: architectures, comma-separated.
+Arguments: architectures and dtypes, each comma-separated.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from inception_fast.tuning.pooling import BAND, conv_pool_tile, pool_conv_tile
 from inception_fast.tuning.problem import ConvProblem
 from tests.triton.compiling import compile_launch, recorded, write
 from tests.triton.exact import same_padding_taps
-
-DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 
 def _image(side: int, channels: int, dtype: torch.dtype) -> torch.Tensor:
@@ -104,12 +102,13 @@ def launches(dtype: torch.dtype) -> list[tuple[str, object, str, Callable[[], No
 
 
 def main() -> None:
-    for dtype in DTYPES:
+    archs, dtypes = (argument.split(",") for argument in sys.argv[1:3])
+    for dtype in (getattr(torch, name) for name in dtypes):
         for label, module, kernel, launch in launches(dtype):
             with recorded(module, kernel) as found:  # type: ignore[arg-type]
                 launch()
             args, kwargs = found[0]
-            for arch in sys.argv[1].split(","):
+            for arch in archs:
                 compiled = compile_launch(getattr(module, kernel), args, kwargs, int(arch))
                 write(f"{label} {str(dtype).removeprefix('torch.')}", None, compiled)
 
