@@ -24,7 +24,7 @@ help: ## say what each target does
 demo: $(INSTALLED) ## verify and time Inception-v3 on real photographs
 	$(BIN)/python examples/demo.py
 
-test: $(INSTALLED) ## run the tests (half an hour on 2 cores; SLOW=1 for the long ones too)
+test: $(INSTALLED) ## run the tests (some 20 minutes on 2 cores; SLOW=1 for the long ones too)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --timeout 900 $(if $(SLOW),,-m "not slow")
 
 lint: $(INSTALLED) ## ruff, mypy and clang-format; changes nothing

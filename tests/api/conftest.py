@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from torch import nn
 
 import inception_fast as ifast
 from inception_fast.backends import names
+from inception_fast.graph.capture import Captured, capture
+from inception_fast.optimization import build
 from tests.backends.harness import here_on_the_cpu
 from tests.integrations.networks import network, photos
 
@@ -23,9 +27,15 @@ def model() -> nn.Module:
     return network()
 
 
+@cache
+def captured() -> Captured:
+    return capture(network(), photos(1))
+
+
 @pytest.fixture
-def fast(model: nn.Module) -> ifast.FastModel:
-    return ifast.optimize(model, photos(1))
+def fast() -> ifast.FastModel:
+    """The ``model`` optimized, all but its capture anew."""
+    return build(captured(), photos(1), "fp32", "auto")
 
 
 @pytest.fixture(autouse=True)
