@@ -59,6 +59,11 @@ float bfloat16_pair(float first, float second) {
   return std::bit_cast<float>(lower.bits | std::uint32_t{upper.bits} << 16);
 }
 
+float bfloat16_of_pair(float pair, int half) {
+  const auto bits = std::bit_cast<std::uint32_t>(pair);
+  return std::bit_cast<float>(half == 0 ? bits << 16 : bits & 0xffff0000u);
+}
+
 float integer_unit(const float (&values)[4], int channels) {
   const int width = 32 / channels;
   std::uint32_t bits = 0;

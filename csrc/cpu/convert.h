@@ -18,6 +18,9 @@ std::vector<std::byte> from_floats(std::span<const float> values, Dtype dtype);
 // Two values rounded to bfloat16, the first in the lower half, as the bits of a float.
 float bfloat16_pair(float first, float second);
 
+// The first of a pair (half 0) or the second (half 1).
+float bfloat16_of_pair(float pair, int half);
+
 // n bfloat16, `stride` elements apart, into consecutive halves of `out`; an odd n is padded with
 // zero.
 void gather_pairs(const void* source, std::ptrdiff_t stride, float* out, int n);

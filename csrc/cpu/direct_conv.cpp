@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
+#include <memory>
 
 #include "cpu/convert.h"
 
@@ -69,16 +69,35 @@ void DirectConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch
   const int block = task / tiling.splits;
   const int pixels = frame.batch * problem_.height() * problem_.width();
   const Range range = part_of(pixels, block, tiling.blocks);
-  float* panel = reinterpret_cast<float*>(scratch.memory);
-  if (in_place_) {
-    panel = reinterpret_cast<float*>(frame.image(problem_.source, 0)) +
-            static_cast<std::ptrdiff_t>(range.begin) * row_stride_;
-  } else if (scratch.take(this, block)) {
-    gather(frame, range, panel);
-  }
   const Range columns =
       part_of(static_cast<int>(tiles_.size()), task % tiling.splits, tiling.splits);
-  const int row_blocks = gemm_blocks(range.size(), kernels_.gemm_rows);
+  if (in_place_) return multiply(frame, range, columns, source_panel(frame, range.begin));
+  float* panel = reinterpret_cast<float*>(scratch.memory);
+  if (scratch.take(this, block)) gather(frame, range, panel);
+  multiply(frame, range, columns, panel);
+}
+
+void DirectConv::run_pixels(const Frame& frame, Range pixels, Range columns) const {
+  if (in_place_) return multiply(frame, pixels, columns, source_panel(frame, pixels.begin));
+  const int most = std::min(pixels.size(), 2 * kernels_.gemm_rows);
+  const auto panel =
+      std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(most) * row_stride_);
+  for (int begin = pixels.begin; begin < pixels.end; begin += most) {
+    const Range some{begin, std::min(begin + most, pixels.end)};
+    gather(frame, some, panel.get());
+    multiply(frame, some, columns, panel.get());
+  }
+}
+
+const float* DirectConv::source_panel(const Frame& frame, int pixel) const {
+  return reinterpret_cast<const float*>(frame.image(problem_.source, 0)) +
+         static_cast<std::ptrdiff_t>(pixel) * row_stride_;
+}
+
+// panel: of `pixels`.
+void DirectConv::multiply(const Frame& frame, Range pixels, Range columns,
+                          const float* panel) const {
+  const int row_blocks = gemm_blocks(pixels.size(), kernels_.gemm_rows);
   for (int j = columns.begin; j < columns.end; ++j) {
     const ColumnTile& tile = tiles_[j];
     const GemmCall first = gemm_call(frame, problem_, tile, weights_ + tile.offset * units_);
@@ -91,8 +110,8 @@ void DirectConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch
                         : problem_.writes_numbers(tile) ? kernels_.gemm_raw
                                                         : kernels_.gemm;
     for (int i = 0; i < row_blocks; ++i) {
-      const Range rows = part_of(range.size(), i, row_blocks);
-      const std::ptrdiff_t pixel = range.begin + rows.begin;
+      const Range rows = part_of(pixels.size(), i, row_blocks);
+      const std::ptrdiff_t pixel = pixels.begin + rows.begin;
       call.a = panel + static_cast<std::ptrdiff_t>(rows.begin) * row_stride_;
       call.out = static_cast<std::byte*>(first.out) + pixel * call.out_stride * element_size;
       if (problem_.residual) {

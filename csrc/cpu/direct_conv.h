@@ -21,9 +21,15 @@ class DirectConv : public Op {
   void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
   std::string describe() const override;
 
+  // Some output pixels of the images one after the other, and some of the tiles of their channels,
+  // outside of any Tiling.
+  void run_pixels(const Frame& frame, Range pixels, Range columns) const;
+
  private:
   void pack_weights(WeightStore& store);
   void gather(const Frame& frame, Range pixels, float* panel) const;
+  void multiply(const Frame& frame, Range pixels, Range columns, const float* panel) const;
+  const float* source_panel(const Frame& frame, int pixel) const;
 
   ConvProblem problem_;
   const Kernels kernels_;

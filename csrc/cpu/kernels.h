@@ -207,6 +207,8 @@ struct Kernels {
   Gemm gemm_dot[kMaxGemmRows][kMaxGemmVectors] = {};  // pairs of bfloat16; null where not native
   Gemm gemm_dot_raw[kMaxGemmRows][kMaxGemmVectors] = {};  // the same, stored as float32
   WinogradKernels winograd[kWinogradSizeCount] = {};
+  // The largest |x| of pixels side by side; infinity where one is NaN.
+  float (*peak)(const void* source, std::ptrdiff_t stride, int pixels, int channels) = nullptr;
   Pool max_pool = nullptr;
   Pool average_pool = nullptr;
   // Of quantised Plans, whose A are units of elements: `gemm` and the pools store elements,

@@ -11,7 +11,6 @@ namespace ifast::cpu {
 namespace {
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
-constexpr std::size_t kBlock = 16 * kHugePage;
 
 constexpr std::size_t round_up(std::size_t n, std::size_t unit) {
   return (n + unit - 1) / unit * unit;
@@ -55,7 +54,7 @@ Memory::~Memory() {
 std::byte* WeightStore::take_bytes(std::size_t bytes) {
   const std::size_t whole = round_up(bytes, kCacheLine);
   if (blocks_.empty() || blocks_.back().size() - used_ < whole) {
-    blocks_.emplace_back(std::max(whole, kBlock));
+    blocks_.emplace_back(std::max(whole, block_));
     used_ = 0;
   }
   std::byte* piece = blocks_.back().data() + used_;

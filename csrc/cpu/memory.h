@@ -26,9 +26,12 @@ class Memory {
 };
 
 // Hands out cache-line aligned pieces of large blocks; they live as long as it does. The packed
-// weights lie in it in the order of their use.
+// weights lie in it in the order of their use. block: bytes that are taken from the system at
+// least.
 class WeightStore {
  public:
+  explicit WeightStore(std::size_t block = std::size_t{32} << 20) : block_(block) {}
+
   template <class T>
   T* take(std::size_t count) {
     return reinterpret_cast<T*>(take_bytes(count * sizeof(T)));
@@ -38,6 +41,7 @@ class WeightStore {
  private:
   std::byte* take_bytes(std::size_t bytes);
 
+  std::size_t block_;
   std::vector<Memory> blocks_;
   std::size_t used_ = 0;  // of the last block
   std::size_t taken_ = 0;

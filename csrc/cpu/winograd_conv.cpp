@@ -1,11 +1,12 @@
 #include "cpu/winograd_conv.h"
 
 #include <algorithm>
+#include <memory>
+#include <mutex>
 #include <utility>
 
 #include "cpu/claim.h"
-#include "cpu/convert.h"
-#include "cpu/winograd_matrices.h"
+#include "cpu/thread_pool.h"
 
 namespace ifast::cpu {
 namespace {
@@ -19,27 +20,6 @@ std::size_t odd_lines(std::size_t floats) {
   return ((floats + kLine - 1) / kLine | 1) * kLine;
 }
 
-// G, [point][tap].
-std::vector<double> filter_matrix(const WinogradSize& size) {
-  std::vector<double> matrix;
-  for (int i = 0; i < size.points; ++i) {
-    for (int k = 0; k < size.taps(); ++k) {
-      matrix.push_back(winograd_filter(size.taps(), size.points, i, k));
-    }
-  }
-  return matrix;
-}
-
-// transformed[i] = sum over k of G[i][k] * taps[k * step].
-void transform_filter(const WinogradSize& size, const std::vector<double>& matrix,
-                      const double* taps, int step, double* transformed, int out_step) {
-  for (int i = 0; i < size.points; ++i) {
-    double value = 0;
-    for (int k = 0; k < size.taps(); ++k) value += matrix[i * size.taps() + k] * taps[k * step];
-    transformed[i * out_step] = value;
-  }
-}
-
 }  // namespace
 
 WinogradConv::WinogradConv(ConvProblem problem, WinogradLayout layout, const Kernels& kernels,
@@ -47,61 +27,16 @@ WinogradConv::WinogradConv(ConvProblem problem, WinogradLayout layout, const Ker
     : problem_(std::move(problem)),
       layout_(std::move(layout)),
       kernels_(kernels),
-      group_units_(layout_.dot ? problem_.in_channels / 2 : problem_.in_channels),
-      units_(static_cast<int>(layout_.groups.size()) * group_units_),
-      row_stride_(panel_stride(units_)),
       tiles_(column_tiles(problem_, kernels_, store)),
-      filter_(filter_matrix(layout_.size())) {
-  pack_weights(store);
+      weights_(problem_, layout_, tiles_, kernels_.lanes, store),
+      extremes_(problem_, layout_, kernels_),
+      units_(weights_.units()),
+      group_units_(units_ / static_cast<int>(layout_.groups.size())),
+      row_stride_(panel_stride(units_)) {
   problem_.weights = {};
 }
 
-void WinogradConv::pack_weights(WeightStore& store) {
-  const int positions = layout_.size().positions(), lanes = kernels_.lanes;
-  float* packed = store.take<float>(padded_channels(tiles_, lanes) * positions * units_);
-  weights_ = packed;
-  std::fill_n(packed, padded_channels(tiles_, lanes) * positions * units_, 0.0f);
-  for (const ColumnTile& tile : tiles_) {
-    const int width = tile.width(lanes);
-    for (int unit = 0; unit < units_; ++unit) {
-      const int group = unit / group_units_, in = unit % group_units_;
-      for (int j = 0; j < tile.columns; ++j) {
-        const int out = tile.channel + j;
-        const auto first = transformed_weights(out, group, layout_.dot ? 2 * in : in);
-        const auto second =
-            layout_.dot ? transformed_weights(out, group, 2 * in + 1) : std::vector<double>();
-        for (int p = 0; p < positions; ++p) {
-          const float value = static_cast<float>(first[p]);
-          packed[(static_cast<std::size_t>(p) * units_ + unit) * width + j] =
-              layout_.dot ? bfloat16_pair(value, static_cast<float>(second[p])) : value;
-        }
-      }
-    }
-    packed += static_cast<std::size_t>(positions) * units_ * width;
-  }
-}
-
-// Of a group's taps between two channels, by position.
-std::vector<double> WinogradConv::transformed_weights(int out, int group, int in) const {
-  const WinogradSize& size = layout_.size();
-  const int r = size.taps();
-  std::vector<double> taps, transformed(size.positions());
-  for (int tap : layout_.groups[group].taps) {
-    taps.push_back(tap < 0 ? 0.0 : problem_.weight(out, tap, in));
-  }
-  if (size.dimensions == 1) {
-    transform_filter(size, filter_, taps.data(), 1, transformed.data(), 1);
-    return transformed;
-  }
-  std::vector<double> rows(r * size.points);
-  for (int y = 0; y < r; ++y) {
-    transform_filter(size, filter_, &taps[y * r], 1, &rows[y * size.points], 1);
-  }
-  for (int x = 0; x < size.points; ++x) {
-    transform_filter(size, filter_, &rows[x], size.points, &transformed[x], size.points);
-  }
-  return transformed;
-}
+WinogradConv::~WinogradConv() { delete direct_.load(); }
 
 std::size_t WinogradConv::input_stride(int tiles) const {
   return odd_lines(static_cast<std::size_t>(tiles) * row_stride_);
@@ -119,7 +54,7 @@ Tiling WinogradConv::tile(int batch, int threads) const {
   Tiling tiling =
       tile_panel({tiles, tile_bytes, 1, rows, rows, static_cast<int>(tiles_.size())}, threads);
   const int most = (tiles + tiling.blocks - 1) / tiling.blocks;
-  tiling.scratch = positions * (input_stride(most) + product_stride(most)) * sizeof(float);
+  tiling.scratch = Panels(*this, most, nullptr).bytes;
   tiling.cost = 1.0 * tiles * positions * units_ * problem_.out_channels;  // two a unit of bfloat16
   return tiling;
 }
@@ -129,9 +64,11 @@ void WinogradConv::run(const Frame& frame, const Tiling& tiling, int task, Scrat
   const Range tiles = part_of(frame.batch * tiles_of_image(), block, tiling.blocks);
   const int positions = layout_.size().positions();
   const std::size_t in_stride = input_stride(tiles.size());
-  float* inputs = reinterpret_cast<float*>(scratch.memory);
-  float* products = inputs + positions * in_stride;
-  if (scratch.take(this, block)) transform_inputs(frame, tiles, inputs);
+  const Panels panels(*this, tiles.size(), scratch.memory);
+  if (scratch.take(this, block)) {
+    mark_extremes(frame, tiles, panels);
+    transform_inputs(frame, tiles, panels.inputs);
+  }
   const Range columns =
       part_of(static_cast<int>(tiles_.size()), task % tiling.splits, tiling.splits);
   const int row_blocks = gemm_blocks(tiles.size(), kernels_.gemm_rows);
@@ -146,28 +83,43 @@ void WinogradConv::run(const Frame& frame, const Tiling& tiling, int task, Scrat
     call.segment_length = units_;
     call.columns = width;
     call.out_stride = width;
-    const float* weights = weights_ + tile.offset * positions * units_;
     for (int p = 0; p < positions; ++p) {
       const Range claimed = part_of(tiles.size(), p, positions);
       if (claims)
         claim_outputs(frame, {tiles.begin + claimed.begin, tiles.begin + claimed.end}, tile);
-      call.b = weights + static_cast<std::size_t>(p) * units_ * width;
+      call.b = weights_.panel(tile, p);
       const WeightsAhead ahead(call.b, units_, width);
       for (int i = 0; i < row_blocks; ++i) {
         const Range rows = part_of(tiles.size(), i, row_blocks);
-        call.a = inputs + p * in_stride + static_cast<std::size_t>(rows.begin) * row_stride_;
-        call.out = products + p * product_stride(tiles.size()) + rows.begin * width;
+        call.a = panels.inputs + p * in_stride + static_cast<std::size_t>(rows.begin) * row_stride_;
+        call.out = panels.products + p * product_stride(tiles.size()) + rows.begin * width;
         call.prefetch = ahead.of_call(i);
         table[rows.size() - 1][tile.vectors - 1](call);
       }
     }
-    transform_outputs(frame, tiles, tile, products);
+    transform_outputs(frame, tiles, tile, panels);
   }
+  compute_extremes(frame, tiles, columns, panels.marks);
+}
+
+WinogradConv::Panels::Panels(const WinogradConv& conv, int tiles, std::byte* memory) {
+  const int positions = conv.layout_.size().positions();
+  const int across = std::min(tiles, conv.tiles_across());
+  const auto take = [&](std::size_t count) {
+    float* part = memory ? reinterpret_cast<float*>(memory + bytes) : nullptr;
+    bytes += count * sizeof(float);
+    return part;
+  };
+  inputs = take(positions * conv.input_stride(tiles));
+  products = take(positions * conv.product_stride(tiles));
+  magnitudes = take(conv.extremes_.scratch(across));
+  marks = memory ? reinterpret_cast<std::uint8_t*>(memory + bytes) : nullptr;
+  bytes += tiles;
 }
 
 WinogradConv::Place WinogradConv::place_of(int tile) const {
   const Pair m = layout_.outputs();
-  const int across = (problem_.width() + m.horizontal - 1) / m.horizontal;
+  const int across = tiles_across();
   const int of_image = tile % tiles_of_image(), column = of_image % across;
   return {tile / tiles_of_image(), of_image / across * m.vertical, column * m.horizontal,
           across - column};
@@ -219,6 +171,47 @@ void WinogradConv::transform_inputs(const Frame& frame, Range tiles, float* out)
   }
 }
 
+void WinogradConv::mark_extremes(const Frame& frame, Range tiles, const Panels& panels) const {
+  for (int t = tiles.begin, run; t < tiles.end; t += run) {
+    const Place place = place_of(t);
+    run = std::min(place.left, tiles.end - t);
+    extremes_.mark(frame, {place.n, place.y, place.x, run}, panels.magnitudes,
+                   panels.marks + (t - tiles.begin));
+  }
+}
+
+void WinogradConv::compute_extremes(const Frame& frame, Range tiles, Range columns,
+                                    const std::uint8_t* marks) const {
+  const Pair m = layout_.outputs();
+  for (int t = tiles.begin, run; t < tiles.end; t += run) {
+    run = 1;
+    if (!marks[t - tiles.begin]) continue;
+    const Place place = place_of(t);
+    const int most = std::min(place.left, tiles.end - t);
+    while (run < most && marks[t - tiles.begin + run]) ++run;
+    const int width = std::min(run * m.horizontal, problem_.width() - place.x);
+    const int bottom = std::min(place.y + m.vertical, problem_.height());
+    for (int y = place.y; y < bottom; ++y) {
+      const int pixel = (place.n * problem_.height() + y) * problem_.width() + place.x;
+      direct().run_pixels(frame, {pixel, pixel + width}, columns);
+    }
+  }
+}
+
+const DirectConv& WinogradConv::direct() const {
+  if (const DirectConv* made = direct_.load(std::memory_order_acquire)) return *made;
+  const std::lock_guard lock(fork_safe_mutex());
+  if (const DirectConv* made = direct_.load(std::memory_order_relaxed)) return *made;
+  ConvProblem problem = problem_;
+  problem.weights = weights_.taps(tiles_);
+  // Only the bfloat16 dot product is another algorithm than float32's.
+  const Dtype dtype = kernels_.gemm_dot[0][0] ? Dtype::kBFloat16 : Dtype::kFloat32;
+  auto made = std::make_unique<DirectConv>(std::move(problem), /*strided=*/false, kernels_, dtype,
+                                           direct_store_);
+  direct_.store(made.get(), std::memory_order_release);
+  return *made.release();
+}
+
 // Asks for the ownership of the tiles' outputs while there is other work to do: the cache lines may
 // be another processor's.
 void WinogradConv::claim_outputs(const Frame& frame, Range tiles, const ColumnTile& columns) const {
@@ -243,7 +236,7 @@ void WinogradConv::claim_outputs(const Frame& frame, Range tiles, const ColumnTi
 }
 
 void WinogradConv::transform_outputs(const Frame& frame, Range tiles, const ColumnTile& columns,
-                                     const float* products) const {
+                                     const Panels& panels) const {
   const Target& target = problem_.targets[columns.target];
   const Strides& strides = frame.strides[target.view.buffer];
   const Pair m = layout_.outputs();
@@ -271,9 +264,13 @@ void WinogradConv::transform_outputs(const Frame& frame, Range tiles, const Colu
   const auto element = static_cast<std::ptrdiff_t>(frame.element_size);
   for (int t = tiles.begin; t < tiles.end; t += call.tiles) {
     const Place place = place_of(t);
-    call.in = products + static_cast<std::size_t>(t - tiles.begin) * width;
+    const std::uint8_t* marks = panels.marks + (t - tiles.begin);
+    call.tiles = 1;
+    if (marks[0]) continue;
     const int inside = (problem_.width() - place.x) / m.horizontal;
-    call.tiles = std::clamp(std::min(inside, tiles.end - t), 1, place.left);
+    const int most = std::min({inside, tiles.end - t, place.left});
+    while (call.tiles < most && !marks[call.tiles]) ++call.tiles;
+    call.in = panels.products + static_cast<std::size_t>(t - tiles.begin) * width;
     call.rows = std::min(m.vertical, problem_.height() - place.y);
     call.columns = std::min(m.horizontal, problem_.width() - place.x);
     if (layout_.vertical) std::swap(call.rows, call.columns);

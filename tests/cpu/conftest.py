@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 
 import pytest
@@ -36,3 +37,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def _needs_dot(isa: str) -> None:
+    """Products of bfloat16 that the processor has an instruction for."""
+    from tests.cpu.single_step import make_native, plan_of, random_problem
+
+    plan = plan_of(random_problem(random.Random(0)), "bfloat16")
+    zeros = {name: torch.zeros(constant.shape) for name, constant in plan.constants.items()}
+    if "dot products" not in make_native(plan, zeros, isa, algorithm="direct").report()[-1].algorithm:
+        pytest.skip("the bfloat16 dot product does not run here")

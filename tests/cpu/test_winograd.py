@@ -72,14 +72,6 @@ def run_bfloat16(isa: str, algorithm: str, kernel: Pair, integers: bool) -> list
     return pairs
 
 
-@pytest.fixture
-def _needs_dot(isa: str) -> None:
-    plan = plan_of(random_problem(random.Random(0)), "bfloat16")
-    zeros = {name: torch.zeros(constant.shape) for name, constant in plan.constants.items()}
-    if "dot products" not in make_native(plan, zeros, isa, algorithm="direct").report()[-1].algorithm:
-        pytest.skip("the bfloat16 dot product does not run here")
-
-
 @pytest.mark.usefixtures("_needs_dot")
 @pytest.mark.parametrize("algorithm, kernel, bound", BFLOAT16_TILES, ids=[a for a, _, _ in BFLOAT16_TILES])
 def test_bfloat16_products(isa: str, algorithm: str, kernel: Pair, bound: float) -> None:

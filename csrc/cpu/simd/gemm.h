@@ -41,6 +41,8 @@ inline __attribute__((always_inline)) void store_block(const GemmCall& call,
 
 // What becomes of float32 sums.
 struct FloatSums {
+  static constexpr bool kRounds = true;  // each addition
+
   template <class T, int Rows, int Vectors>
   static inline __attribute__((always_inline)) void finish(const GemmCall& call,
                                                            Vec (&acc)[Rows][Vectors]) {
@@ -105,6 +107,25 @@ inline __attribute__((always_inline)) void multiply_unit(const RowBases<Rows>& a
   });
 }
 
+// Terms that are summed one after the other; longer sums are sums of such, or their error would
+// grow with the length.
+constexpr std::ptrdiff_t kSerialTerms = 2048;
+
+// Adds the sums to the totals and starts them again from zero.
+template <int Rows, int Vectors>
+inline __attribute__((always_inline)) void move_sums(Vec (&acc)[Rows][Vectors],
+                                                     Vec (&totals)[Rows][Vectors],
+                                                     bool& has_totals) {
+  unroll<Rows>([&](auto m) {
+    unroll<Vectors>([&](auto n) {
+      Vec &sum = acc[m.value][n.value], &total = totals[m.value][n.value];
+      total = has_totals ? total + sum : sum;
+      sum = broadcast(0.0f);
+    });
+  });
+  has_totals = true;
+}
+
 template <class Unit, class T, int Rows, int Vectors>
 void gemm(const GemmCall& call) {
   constexpr int kWidth = Vectors * Vec::kLanes;
@@ -120,11 +141,29 @@ void gemm(const GemmCall& call) {
     });
   }
 
+  [[maybe_unused]] Vec totals[Rows][Vectors];
+  [[maybe_unused]] bool has_totals = false;
   Progress at{static_cast<const char*>(call.b), static_cast<const char*>(call.prefetch)};
   for (int s = 0; s < call.segments; ++s) {
     const float* start = static_cast<const float*>(call.a) + (call.offsets ? call.offsets[s] : 0);
     const RowBases<Rows> a(start, call.row_stride);
-    for (std::ptrdiff_t k = 0; k < call.segment_length; ++k) multiply_unit<Unit>(a, k, at, acc);
+    for (std::ptrdiff_t k = 0, end = 0; k < call.segment_length;) {
+      end = Unit::kRounds && call.segment_length - k > kSerialTerms ? k + kSerialTerms
+                                                                    : call.segment_length;
+      for (; k < end; ++k) multiply_unit<Unit>(a, k, at, acc);
+      if constexpr (Unit::kRounds) {
+        if (end < call.segment_length) move_sums(acc, totals, has_totals);
+      }
+    }
+  }
+  if constexpr (Unit::kRounds) {
+    if (has_totals) {
+      unroll<Rows>([&](auto m) {
+        unroll<Vectors>([&](auto n) {
+          acc[m.value][n.value] = totals[m.value][n.value] + acc[m.value][n.value];
+        });
+      });
+    }
   }
   Unit::template finish<T>(call, acc);
 }

@@ -121,6 +121,8 @@ inline __attribute__((always_inline)) void store_integers(const GemmCall& call,
 
 // The unit of the instruction set, and what becomes of its sums.
 struct QuantizedUnit : IntegerUnit {
+  static constexpr bool kRounds = false;
+
   template <class T, int Rows, int Vectors>
   static inline __attribute__((always_inline)) void finish(const GemmCall& call,
                                                            Vec (&acc)[Rows][Vectors]) {

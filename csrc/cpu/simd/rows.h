@@ -49,18 +49,34 @@ void max_pool(const PoolCall& call) {
   });
 }
 
+// The sum over a window, by halves where it is long: the error of a serial one grows with its
+// length.
+template <class T, class Load>
+Vec window_sum(const PoolCall& call, const T* pixel, int rows, int columns, Load load) {
+  constexpr std::ptrdiff_t kSerial = 256;
+  if (std::ptrdiff_t{1} * rows * columns > kSerial) {
+    const bool wide = columns > rows;
+    const int half = (wide ? columns : rows) / 2;
+    const T* other = pixel + half * (wide ? call.column_stride : call.row_stride);
+    return window_sum(call, pixel, wide ? rows : half, wide ? half : columns, load) +
+           window_sum(call, other, wide ? rows : rows - half, wide ? columns - half : columns,
+                      load);
+  }
+  Vec total = broadcast(0.0f);
+  for (int y = 0; y < rows; ++y) {
+    for (int x = 0; x < columns; ++x) {
+      total = total + load(pixel + y * call.row_stride + x * call.column_stride);
+    }
+  }
+  return total;
+}
+
 template <class T>
 void average_pool(const PoolCall& call) {
   const T* source = static_cast<const T*>(call.source);
   T* out = static_cast<T*>(call.out);
   each_vector(call.channels, [&](int c, auto load, auto store) {
-    Vec total = broadcast(0.0f);
-    for (int y = 0; y < call.rows; ++y) {
-      for (int x = 0; x < call.columns; ++x) {
-        const T* pixel = source + y * call.row_stride + x * call.column_stride;
-        total = total + load(pixel + c);
-      }
-    }
+    const Vec total = window_sum(call, source + c, call.rows, call.columns, load);
     const Vec bias = call.bias ? load(call.bias + c) : broadcast(0.0f);
     const Vec average = fma(total, broadcast(call.scale), bias);
     store(out + c, call.relu ? relu(average) : average);

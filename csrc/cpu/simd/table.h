@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cpu/simd/gemm.h"
+#include "cpu/simd/peak.h"
 #include "cpu/simd/rows.h"
 #include "cpu/simd/winograd.h"
 
@@ -17,6 +18,7 @@ Kernels make_kernels() {
   fill_gemm<FloatUnit, T>(k.gemm);
   fill_gemm<FloatUnit, float>(k.gemm_raw);
   fill_winograd<T>(k.winograd);
+  k.peak = peak<T>;
   k.max_pool = each_pixel<T, T, max_pool<T>>;
   k.average_pool = each_pixel<T, T, average_pool<T>>;
   k.pointwise = pointwise<T>;

@@ -1,0 +1,158 @@
+#include "cpu/winograd_weights.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cpu/convert.h"
+#include "cpu/winograd_matrices.h"
+
+namespace ifast::cpu {
+namespace {
+
+// [rows][columns]
+struct Matrix {
+  Matrix(int rows, int columns)
+      : rows(rows), columns(columns), values(static_cast<std::size_t>(rows) * columns) {}
+  double& at(int i, int j) { return values[static_cast<std::size_t>(i) * columns + j]; }
+  double at(int i, int j) const { return values[static_cast<std::size_t>(i) * columns + j]; }
+
+  int rows;
+  int columns;
+  std::vector<double> values;
+};
+
+Matrix filter_matrix(const WinogradSize& size) {
+  Matrix g(size.points, size.taps());
+  for (int i = 0; i < g.rows; ++i) {
+    for (int k = 0; k < g.columns; ++k) g.at(i, k) = winograd_filter(g.columns, g.rows, i, k);
+  }
+  return g;
+}
+
+// (G^T G)^-1 G^T, by elimination: G^T G is positive definite, so its pivots are.
+Matrix least_squares(const Matrix& g) {
+  const int taps = g.columns, points = g.rows;
+  Matrix system(taps, taps + points);
+  for (int i = 0; i < taps; ++i) {
+    for (int p = 0; p < points; ++p) {
+      for (int j = 0; j < taps; ++j) system.at(i, j) += g.at(p, i) * g.at(p, j);
+      system.at(i, taps + p) = g.at(p, i);
+    }
+  }
+  for (int pivot = 0; pivot < taps; ++pivot) {
+    for (int i = 0; i < taps; ++i) {
+      const double factor = system.at(i, pivot) / system.at(pivot, pivot);
+      for (int j = 0; j < system.columns && i != pivot; ++j) {
+        system.at(i, j) -= factor * system.at(pivot, j);
+      }
+    }
+  }
+  Matrix inverse(taps, points);
+  for (int i = 0; i < taps; ++i) {
+    for (int p = 0; p < points; ++p) inverse.at(i, p) = system.at(i, taps + p) / system.at(i, i);
+  }
+  return inverse;
+}
+
+// m x, or for two dimensions m x m^T.
+std::vector<double> apply(const Matrix& m, const std::vector<double>& x, int dimensions) {
+  const int lines = dimensions == 2 ? m.columns : 1;  // of x, each of m.columns
+  Matrix once(m.rows, lines);
+  for (int i = 0; i < m.rows; ++i) {
+    for (int l = 0; l < lines; ++l) {
+      for (int k = 0; k < m.columns; ++k) once.at(i, l) += m.at(i, k) * x[l * m.columns + k];
+    }
+  }
+  if (dimensions == 1) return once.values;
+  std::vector<double> twice(static_cast<std::size_t>(m.rows) * m.rows);
+  for (int y = 0; y < m.rows; ++y) {
+    for (int i = 0; i < m.rows; ++i) {
+      for (int k = 0; k < m.columns; ++k) twice[y * m.rows + i] += m.at(y, k) * once.at(i, k);
+    }
+  }
+  return twice;
+}
+
+}  // namespace
+
+WinogradWeights::WinogradWeights(const ConvProblem& problem, const WinogradLayout& layout,
+                                 const std::vector<ColumnTile>& tiles, int lanes,
+                                 WeightStore& store)
+    : layout_(layout),
+      lanes_(lanes),
+      in_channels_(problem.in_channels),
+      out_channels_(problem.out_channels),
+      tap_count_(problem.tap_count()),
+      group_units_(layout.dot ? in_channels_ / 2 : in_channels_),
+      units_(static_cast<int>(layout.groups.size()) * group_units_) {
+  const std::size_t count = padded_channels(tiles, lanes) * layout_.size().positions() * units_;
+  float* packed = store.take<float>(count);
+  std::fill_n(packed, count, 0.0f);
+  packed_ = packed;
+  for (const ColumnTile& tile : tiles) {
+    pack(problem, tile, packed + tile.offset * layout_.size().positions() * units_);
+  }
+  const auto is_zero = [](float weight) { return weight == 0.0f; };
+  if (std::any_of(problem.weights.begin(), problem.weights.end(), is_zero)) {
+    for (float weight : problem.weights) zeros_.push_back(is_zero(weight));
+  }
+}
+
+void WinogradWeights::pack(const ConvProblem& problem, const ColumnTile& tile,
+                           float* packed) const {
+  const WinogradSize& size = layout_.size();
+  const Matrix g = filter_matrix(size);
+  const int width = tile.width(lanes_);
+  // Of a group's taps between two channels, by position.
+  const auto transformed = [&](int out, const WinogradLayout::Group& group, int in) {
+    std::vector<double> taps;
+    for (int tap : group.taps) taps.push_back(tap < 0 ? 0.0 : problem.weight(out, tap, in));
+    return apply(g, taps, size.dimensions);
+  };
+  for (int unit = 0; unit < units_; ++unit) {
+    const WinogradLayout::Group& group = layout_.groups[unit / group_units_];
+    const int in = unit % group_units_ * (layout_.dot ? 2 : 1);
+    for (int j = 0; j < tile.columns; ++j) {
+      const auto first = transformed(tile.channel + j, group, in);
+      const auto second =
+          layout_.dot ? transformed(tile.channel + j, group, in + 1) : std::vector<double>();
+      for (int p = 0; p < size.positions(); ++p) {
+        const float value = static_cast<float>(first[p]);
+        packed[(static_cast<std::size_t>(p) * units_ + unit) * width + j] =
+            layout_.dot ? bfloat16_pair(value, static_cast<float>(second[p])) : value;
+      }
+    }
+  }
+}
+
+std::vector<float> WinogradWeights::taps(const std::vector<ColumnTile>& tiles) const {
+  const WinogradSize& size = layout_.size();
+  const Matrix inverse = least_squares(filter_matrix(size));
+  const int per_unit = layout_.dot ? 2 : 1;
+  std::vector<float> taps(static_cast<std::size_t>(out_channels_) * tap_count_ * in_channels_);
+  std::vector<double> transformed(size.positions());
+  for (const ColumnTile& tile : tiles) {
+    for (int j = 0; j < tile.columns; ++j) {
+      for (int i = 0; i < units_ * per_unit; ++i) {
+        const int unit = i / per_unit, group = unit / group_units_;
+        const int in = i - group * group_units_ * per_unit;
+        for (int p = 0; p < size.positions(); ++p) {
+          const float packed =
+              panel(tile, p)[static_cast<std::size_t>(unit) * tile.width(lanes_) + j];
+          transformed[p] = layout_.dot ? bfloat16_of_pair(packed, i % 2) : packed;
+        }
+        const auto values = apply(inverse, transformed, size.dimensions);
+        for (std::size_t k = 0; k < values.size(); ++k) {
+          const int tap = layout_.groups[group].taps[k];
+          if (tap < 0) continue;
+          const std::size_t at =
+              (static_cast<std::size_t>(tile.channel + j) * tap_count_ + tap) * in_channels_ + in;
+          if (zeros_.empty() || !zeros_[at]) taps[at] = static_cast<float>(values[k]);
+        }
+      }
+    }
+  }
+  return taps;
+}
+
+}  // namespace ifast::cpu
