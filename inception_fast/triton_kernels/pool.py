@@ -22,6 +22,10 @@ from inception_fast.triton_kernels.numerics import (
 )
 
 WARPS = 4
+SERIAL = tl.constexpr(256)
+"""Numbers that are summed one after the other: longer sums are sums of such, or their error would grow with the
+length.
+"""
 
 
 @device_function
@@ -30,6 +34,13 @@ def window_extent(first, kernel, size, padding_end, INSIDE: tl.constexpr):
     if INSIDE:
         return tl.minimum(first + kernel, size) - tl.maximum(first, 0)
     return tl.minimum(first + kernel, size + padding_end) - first
+
+
+@device_function
+def combine(a, b, MAX: tl.constexpr):
+    if MAX:
+        return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+    return a + b
 
 
 @device_function
@@ -57,16 +68,16 @@ def window(
     """
     outside = float("-inf") if MAX else 0.0
     result = tl.full((BLOCK_M, BLOCK_C), outside, tl.float32)
-    for element in range(KERNEL_Y * KERNEL_X):
-        y = first_y + element // KERNEL_X
-        x = first_x + element % KERNEL_X
-        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        offset = ((image + y) * width + x) * source_stride
-        value = tl.load(channels + offset[:, None], mask=present & inside[:, None], other=outside)
-        if MAX:
-            result = tl.maximum(result, widen(value).to(tl.float32), propagate_nan=tl.PropagateNan.ALL)
-        else:
-            result += widen(value).to(tl.float32)
+    for start in range(0, KERNEL_Y * KERNEL_X, SERIAL):
+        part = tl.full((BLOCK_M, BLOCK_C), outside, tl.float32)
+        for element in range(start, min(start + SERIAL, KERNEL_Y * KERNEL_X)):
+            y = first_y + element // KERNEL_X
+            x = first_x + element % KERNEL_X
+            inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+            offset = ((image + y) * width + x) * source_stride
+            value = tl.load(channels + offset[:, None], mask=present & inside[:, None], other=outside)
+            part = combine(part, widen(value).to(tl.float32), MAX)
+        result = combine(result, part, MAX)
     return result
 
 
@@ -149,10 +160,13 @@ def mean_kernel(
     c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     p = tl.arange(0, BLOCK_P)
     total = tl.full((BLOCK_P, BLOCK_C), 0.0, tl.float32)
-    for first in range(0, PIXELS, BLOCK_P):
-        offset = (image * PIXELS + first + p) * source_stride
-        mask = (first + p < PIXELS)[:, None] & (c < CHANNELS)[None, :]
-        total += widen(tl.load(source + offset[:, None] + c[None, :], mask=mask, other=0.0)).to(tl.float32)
+    for start in range(0, PIXELS, SERIAL * BLOCK_P):
+        part = tl.full((BLOCK_P, BLOCK_C), 0.0, tl.float32)
+        for first in range(start, min(start + SERIAL * BLOCK_P, PIXELS), BLOCK_P):
+            offset = (image * PIXELS + first + p) * source_stride
+            mask = (first + p < PIXELS)[:, None] & (c < CHANNELS)[None, :]
+            part += widen(tl.load(source + offset[:, None] + c[None, :], mask=mask, other=0.0)).to(tl.float32)
+        total += part
     result = tl.sum(total, 0) / PIXELS
     if HAS_BIAS:
         result += tl.load(bias + c, mask=c < CHANNELS, other=0.0)
@@ -177,6 +191,8 @@ def launch_pool(step: PoolStep, source: torch.Tensor, destination: torch.Tensor,
     whole_image = step.kernel == (height, width) and step.padding == (0, 0) and (out_height, out_width) == (1, 1)
     if whole_image and step.mode == "avg":
         block_p, block_c = tile_shape(height * width, channels, 2048)
+        # The interpreter sums a tile's pixels one after the other.
+        block_p = min(block_p, SERIAL.value)
         mean_kernel[(batch, triton.cdiv(channels, block_c))](
             *arguments,
             pixel_stride(source),

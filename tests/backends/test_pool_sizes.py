@@ -81,6 +81,22 @@ def test_any_size(backend: str) -> None:
         torch.testing.assert_close(got, want, rtol=0, atol=2e-6, msg=lambda text, s=step: f"{s}\n{text}")
 
 
+@pytest.mark.parametrize("window", ["whole image", "part"])
+def test_long_averages(backend: str, window: str) -> None:
+    """One number over and over rounds the same way at each addition of a serial sum."""
+    if backend == "torch" and window == "part":
+        pytest.skip("PyTorch's own sum over a window is serial")
+    extent, kernel = ((200, 200), (200, 200)) if window == "whole image" else ((31, 41), (30, 40))
+    size = extent[0] - kernel[0] + 1, extent[1] - kernel[1] + 1
+    step = PoolStep("pool", "avg", Slice(0, 0, 4), Destination(Slice(1, 0, 4), False), kernel, (1, 1), (0, 0), (0, 0))
+    buffers = (Buffer("x", *extent, 4, "input"), Buffer("y", *size, 4, "output"))
+    plan = Plan("float32", buffers, (step,), ((0,),), {}, (Output(1, False),), 0)
+    want = torch.tensor([0.1, 0.7, -0.3, 0.9]).view(1, 4, 1, 1).repeat(1, 1, *size)
+    x = want[:, :, :1, :1].repeat(1, 1, *extent)
+    got = get_backend(backend).compile(plan, {}, device=CPU, precision="fp32").run(x)[0]
+    assert ((got.double() - want) / want).abs().max() < 5e-6
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_sums_of_half_precision_do_not_overflow(dtype: torch.dtype) -> None:
     step = PoolStep(
