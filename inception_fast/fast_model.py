@@ -91,10 +91,16 @@ class FastModel(nn.Module):
         """How the outputs are nested."""
         return self._structure
 
+    @property
+    def weight_bytes(self) -> int:
+        """Memory of the packed weights, on every device that it has run on."""
+        return sum(executor.weight_bytes for _, executor in list(self._executors.values()))
+
     def report(self) -> Report:
         """What was fused, merged and left alone, and why; which backend runs it. ``str()`` of it is for people."""
         device, (_, executor) = next(iter(self._executors.items()))
-        return Report.of(self._engine, self.backend, executor.driver, self._reasons[device])
+        held = self.weight_bytes + sum(t.nbytes for t in self._engine.constants.values())
+        return Report.of(self._engine, self.backend, executor.driver, self._reasons[device], held)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes an engine file, which :func:`inception_fast.load` and the C++ library read.

@@ -22,6 +22,7 @@ class Report:
         backend, precision: what runs it.
         driver: which of the backend's ways to launch kernels, '' where it has one.
         reason: why this backend, and at which batch sizes another one.
+        memory: bytes of weights that it holds, as an engine file has them and as its backends have packed them.
         steps: number of steps of each kind.
         stages: number of stages.
         arena: bytes of intermediate activations per image.
@@ -36,9 +37,10 @@ class Report:
     passes: list[dict[str, object]]
     driver: str = ""
     reason: str = ""
+    memory: int = 0
 
     @staticmethod
-    def of(engine: EngineFile, backend: str, driver: str = "", reason: str = "") -> Report:
+    def of(engine: EngineFile, backend: str, driver: str = "", reason: str = "", memory: int = 0) -> Report:
         plan = engine.plan
         return Report(
             backend,
@@ -49,11 +51,12 @@ class Report:
             _passes_of(engine.metadata.report),
             driver,
             reason,
+            memory,
         )
 
     def __str__(self) -> str:
         steps = ", ".join(f"{count} {kind}" for kind, count in self.steps.items())
-        arena = f"arena {self.arena / 2**20:.1f} MiB an image"
+        arena = f"arena {self.arena / 2**20:.1f} MiB an image, weights {self.memory / 2**20:.1f} MiB"
         driver = f" ({self.driver} driver)" if self.driver else ""
         lines = [
             f"backend {self.backend}{driver}, precision {self.precision}" + (f": {self.reason}" if self.reason else ""),

@@ -16,7 +16,7 @@ from inception_fast.errors import CaptureError, InceptionFastError, InputError, 
 from inception_fast.graph.foreign import foreign, is_exported
 from inception_fast.nn import ConvBNReLU, FactorizedConv, InceptionBlock
 from inception_fast.nn.block import Block, tensors_of
-from inception_fast.nn.engines import Engines, Options
+from inception_fast.nn.engines import MEMORY_LIMIT, Budget, Engines, Options
 from inception_fast.report import Report
 
 _CLASSES: dict[str, type[Block]] = {"ConvBNReLU": ConvBNReLU, "FactorizedConv": FactorizedConv}
@@ -72,6 +72,7 @@ def swap(
     precision: str = "fp32",
     backend: str = "auto",
     batch_invariant: bool = False,
+    memory_limit: int = MEMORY_LIMIT,
 ) -> SwapReport:
     """Replaces every part of ``model`` that is an Inception-family network or block by its fast form, in place.
 
@@ -84,6 +85,8 @@ def swap(
         example_inputs: a tensor, or a sequence of the model's positional arguments (tensors may be inside of lists
             and dicts), to see what its parts are called with. The model is run on it twice.
         precision, backend, batch_invariant: as for :func:`inception_fast.optimize`.
+        memory_limit: bytes that the engines of all parts may hold together, one for each part and each image size that
+            it meets. Beyond it a part's first size still has an engine, and others run on the original module.
 
     Returns:
         What was replaced, and what was not and why.
@@ -95,7 +98,7 @@ def swap(
     """
     arguments = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
     _check(model, arguments)
-    options = Options(precision, backend, batch_invariant)
+    options = Options(precision, backend, batch_invariant, memory_limit)
     select_backend(backend, next(_tensors(arguments)).device, precision)
 
     plan = _Plan(_observe(model, arguments), options)
@@ -181,7 +184,7 @@ class _Plan:
     """Which modules are to be replaced by what. Nothing changes before :meth:`apply`."""
 
     def __init__(self, calls: dict[nn.Module, _Calls], options: Options) -> None:
-        self._calls, self._options = calls, options
+        self._calls, self._options, self._budget = calls, options, Budget()
         self._blocks: dict[nn.Module, Block | None] = {}
         self._places: list[tuple[dict[str, nn.Module | None], str, Block]] = []
         self.replaced: list[Replaced] = []
@@ -212,7 +215,7 @@ class _Plan:
     def _decide(self, module: nn.Module, path: str) -> Block | None:
         reason = self._objection(module)
         if reason is None:
-            engines = Engines(self._options)
+            engines = Engines(self._options, budget=self._budget)
             try:
                 reports = tuple(self._build(module, engines))
             except (InputError, UnsupportedOpError, CaptureError) as error:
@@ -228,7 +231,9 @@ class _Plan:
 
     def _build(self, module: nn.Module, engines: Engines) -> Iterator[Report]:
         for x in self._calls[module].images.values():
-            yield engines.get(x, lambda: tensors_of(module), lambda: module).report()
+            engine = engines.get(x, lambda: tensors_of(module), lambda: module)
+            if engine is not None:
+                yield engine.report()
 
     def _objection(self, module: nn.Module) -> str | None:
         """Why a module cannot be tried; empty where there is nothing to say."""

@@ -116,6 +116,11 @@ class Executor(ABC):
     driver: str = ""
     places_outputs: bool = False
 
+    @property
+    def weight_bytes(self) -> int:
+        """Of the constants in the form that it has packed them, kept as long as it lives."""
+        return 0
+
     @abstractmethod
     def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
         """One forward pass.

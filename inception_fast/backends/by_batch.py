@@ -71,6 +71,11 @@ class ByBatchExecutor(Executor):
                 self._executors[name] = self._makers[name]()
             return self._executors[name]
 
+    @property
+    def weight_bytes(self) -> int:
+        with self._lock:
+            return sum(executor.weight_bytes for executor in self._executors.values())
+
     def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
         return self.executor_for(len(x)).run(x, out)
 

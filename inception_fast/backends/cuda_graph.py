@@ -90,6 +90,10 @@ class CudaGraphs(Executor):
         self._recordings: OrderedDict[tuple[int, int], _Recording] = OrderedDict()
         self._lock = threading.Lock()
 
+    @property
+    def weight_bytes(self) -> int:
+        return self._executor.weight_bytes
+
     def unrecorded(self, images: int) -> Executor:
         return self._executor
 

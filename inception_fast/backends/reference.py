@@ -75,6 +75,12 @@ class ReferenceExecutor(Executor):
         self._plan, self._batch_invariant = plan, batch_invariant
         accumulator = getattr(torch, accumulator_dtype(plan.dtype))
         self._constants = {k: v.to(device, accumulator) for k, v in constants.items()}
+        # Those that need no conversion are the caller's own.
+        self._converted = sum(t.nbytes for k, t in self._constants.items() if t is not constants[k])
+
+    @property
+    def weight_bytes(self) -> int:
+        return self._converted
 
     def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
         if self._batch_invariant:

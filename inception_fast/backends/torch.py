@@ -117,6 +117,10 @@ class TorchExecutor(Executor):
         with self._library_settings(device):
             self._runs_of("image" if self._fused is OneDnnConv else "library")
 
+    @property
+    def weight_bytes(self) -> int:
+        return len(self._variants) * sum(t.nbytes for t in self._constants.values())
+
     def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
         with torch.no_grad(), self._library_settings(x.device):
             if self._batch_invariant:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 
 import torch
 
@@ -56,6 +56,9 @@ from inception_fast.tuning.problem import ConvConfig
 DIRECT_INPUT_CHANNELS = 4
 """A first convolution over at most that many channels reads the caller's tensor as it is, in any layout."""
 
+MAX_BATCH_SIZES = 64
+"""Batch sizes whose launches are remembered; others are planned anew."""
+
 _INTERPRETER = threading.Lock()
 """Triton's interpreter keeps its program id in a global and patches Triton's language while it runs."""
 
@@ -80,15 +83,18 @@ class TritonExecutor(Executor):
     ) -> None:
         self._plan, self._device, self._tf32 = plan, device, precision == "tf32"
         choose = choose or ConfigChoice.of(device, batch_invariant)
-        self._launches = cache(lambda images: plan_launches(plan, precision, images, choose))
-        self._workspace_sizes = cache(lambda images: workspace_sizes(plan, precision, images, self._launches(images)))
+        by_batch = lru_cache(MAX_BATCH_SIZES)
+        self._launches = by_batch(lambda images: plan_launches(plan, precision, images, choose))
+        self._workspace_sizes = by_batch(
+            lambda images: workspace_sizes(plan, precision, images, self._launches(images))
+        )
         # A matrix instruction sums every row of a tile alike; the numpy product of the interpreter does not.
         self._per_image = batch_invariant and is_interpreted()
         with torch.no_grad():
             self._pack(constants)
-        self._ahead = cache(lambda images: None)
+        self._ahead = by_batch(lambda images: None)
         if device.type == "cuda":
-            self._ahead = cache(CompileAhead(plan, precision, batch_invariant, device))
+            self._ahead = by_batch(CompileAhead(plan, precision, batch_invariant, device))
         self._copies_input = any(self._wants_even_pixels(step) for step in plan.steps)
 
     def _pack(self, constants: Mapping[str, torch.Tensor]) -> None:
@@ -107,6 +113,12 @@ class TritonExecutor(Executor):
                 self._convs[index] = tuple(pack_conv(conv, constants, device) for conv in convs)
             if not convs:
                 self._vectors |= {name: constants[name].to(device, torch.float32) for name in constants_of(step)}
+
+    @property
+    def weight_bytes(self) -> int:
+        packed = [conv for convs in self._convs.values() for conv in convs]
+        tensors = [t for conv in packed for t in (conv.weight, conv.bias, conv.taps) if t is not None]
+        return sum(t.nbytes for t in (*tensors, *self._vectors.values()))
 
     def launches(self, images: int) -> list[list[str]]:
         """The names of the steps of each launch, for a batch of that size."""

@@ -17,7 +17,8 @@ from torch import SymInt, fx, nn
 from torch.nn import functional
 
 from inception_fast.errors import InputError
-from inception_fast.nn.engines import Engines, Options
+from inception_fast.fast_model import FastModel
+from inception_fast.nn.engines import Budget, Engines, Options
 
 _RESHAPES = ("view", "reshape", torch.reshape)
 
@@ -33,8 +34,8 @@ def inception_fast_backend(
     Args:
         gm: what dynamo has traced: one tensor ``[N, C, H, W]`` in, an Inception-family network, tensors out.
         example_inputs: the graph's inputs, weights among them.
-        options: ``precision``, ``backend`` and ``batch_invariant``, as for :func:`inception_fast.optimize`; given as
-            ``torch.compile(..., options={...})``.
+        options: ``precision``, ``backend`` and ``batch_invariant``, as for :func:`inception_fast.optimize`, and
+            ``memory_limit``, as for :func:`inception_fast.swap`; given as ``torch.compile(..., options={...})``.
 
     Raises:
         InputError: an option or an input does not fit.
@@ -80,21 +81,25 @@ class _Network:
             raise InputError("model", f"{len(images)} input tensors ({names})", "one, of images [N, C, H, W]")
         (self._images,) = images
         self._engines: dict[tuple[float, ...], Engines] = {}
+        self._budget = Budget()
 
     def prepare(self, inputs: Sequence[Any]) -> None:
         """Builds the engine for such inputs."""
         self._engine(inputs)
 
     def __call__(self, *inputs: Any) -> Any:
-        return self._engine(inputs)(inputs[self._images])
+        engine = self._engine(inputs)
+        if engine is None:
+            return self._graph(*inputs)
+        return engine(inputs[self._images])
 
-    def _engine(self, inputs: Sequence[Any]) -> nn.Module:
+    def _engine(self, inputs: Sequence[Any]) -> FastModel | None:
         x, weights = inputs[self._images], [inputs[i] for i in self._weights]
         key = (*map(id, weights), *(inputs[i].item() for i in self._numbers))
         engines = self._engines.get(key)
         if engines is None:
             self._engines = {k: e for k, e in self._engines.items() if e.alive}
-            engines = self._engines[key] = Engines(self._options)
+            engines = self._engines[key] = Engines(self._options, budget=self._budget)
         return engines.get(x, lambda: weights, lambda: self._bind(inputs))
 
     def _bind(self, inputs: Sequence[Any]) -> fx.GraphModule:

@@ -8,6 +8,7 @@ there.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any, Optional, Protocol
 from weakref import WeakSet
@@ -37,11 +38,15 @@ class Traceable(Protocol):
 
 
 _networks: dict[str, WeakSet[Traceable]] = {}
+_registering = threading.Lock()
 
 
 def register(network: Traceable) -> None:
     """Lets the operator find ``network`` for as long as somebody else holds it."""
-    _networks.setdefault(network.key, WeakSet()).add(network)
+    with _registering:
+        for key in [key for key, found in _networks.items() if not found]:
+            del _networks[key]
+        _networks.setdefault(network.key, WeakSet()).add(network)
 
 
 def run_traced(

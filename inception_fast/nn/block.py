@@ -42,11 +42,13 @@ class Block(nn.Module):
     It has the parameters, buffers and submodules of the module that it was made from, under the same names, and shares
     them with it: a ``state_dict`` of the one loads into the other. Any batch, height and width will do; the first image
     of each size takes the time to build an engine for it, and so does the first one after the weights have changed
-    (other than through ``tensor.data``, which leaves no trace).
+    (other than through ``tensor.data``, which leaves no trace). Engines hold weights of their own, for which there is
+    a limit: sizes beyond it run on the original module, with a warning.
 
     Args:
         original: what to compute.
-        options: precision, backend and batch invariance, as for :func:`inception_fast.optimize`.
+        options: precision, backend and batch invariance, as for :func:`inception_fast.optimize`, and the bytes that
+            engines may hold.
         engines: those built already for ``original``.
     """
 
@@ -99,13 +101,22 @@ class Block(nn.Module):
             return structure.unflatten(ops.run_traced(self, x, self._wanting_gradient(), autocast_dtype(x.device)))
         self._check(x)
         engine = self.engine_for(self._taken(x))
+        if engine is None:
+            return self.original(x)
         weight = self._wanting_gradient()
         wanted = [t for t in (x, weight) if t is not None and t.requires_grad] if torch.is_grad_enabled() else []
         results = refusing(lambda: self._run(engine, x), wanted) if wanted else self._run(engine, x)
         return engine.structure.unflatten(results)
 
-    def engine_for(self, x: torch.Tensor) -> FastModel:
-        """The engine that images like those of ``x`` run on, built where there is none."""
+    @property
+    def memory(self) -> int:
+        """Bytes that its engines hold; see ``memory_limit``."""
+        return self._engines.memory
+
+    def engine_for(self, x: torch.Tensor) -> FastModel | None:
+        """The engine that images like those of ``x`` run on, built where there is none; None where there is no room
+        within ``memory_limit`` and the original module computes them.
+        """
         return self._engines.get(x, lambda: tensors_of(self), lambda: self.original)
 
     def examine(self) -> None:
@@ -126,7 +137,12 @@ class Block(nn.Module):
     def run_checked(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The output tensors, never traced."""
         self._check(x)
-        return self._run(self.engine_for(self._taken(x)), x)
+        engine = self.engine_for(self._taken(x))
+        if engine is None:
+            with torch.no_grad():
+                outputs = torch.utils._pytree.tree_leaves(self.original(x))
+            return [_laid_out_like(x, t) for t in outputs if isinstance(t, torch.Tensor)]
+        return self._run(engine, x)
 
     def fake_outputs(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Empty tensors with the shapes, strides and dtypes of :meth:`run_checked`'s."""

@@ -139,7 +139,10 @@ def test_options(built: list[FastModel], options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precison": "bf16"}, r"options: got 'precison', expected any of backend, batch_invariant, precision"),
+        (
+            {"precison": "bf16"},
+            r"options: got 'precison', expected any of backend, batch_invariant, memory_limit, precision",
+        ),
         ({"precision": "fp12"}, r"precision: got 'fp12'"),
         ({"backend": "gpu"}, r"backend: got 'gpu'"),
     ],
