@@ -24,6 +24,14 @@ class InputTypeError(InputError, TypeError):
     """An argument has the wrong type or dtype."""
 
 
+class InputAttributeError(InputError, AttributeError):
+    """An object is asked for a part that it does not have."""
+
+
+class NoParametersError(InputError, StopIteration):
+    """``next(module.parameters())`` of a module that has none; loops over them end as usual."""
+
+
 class UnsupportedOpError(InceptionFastError):
     """The model uses an operator outside the Inception family's.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from torch import nn
 from inception_fast.autocast import autocast_dtype, no_autocast
 from inception_fast.backends import Backend, Executor, selection
 from inception_fast.backends.base import Out
-from inception_fast.errors import InputError, InputTypeError
+from inception_fast.errors import InputAttributeError, InputError, InputTypeError, NoParametersError
 from inception_fast.gradients import refusing
 from inception_fast.graph.structure import OutputStructure
 from inception_fast.integrations import ops
@@ -34,7 +36,9 @@ class FastModel(nn.Module):
     """An Inception-family network on fast kernels, for inference only.
 
     Made by :func:`inception_fast.optimize` and :func:`inception_fast.load`. Safe to call from several threads. The
-    weights are those that the model had then: changing the model afterwards changes nothing here.
+    weights are those that the model had then: changing the model afterwards changes nothing here. It has neither the
+    model's parts nor its parameters, and says so where it is asked for them; its ``state_dict`` is the engine file as
+    one tensor of bytes, which any FastModel loads.
 
     Args:
         engine: the Plan, its constants and the contract of its input.
@@ -49,6 +53,9 @@ class FastModel(nn.Module):
     def __init__(self, engine: EngineFile, structure: OutputStructure, backend: str, device: torch.device) -> None:
         super().__init__()
         self.training = False
+        self._adopt(engine, structure, backend, device)
+
+    def _adopt(self, engine: EngineFile, structure: OutputStructure, backend: str, device: torch.device) -> None:
         self._engine, self._structure, self._requested = engine, structure, backend
         self._input_dtype: torch.dtype = getattr(torch, engine.metadata.input_dtype)
         self._io_dtype: torch.dtype = getattr(torch, engine.plan.io_dtype)
@@ -301,6 +308,53 @@ class FastModel(nn.Module):
             devices = " or ".join(self._backend.devices())
             raise InputError("x", f"device {x.device}", f"{devices} for backend '{self.backend}'")
 
+    def get_extra_state(self) -> torch.Tensor:
+        """The engine file, uint8."""
+        return torch.frombuffer(bytearray(engine_bytes(self._engine)), dtype=torch.uint8)
+
+    def set_extra_state(self, state: object) -> None:
+        """Becomes the network of an engine file.
+
+        Raises:
+            EngineFileError: ``state`` is none.
+        """
+        if not isinstance(state, torch.Tensor) or state.dtype != torch.uint8:
+            got = state.dtype if isinstance(state, torch.Tensor) else type(state).__name__
+            raise InputTypeError("state_dict", got, "the bytes of an engine file (uint8), as FastModel.state_dict()")
+        engine = read_engine_bytes(state.cpu().numpy().tobytes())
+        device = next(iter(self._executors))
+        self._adopt(engine, OutputStructure.from_json(engine.metadata.structure), self._requested, device)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        others = [k for k in state_dict if k.startswith(prefix) and k != prefix + "_extra_state"]
+        if others:
+            # Even where strict=False would ignore them: somebody means to change the weights.
+            expected = "what FastModel.state_dict() gives; load weights into the model, and optimize it again"
+            raise InputError("state_dict", f"{len(others)} entries of another module, '{others[0]}' first", expected)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """None; ``next()`` of them says where weights and devices are, which a loop takes for the end."""
+        return _NoParameters()
+
+    def requires_grad_(self, requires_grad: bool = True) -> FastModel:
+        if requires_grad:
+            raise InputError("requires_grad", True, "False: a FastModel is for inference; train the model itself")
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            expected = "an attribute of FastModel; the parts of the model that it was made of are fused"
+            raise InputAttributeError(name, "asked of a FastModel, which has no such attribute", expected) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, nn.Module | nn.Parameter):
+            expected = "a change of the model that it was made of, which is then optimized again"
+            raise InputError(name, f"a {type(value).__name__} to be put into a FastModel", expected)
+        super().__setattr__(name, value)
+
     def __deepcopy__(self, memo: dict[int, object]) -> FastModel:
         device = next(iter(self._executors))
         return FastModel(self._engine, self._structure, self._requested, device).train(self.training)
@@ -310,6 +364,12 @@ class FastModel(nn.Module):
 
     def extra_repr(self) -> str:
         return f"backend={self.backend}, precision={self.precision}, steps={len(self.plan.steps)}"
+
+
+class _NoParameters(Iterator[nn.Parameter]):
+    def __next__(self) -> nn.Parameter:
+        expected = "FastModel.engine.constants for the weights, .precision for their type; its device is that of x"
+        raise NoParametersError("parameters()", "the first one asked for of a FastModel, which has none", expected)
 
 
 def _want_no_gradient(x: torch.Tensor) -> None:

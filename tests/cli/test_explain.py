@@ -55,6 +55,25 @@ def test_bytes_follow_the_precision(tmp_path: Path) -> None:
     assert written["fp32"] == pytest.approx(2 * written["bf16"], abs=20)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["timm/nosuch"], "model: got 'timm/nosuch' (Unknown model (nosuch)), expected a reference model"),
+        (["torchvision/nosuch"], "model: got 'torchvision/nosuch' ("),
+        (["nosuch/nosuch"], "model: got 'nosuch/nosuch', expected"),
+        (["os:getcwd"], "model: got 'os:getcwd' that returns str, expected"),
+        (["tests.bench.nets:small", "--size", "2"], "size: got 2, for which tests.bench.nets:small fails: "),
+    ],
+)
+def test_a_target_that_does_not_load_is_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip(arguments[0].partition("/")[0]) if arguments[0].startswith(("timm", "torchv")) else None
+    assert main(["explain", *arguments]) == WRONG_USE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"inception-fast: {message}")
+
+
 def test_a_folder_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as caught:
         main([*QUICK, "--svg", str(tmp_path / "absent" / "net.svg")])

@@ -136,6 +136,15 @@ def test_options(built: list[FastModel], options: dict[str, Any]) -> None:
     assert {name: getattr(fast, name) for name in options} == options
 
 
+@pytest.mark.filterwarnings("ignore:engines for")
+def test_image_sizes_without_room(built: list[FastModel]) -> None:
+    model = network()
+    fast = compiled(model, dynamic=True, options={"memory_limit": 0})
+    for size in [(11, 9), (12, 9), (9, 13), (11, 9)]:
+        assert_runs(fast, model, 2, size)
+    assert len(built) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import inception_fast as ifast
+from inception_fast.integrations import ops
 from tests.integrations.networks import SIZE, assert_same_results, network, photos
 
 BATCH = {0: torch.export.Dim("batch")}
@@ -123,6 +124,16 @@ def test_engines_are_not_kept_alive() -> None:
     gc.collect()
     with pytest.raises(ifast.InputError, match=rf"key: got network {key[:12]}\.\.\. for backend 'auto', which is not"):
         torch.ops.inception_fast.run(photos(1), key)
+
+
+def test_names_of_the_dead_are_forgotten() -> None:
+    first = ifast.optimize(network(seed=3), photos(1), backend="reference")
+    key = first.key
+    assert key in ops._networks
+    del first
+    gc.collect()
+    kept = ifast.optimize(network(seed=4), photos(1), backend="reference")
+    assert key not in ops._networks and kept.key in ops._networks
 
 
 def test_keys_tell_networks_and_backends_apart(fast: ifast.FastModel) -> None:

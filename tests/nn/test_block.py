@@ -196,7 +196,7 @@ def test_sizes_share_their_constants() -> None:
 
 @pytest.mark.parametrize("limit", [-1, 1.5, "1 GiB", None])
 def test_memory_limits_that_are_none(block: nn.Module, limit: object) -> None:
-    with pytest.raises(ifast.InputError, match="memory_limit: got .*, expected bytes"):
+    with pytest.raises(ifast.InputError, match=r"memory_limit: got .*, expected bytes"):
         ifast.nn.InceptionBlock.from_torch(block, memory_limit=limit)
 
 

@@ -118,6 +118,21 @@ def test_options(images: torch.Tensor) -> None:
     assert (options.precision, options.backend, options.batch_invariant) == ("bf16", "reference", True)
 
 
+@pytest.mark.filterwarnings("ignore:engines for")
+def test_parts_share_the_limit_of_memory(images: torch.Tensor) -> None:
+    model = lively(Larger())
+    original = copy.deepcopy(model)
+    swap(model, images)
+    blocks = [m for m in model.modules() if isinstance(m, Block)]
+    limit = sum(block.memory for block in blocks) + 3 * 2**20
+    model = copy.deepcopy(original)
+    assert len(swap(model, images, memory_limit=limit).replaced) == len(blocks)
+    for width in range(15, 19):
+        assert_unchanged_results(model, original, (1, 3, 19, width))
+    blocks = [m for m in model.modules() if isinstance(m, Block)]
+    assert all(block.memory for block in blocks) and sum(block.memory for block in blocks) <= limit
+
+
 def test_new_weights_take_effect(images: torch.Tensor) -> None:
     model, other = lively(Larger()), lively(Larger(), seed=9)
     swap(model, images)
@@ -351,6 +366,7 @@ def test_extra_arguments(images: torch.Tensor) -> None:
         (lambda a: a | {"example_inputs": ()}, "example_inputs: got 0 arguments without a tensor"),
         (lambda a: a | {"precision": "fp12"}, "precision: got 'fp12'"),
         (lambda a: a | {"backend": "gpu"}, "backend: got 'gpu'"),
+        (lambda a: a | {"memory_limit": -1}, "memory_limit: got -1, expected bytes"),
     ],
 )
 def test_bad_arguments(change: Callable[[dict[str, Any]], dict[str, Any]], message: str, images: torch.Tensor) -> None:

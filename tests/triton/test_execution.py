@@ -133,6 +133,23 @@ def test_the_batch_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len({launches(images, batch_invariant=True) for images in (1, 16, 1024)}) == 1
 
 
+def test_a_bounded_number_of_batch_sizes_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    from inception_fast.backends import triton_executor
+
+    planned: list[int] = []
+
+    def plan_launches(plan: Plan, precision: str, images: int, choose: object) -> list[object]:
+        planned.append(images)
+        return []
+
+    monkeypatch.setattr(triton_executor, "plan_launches", plan_launches)
+    run = executor(*lower(block()))
+    limit = triton_executor.MAX_BATCH_SIZES
+    for images in (*range(1, limit + 2), limit + 1, 2, 1):
+        run.launches(images)
+    assert planned == [*range(1, limit + 2), 1]
+
+
 @pytest.fixture
 def pools_go_with_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever they can, at any batch size, on any device."""
