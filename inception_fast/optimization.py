@@ -19,10 +19,12 @@ from inception_fast.graph.passes import optimize_graph
 from inception_fast.graph.report import PassReport
 from inception_fast.plan.engine_file import PRECISIONS, EngineFile, Metadata
 from inception_fast.plan.lower import lower
-from inception_fast.plan.plan import QUANTIZED, Plan, convolutions_of
+from inception_fast.plan.plan import MOST_SENSITIVE, QUANTIZED, Plan, Sensitivity, convolutions_of
+from inception_fast.plan.sensitivity import convolution_names, sensitivities
 from inception_fast.report import passes_to_text
 
 PUBLIC_PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
+ACCURACIES = ("promise", "eager", "fast")
 FEWEST_IMAGES = 4
 """Calibrating int8 on fewer is warned of."""
 
@@ -34,6 +36,7 @@ def optimize(
     precision: str = "fp32",
     backend: str = "auto",
     batch_invariant: bool = False,
+    accuracy: str = "promise",
 ) -> FastModel:
     """A faster module with the model's inputs and outputs.
 
@@ -47,6 +50,11 @@ def optimize(
         backend: ``auto`` (the best that can run here; with a warning where that is only the slow ``reference``), or
             one of :func:`inception_fast.backends`.
         batch_invariant: the bits of an image's result depend neither on its batch nor on its place there.
+        accuracy: ``promise`` (the relative L2 error of each output is at most twice that of PyTorch eager in the same
+            precision, or 1e-5 in float32, however badly the network is conditioned: how much each convolution's
+            rounding is amplified on the way to the outputs is measured here, and fast algorithms go where it is
+            little), ``eager`` (nothing that adds rounding of its own) or ``fast`` (the fastest algorithms,
+            without measuring). All the same for ``int8``.
 
     Raises:
         InputError: an argument does not fit; the message names it.
@@ -57,21 +65,33 @@ def optimize(
     """
     example = single_example(example_inputs)
     check_precision(precision)
+    if accuracy not in ACCURACIES:
+        raise InputError("accuracy", repr(accuracy), f"one of {', '.join(map(repr, ACCURACIES))}")
     select_backend(backend, example.device, precision)
-    return build(capture(model, example), example, precision, backend, batch_invariant)
+    return build(capture(model, example), example, precision, backend, batch_invariant, accuracy)
 
 
 def build(
-    captured: Captured, example: torch.Tensor, precision: str, backend: str, batch_invariant: bool = False
+    captured: Captured,
+    example: torch.Tensor,
+    precision: str,
+    backend: str,
+    batch_invariant: bool = False,
+    accuracy: str = "promise",
 ) -> FastModel:
     """The FastModel of a captured network, for inputs like ``example``."""
     lowering = selection(backend, example.device, precision, batch_invariant=batch_invariant).backend.lowering
-    engine = make_engine(captured, example, precision, lowering, batch_invariant)
+    engine = make_engine(captured, example, precision, lowering, batch_invariant, accuracy)
     return FastModel(engine, captured.structure, backend, example.device)
 
 
 def make_engine(
-    captured: Captured, example: torch.Tensor, precision: str, lowering: Lowering, batch_invariant: bool = False
+    captured: Captured,
+    example: torch.Tensor,
+    precision: str,
+    lowering: Lowering,
+    batch_invariant: bool = False,
+    accuracy: str = "promise",
 ) -> EngineFile:
     """The Plan of a captured network as a backend wants it lowered, with its constants; no backend is asked.
 
@@ -80,10 +100,14 @@ def make_engine(
     """
     quantized = PRECISIONS[precision] == QUANTIZED
     graph, reports = optimize_graph(captured.graph, replace(lowering, pair=False) if quantized else lowering)
-    plan, constants = lower(graph, "float32" if quantized else PRECISIONS[precision])
     if quantized:
-        plan, constants, report = calibrated(graph, plan, constants, example)
+        plan, constants, report = calibrated(graph, *lower(graph), example)
         reports = (*reports, report)
+    else:
+        dtype = PRECISIONS[precision]
+        found = _sensitivities(captured.graph, graph, dtype, accuracy)
+        plan, constants = lower(graph, dtype, found)
+        reports = (*reports, _rounding_report(graph, accuracy, found))
     metadata = Metadata(
         precision=precision,
         batch_invariant=batch_invariant,
@@ -93,6 +117,31 @@ def make_engine(
         report=passes_to_text(reports),
     )
     return EngineFile(plan, constants, metadata)
+
+
+def _sensitivities(original: Graph, graph: Graph, dtype: str, accuracy: str) -> dict[str, Sensitivity]:
+    """By convolution; see :func:`inception_fast.plan.lower.lower`."""
+    if accuracy == "fast":
+        return {}
+    names = convolution_names(graph)
+    if accuracy == "eager":
+        return dict.fromkeys(names, Sensitivity(MOST_SENSITIVE, MOST_SENSITIVE))
+    return sensitivities(original, graph, getattr(torch, dtype))
+
+
+def _rounding_report(graph: Graph, accuracy: str, found: Mapping[str, Sensitivity]) -> PassReport:
+    note = {
+        "fast": "the fastest algorithms, whatever rounding they add",
+        "eager": "no algorithm that adds rounding of its own",
+        "promise": "algorithms by how much of the rounding that they add reaches the outputs",
+    }[accuracy]
+    if accuracy == "promise" and found:
+        worst = max(found, key=lambda name: found[name].noise)
+        note += (
+            f"; most of it from {worst}, where {1 / (found[worst].noise or 1e-30):.1e} would be all that may be added"
+        )
+    size = measure(graph)
+    return PassReport("limit_rounding", size, size, (note,))
 
 
 def calibrated(

@@ -1,6 +1,7 @@
 #include "cpu/conv_choice.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "cpu/direct_conv.h"
 #include "cpu/integer_winograd_conv.h"
 #include "cpu/winograd_conv.h"
+#include "cpu/winograd_rounding.h"
 
 namespace ifast::cpu {
 namespace {
@@ -77,7 +79,44 @@ bool quantizes_input(const Convolution& conv) {
          band_taps(conv.taps, conv.stride);
 }
 
-std::unique_ptr<Op> choose_conv(ConvProblem problem, bool strided, const std::string& algorithm,
+std::vector<ConvCandidate> conv_candidates(const ConvProblem& problem, bool strided,
+                                           const Kernels& kernels, Dtype dtype) {
+  const bool dot = dtype == Dtype::kBFloat16 && kernels.gemm_dot[0][0] != nullptr;
+  std::vector<ConvCandidate> candidates;
+  candidates.push_back({std::nullopt, direct_cost(problem, kernels, dot), 0});
+  if (strided || problem.quantized()) return candidates;
+  for (WinogradLayout& layout : winograd_layouts(problem, dot && problem.in_channels % 2 == 0)) {
+    const double cost = winograd_cost(problem, layout, kernels);
+    const auto& sensitivity = problem.sensitivity;
+    const double share = sensitivity ? rounding_of(layout, problem).share(*sensitivity) : 0;
+    candidates.push_back({std::move(layout), cost, share});
+  }
+  return candidates;
+}
+
+const ConvCandidate& cheapest(const std::vector<ConvCandidate>& candidates, double share_price) {
+  return *std::ranges::min_element(candidates, {}, [share_price](const ConvCandidate& c) {
+    return c.cost + share_price * c.share;
+  });
+}
+
+double share_price(const std::vector<std::vector<ConvCandidate>>& convs) {
+  const auto fits = [&convs](double price) {
+    double total = 0;
+    for (const auto& candidates : convs) total += cheapest(candidates, price).share;
+    return total <= 1;
+  };
+  if (fits(0)) return 0;
+  // Exponents of 2: shares are at most some 1e50, costs some 1e12.
+  double low = -300, high = 300;
+  while (high - low > 0.01) {
+    const double middle = (low + high) / 2;
+    (fits(std::exp2(middle)) ? high : low) = middle;
+  }
+  return std::exp2(high);
+}
+
+std::unique_ptr<Op> choose_conv(ConvProblem problem, bool strided, const ConvChoice& choice,
                                 const Kernels& kernels, Dtype dtype, WeightStore& store) {
   if (problem.winograd) {
     return std::make_unique<IntegerWinogradConv>(std::move(problem), kernels, store);
@@ -89,26 +128,21 @@ std::unique_ptr<Op> choose_conv(ConvProblem problem, bool strided, const std::st
     }
     return std::make_unique<DirectConv>(std::move(problem), strided, kernels, dtype, store);
   }
-  const bool dot = dtype == Dtype::kBFloat16 && kernels.gemm_dot[0][0] != nullptr;
-  double best = direct_cost(problem, kernels, dot);
-  std::optional<WinogradLayout> chosen;
-  if (!strided) {
-    for (WinogradLayout& layout : winograd_layouts(problem, dot && problem.in_channels % 2 == 0)) {
-      if (!algorithm.empty() && layout.name() != algorithm) continue;
-      const double cost = winograd_cost(problem, layout, kernels);
-      if (cost < best || !algorithm.empty()) {
-        best = cost;
-        chosen = std::move(layout);
-      }
-    }
-  }
   if (strided && problem.in_channels <= BandConv::kMostChannels && !problem.residual) {
     if (auto rectangle = band_taps(problem.taps, problem.stride)) {
       return std::make_unique<BandConv>(std::move(problem), std::move(*rectangle), kernels, store);
     }
   }
-  if (chosen) {
-    return std::make_unique<WinogradConv>(std::move(problem), std::move(*chosen), kernels, store);
+  const auto candidates = conv_candidates(problem, strided, kernels, dtype);
+  const ConvCandidate* chosen = &cheapest(candidates, choice.share_price);
+  if (!choice.algorithm.empty()) {
+    const auto named = std::ranges::find_if(candidates, [&](const ConvCandidate& c) {
+      return c.layout && c.layout->name() == choice.algorithm;
+    });
+    chosen = named == candidates.end() ? &candidates.front() : &*named;
+  }
+  if (chosen->layout) {
+    return std::make_unique<WinogradConv>(std::move(problem), *chosen->layout, kernels, store);
   }
   return std::make_unique<DirectConv>(std::move(problem), strided, kernels, dtype, store);
 }

@@ -22,6 +22,7 @@ struct ConvProblem {
   Pair stride;
   int in_channels = 0;
   int out_channels = 0;
+  std::optional<Sensitivity> sensitivity;
   std::vector<float> weights;  // [out_channels][weight_count()][in_channels]
   std::vector<float> bias;     // [out_channels], or empty
   // In a quantised Plan the weights are whole numbers, and these [out_channels] besides:

@@ -19,7 +19,7 @@ class Builder {
   Builder(const Plan& plan, const ConstantBytes& constants, Isa isa, const std::string& algorithm)
       : plan_(plan),
         constants_(constants),
-        algorithm_(algorithm),
+        choice_{algorithm},
         quantized_(plan.dtype == Dtype::kUInt8),
         kernels_(kernels_for(isa, plan.dtype)),
         number_kernels_(quantized_ ? kernels_for(isa, Dtype::kFloat32) : kernels_) {
@@ -34,6 +34,7 @@ class Builder {
 
   Program build() {
     if (!reads_input_in_place()) copy_input();
+    if (!quantized_) choice_.share_price = price_of_shares();
     for (const std::vector<int>& stage : plan_.stages) {
       std::int64_t middles = base_;
       std::vector<int> before, now, then;
@@ -180,7 +181,8 @@ class Builder {
     return to_floats(constants_.at(*name), plan_.constants.at(*name).dtype);
   }
 
-  std::unique_ptr<Op> make_conv(const Convolution& conv, View source, std::vector<Target> targets,
+  // Of everything but the constants.
+  static ConvProblem problem_of(const Convolution& conv, View source, std::vector<Target> targets,
                                 std::optional<View> residual) {
     ConvProblem problem;
     problem.source = source;
@@ -190,6 +192,34 @@ class Builder {
     problem.stride = conv.stride;
     problem.in_channels = conv.in_channels;
     problem.out_channels = conv.out_channels;
+    problem.sensitivity = conv.sensitivity;
+    return problem;
+  }
+
+  bool is_strided(const View& source) const { return source.buffer == program_.input; }
+
+  double price_of_shares() const {
+    std::vector<std::vector<ConvCandidate>> convs;
+    const auto add = [&](const ConvProblem& problem) {
+      convs.push_back(conv_candidates(problem, is_strided(problem.source), kernels_, plan_.dtype));
+    };
+    for (const Step& step : plan_.steps) {
+      if (const auto* s = std::get_if<ConvStep>(&step)) {
+        add(problem_of(s->conv, view(s->source), targets(s->destinations), view(s->residual)));
+      } else if (const auto* pair = std::get_if<PairStep>(&step)) {
+        const int channels = pair->first.out_channels;
+        const View middle{-1, pair->middle_height, pair->middle_width, channels, 0, channels};
+        add(problem_of(pair->first, view(pair->source), {{middle, pair->first_relu}},
+                       std::nullopt));
+        add(problem_of(pair->second, middle, targets(pair->destinations), view(pair->residual)));
+      }
+    }
+    return share_price(convs);
+  }
+
+  std::unique_ptr<Op> make_conv(const Convolution& conv, View source, std::vector<Target> targets,
+                                std::optional<View> residual) {
+    ConvProblem problem = problem_of(conv, source, std::move(targets), residual);
     problem.weights = floats(conv.weight);
     if (quantized_) {
       problem.weight_scale = floats(conv.scale);
@@ -198,8 +228,7 @@ class Builder {
     } else {
       problem.bias = floats(conv.bias);
     }
-    const bool strided = source.buffer == program_.input;
-    return choose_conv(std::move(problem), strided, algorithm_, kernels_, plan_.dtype,
+    return choose_conv(std::move(problem), is_strided(source), choice_, kernels_, plan_.dtype,
                        program_.weights);
   }
 
@@ -234,7 +263,7 @@ class Builder {
 
   const Plan& plan_;
   const ConstantBytes& constants_;
-  const std::string& algorithm_;
+  ConvChoice choice_;
   const bool quantized_;
   Kernels kernels_;
   Kernels number_kernels_;  // of what computes on numbers in a quantised Plan; else the same

@@ -143,6 +143,11 @@ class Checker {
                  "its channels are out of range");
     require_step(conv.scale.has_value() == is_quantized(),
                  "a convolution has a scale where, and only where, the Plan is quantised");
+    if (const auto& s = conv.sensitivity) {
+      require_step(!is_quantized(), "a sensitivity in a quantised Plan");
+      require_step(within(s->noise, 0.0, kMostSensitive) && within(s->weights, 0.0, kMostSensitive),
+                   "its sensitivity is out of range");
+    }
     const std::int64_t taps = std::ssize(conv.taps);
     std::int64_t weights = taps;
     if (conv.winograd) {

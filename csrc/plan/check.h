@@ -7,6 +7,7 @@ namespace ifast {
 // Largest height, width, stride, kernel or tap offset: a product of two fits in 31 bits.
 inline constexpr int kMaxExtent = 1 << 15;
 inline constexpr double kMaxEps = 1 << 15;
+inline constexpr double kMostSensitive = 1e30;
 inline constexpr int kMaxChannels = 1 << 20;
 // Largest buffer, arena or constant, in elements per image.
 inline constexpr std::int64_t kMaxElements = (std::int64_t{1} << 31) - 1;

@@ -39,7 +39,7 @@ inline constexpr auto kFields<Document> =
 namespace {
 
 constexpr std::array<unsigned char, 8> kMagic{0x89, 'I', 'F', 'A', 'S', 'T', '\r', '\n'};
-constexpr std::uint32_t kFormat = 3;  // format_of() says what needs it
+constexpr std::uint32_t kFormat = 4;  // format_of() says what needs it
 constexpr std::uint64_t kMaxJson = 1 << 24;
 constexpr std::uint64_t kSectionAlignment = 4096;
 constexpr std::int64_t kConstantAlignment = 64;
@@ -131,12 +131,16 @@ void check_metadata(const Plan& plan, const Metadata& metadata) {
 
 // The oldest format that a Plan can be written in.
 std::uint32_t format_of(const Plan& plan) {
+  const auto any = [&](const auto& member) {
+    return std::ranges::any_of(plan.steps, [&](const Step& step) {
+      return std::ranges::any_of(convolutions_of(step), [&](const Convolution* conv) {
+        return (conv->*member).has_value();
+      });
+    });
+  };
+  if (any(&Convolution::sensitivity)) return 4;
   if (plan.dtype != Dtype::kUInt8) return 1;
-  const bool winograd = std::ranges::any_of(plan.steps, [](const Step& step) {
-    return std::ranges::any_of(convolutions_of(step),
-                               [](const Convolution* conv) { return conv->winograd.has_value(); });
-  });
-  return winograd ? 3 : 2;
+  return any(&Convolution::winograd) ? 3 : 2;
 }
 
 // Bytes of each constant, which must lie aligned in the section and apart from one another.

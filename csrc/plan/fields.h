@@ -65,6 +65,10 @@ inline constexpr auto kFields<Destination> =
     std::tuple{Field{"slice", &Destination::slice}, Field{"relu", &Destination::relu}};
 
 template <>
+inline constexpr auto kFields<Sensitivity> =
+    std::tuple{Field{"noise", &Sensitivity::noise}, Field{"weights", &Sensitivity::weights}};
+
+template <>
 inline constexpr auto kFields<Convolution> =
     std::tuple{Field{"weight", &Convolution::weight},
                Field{"bias", &Convolution::bias},
@@ -73,7 +77,8 @@ inline constexpr auto kFields<Convolution> =
                Field{"taps", &Convolution::taps},
                Field{"stride", &Convolution::stride},
                Field{"scale", &Convolution::scale, true},
-               Field{"winograd", &Convolution::winograd, true}};
+               Field{"winograd", &Convolution::winograd, true},
+               Field{"sensitivity", &Convolution::sensitivity, true}};
 
 template <>
 inline constexpr std::string_view kKind<ConvStep> = "conv";

@@ -93,6 +93,14 @@ struct Destination {
 
 enum class Axis { kVertical, kHorizontal };
 
+// Of the outputs to a convolution. An algorithm that adds the relative error n to the sums, as
+// noise, and w to the weights uses up the share (noise * n)^2 + (weights * w)^2 of what may be
+// added in the whole Plan.
+struct Sensitivity {
+  double noise = 0;
+  double weights = 0;
+};
+
 // out[y, x, o] = bias[o] + sum over t, c of weight[o, t, c] * in[y * stride.vertical +
 // taps[t].vertical, x * stride.horizontal + taps[t].horizontal, c]; pixels outside the image are
 // zero.
@@ -109,6 +117,8 @@ struct Convolution {
   // In a kUInt8 Plan: outputs are computed two by two along it, by Winograd's F(2, 3); the weight
   // is [C_out, WinogradTaps::weights(), C_in] then.
   std::optional<Axis> winograd = std::nullopt;
+  // Where it is missing, an algorithm is free to add what it adds. Not in a kUInt8 Plan.
+  std::optional<Sensitivity> sensitivity = std::nullopt;
 };
 
 struct ConvStep {

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from inception_fast.graph import ir
-from inception_fast.graph.rewrite import fresh_name
+from inception_fast.graph.rewrite import fresh_name, shifts_exactly
 from inception_fast.graph.shapes import infer_shape
 
 
@@ -163,12 +163,18 @@ class Builder:
         old_shift = torch.zeros(1, dtype=torch.float64) if x.shift is None else x.shift
         new_scale = scale if x.scale is None else x.scale * scale
         new_shift = old_shift * scale + shift
-        if not (new_scale.float().isfinite().all() and new_shift.float().isfinite().all()):
-            # Infinities of the one would meet zeros or infinities of the other; step by step they are the model's own.
+        finite = new_scale.float().isfinite().all() and new_shift.float().isfinite().all()
+        # Infinities of the one would meet zeros or infinities of the other; step by step they are the model's own.
+        if not finite or (self._moves_input(x) and not shifts_exactly(new_scale, torch.ones(1))):
             settled = self.settle(x)
             apart = Data(settled, 0, x.count, x.shape, x.place)
             return replace(apart, scale=scale.expand(x.count), shift=shift.expand(x.count), place=place)
         return replace(x, scale=new_scale.expand(x.count), shift=new_shift.expand(x.count), place=place)
+
+    def _moves_input(self, x: Data) -> bool:
+        """Whether ``x`` is the network's input, of which nothing is rounded yet, moved without rounding."""
+        scale, shift = (torch.ones(1) if x.scale is None else x.scale), x.shift
+        return x.source == self.nodes[0].name and shift is not None and shifts_exactly(scale, shift)
 
     def concat(self, parts: Sequence[Data], place: Place) -> Data:
         """Concatenation along the first axis after the batch."""

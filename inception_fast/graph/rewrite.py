@@ -39,6 +39,23 @@ def overflows(weight: torch.Tensor, scale: torch.Tensor, limit: float = LARGEST_
     return bool(scale.isinf().any() or grown.any())
 
 
+def shifts_exactly(scale: torch.Tensor, shift: torch.Tensor) -> bool:
+    """Whether ``x * scale + shift`` moves its argument and rounds nothing but the result.
+
+    Of numbers close to ``-shift / scale`` it keeps every digit, while sums over weights into which it was folded are
+    wrong by the rounding of numbers as large as ``shift``.
+    """
+    return bool(shift.any() and (scale.frexp().mantissa.abs() == 0.5).all())
+
+
+def moves_input(graph: ir.Graph, node: ir.Node) -> bool:
+    """Whether a node is an Affine that :func:`shifts_exactly` the network's input, of which nothing is rounded yet."""
+    if not isinstance(node.op, ir.Affine) or node.inputs[0] != graph.input.name:
+        return False
+    scale, shift = (graph.params[name].detach().double() for name in (node.op.scale, node.op.shift))
+    return shifts_exactly(scale, shift)
+
+
 def rebuild(
     graph: ir.Graph,
     nodes: Iterable[ir.Node],

@@ -13,6 +13,7 @@ from inception_fast.errors import PlanError
 from inception_fast.plan.memory import lifetimes
 from inception_fast.plan.plan import (
     ALIGNMENT,
+    MOST_SENSITIVE,
     QUANTIZED,
     Buffer,
     Convolution,
@@ -141,6 +142,10 @@ def _check_convolution(plan: Plan, step: Step, conv: Convolution) -> None:
     _require(all(1 <= c <= MAX_CHANNELS for c in channels), f"step {step.name}: channels {channels}")
     quantized = plan.dtype == QUANTIZED
     _require((conv.scale is not None) == quantized, f"step {step.name}: scale {conv.scale} in a {plan.dtype} Plan")
+    if (s := conv.sensitivity) is not None:
+        _require(not quantized, f"step {step.name}: a sensitivity in a {plan.dtype} Plan")
+        inside = all(0.0 <= value <= MOST_SENSITIVE for value in (s.noise, s.weights))
+        _require(inside, f"step {step.name}: {s}, expected 0 to {MOST_SENSITIVE:g}")
     terms = len(taps) * conv.in_channels
     _require(
         not quantized or terms <= MAX_QUANTIZED_TERMS,

@@ -29,9 +29,9 @@ from inception_fast.plan.serialize import decode, encode
 from inception_fast.plan.structure import tensors_in
 
 MAGIC = b"\x89IFAST\r\n"
-VERSION = 3
-"""The newest format; files of format 1 hold the Plans that are not quantised, of format 2 those without Winograd's
-F(2, 3).
+VERSION = 4
+"""The newest format; files of format 1 hold Plans that are not quantised, without sensitivities; of format 2 those of
+8 bits without Winograd's F(2, 3), which came with format 3.
 """
 HEADER = struct.Struct("<8sIIQQ")
 """Magic, format version, checksum, bytes of JSON, bytes of constants."""
@@ -205,9 +205,12 @@ def read_engine_bytes(data: bytes, *, layout: str = CANONICAL) -> EngineFile:
 
 def format_of(plan: Plan) -> int:
     """The oldest format that a Plan can be written in."""
+    convs = [conv for step in plan.steps for conv in convolutions_of(step)]
+    if any(conv.sensitivity for conv in convs):
+        return 4
     if plan.dtype != QUANTIZED:
         return 1
-    return 3 if any(conv.winograd for step in plan.steps for conv in convolutions_of(step)) else 2
+    return 3 if any(conv.winograd for conv in convs) else 2
 
 
 def align(size: int, alignment: int) -> int:

@@ -29,20 +29,26 @@ from inception_fast.plan.plan import (
     PointwiseStep,
     PoolStep,
     ResizeStep,
+    Sensitivity,
     Slice,
     Step,
 )
 from inception_fast.plan.schedule import schedule
 
 
-def lower(graph: ir.Graph, dtype: str = "float32") -> tuple[Plan, dict[str, torch.Tensor]]:
+def lower(
+    graph: ir.Graph, dtype: str = "float32", sensitivities: Mapping[str, Sensitivity] | None = None
+) -> tuple[Plan, dict[str, torch.Tensor]]:
     """The Plan of a prepared Graph, and its constants (CPU tensors as ``plan.constants`` describes them).
+
+    Args:
+        sensitivities: of convolutions, by the node's name; of a pair with ``.first`` or ``.second`` behind it.
 
     Raises:
         PlanError: the Graph was not prepared, or asks for something that no step does.
     """
     placement = place(graph)
-    maker = _StepMaker(graph, placement, dtype)
+    maker = _StepMaker(graph, placement, dtype, sensitivities or {})
     made = [step for node in graph.nodes if (step := maker.step(node)) is not None]
     for value, where in placement.copies:
         made.append(PointwiseStep(f"{value}.output", placement.places[value], Destination(where, relu=False)))
@@ -64,6 +70,7 @@ class _StepMaker:
     graph: ir.Graph
     placement: Placement
     dtype: str
+    sensitivities: Mapping[str, Sensitivity]
     constants: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def step(self, node: ir.Node) -> Step | None:
@@ -151,6 +158,7 @@ class _StepMaker:
             out_channels,
             taps,
             op.stride,
+            sensitivity=self.sensitivities.get(name),
         )
 
     def linear(self, node: ir.Node, op: ir.Linear) -> Convolution:

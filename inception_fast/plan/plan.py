@@ -24,7 +24,7 @@ ALIGNMENT = 64
 """Elements: arena offsets are multiples of it, so every buffer starts on a cache line in any dtype and batch size."""
 
 OPTIONAL = {"optional": True}
-"""Marks a field that an engine file leaves out where it has its default, None or 0: only quantised Plans use it."""
+"""Marks a field that an engine file leaves out where it has its default, None or 0."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,22 @@ class Destination:
     relu: bool
 
 
+MOST_SENSITIVE = 1e30
+"""A sensitivity beside which nothing may be added."""
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Of the outputs to one convolution; :mod:`inception_fast.plan.sensitivity` measures it.
+
+    An algorithm that adds the relative error ``n`` to the sums, as noise, and ``w`` to the weights uses up the share
+    ``(noise * n)**2 + (weights * w)**2`` of what may be added in the whole Plan. Neither is above MOST_SENSITIVE.
+    """
+
+    noise: float
+    weights: float
+
+
 @dataclass(frozen=True)
 class Convolution:
     """The arithmetic of one convolution, an implicit GEMM with K = taps x input channels.
@@ -88,6 +104,7 @@ class Convolution:
         scale: in a ``uint8`` Plan, the name of a constant ``[C_out]`` float32: what a weight of 1 stands for.
         winograd: in a ``uint8`` Plan, the axis along which outputs are computed two by two, by Winograd's F(2, 3); the
             weight is ``[C_out, winograd_taps(...).weights, C_in]`` then.
+        sensitivity: where it is missing, an algorithm is free to add what it adds. Not in a ``uint8`` Plan.
     """
 
     weight: str
@@ -98,6 +115,7 @@ class Convolution:
     stride: Pair
     scale: str | None = field(default=None, metadata=OPTIONAL)
     winograd: Axis | None = field(default=None, metadata=OPTIONAL)
+    sensitivity: Sensitivity | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from tests.cpp.building import ROOT, build, build_sanitized, run
 from tests.graph.build import Build
 from tests.graph.check import relative_error
 from tests.plan.mutations import MUTATORS, mutations
-from tests.plan.tiny_engine import tiny_engine
+from tests.plan.tiny_engine import structure_of, tiny_engine
 
 # What takes least to compile. Checks of every pointer would double it; AddressSanitizer sees where a wrong one leads.
 SANITIZERS = "-O0 -fsanitize=address,undefined -fno-sanitize=null,alignment,object-size,vptr"
@@ -86,7 +86,7 @@ def long_sums_engine() -> EngineFile:
     build = Build(3, 6, 6)
     wide = build.conv("x", 96, (3, 3), relu=True)
     plan, constants = lower(build.graph(build.conv(wide, 8, (3, 3), bias=True)), "float32")
-    return EngineFile(plan, constants, tiny_engine().metadata)
+    return EngineFile(plan, constants, replace(tiny_engine().metadata, structure=structure_of(plan)))
 
 
 def python_arrays(executor: CpuExecutor, engine: EngineFile, x: torch.Tensor) -> list[np.ndarray]:
@@ -101,7 +101,7 @@ def assert_same_bits(ours: list[np.ndarray], theirs: list[np.ndarray]) -> None:
         assert a.tobytes() == b.tobytes()
 
 
-@pytest.mark.parametrize("tiny", ["fp32", "bf16", "int8", "winograd"])
+@pytest.mark.parametrize("tiny", ["fp32", "bf16", "int8", "winograd", "measured"])
 def test_same_bits_as_the_cpu_backend(infer: Path, tmp_path: Path, tiny: str) -> None:
     pytest.importorskip("inception_fast._native")
     engine, x = tiny_engine(tiny), torch.randn(BATCH, 3, 6, 6)

@@ -50,7 +50,7 @@ def assert_same(a: EngineFile, b: EngineFile) -> None:
         assert torch.equal(tensor, b.constants[name]) and tensor.dtype == b.constants[name].dtype
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "winograd"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "winograd", "measured"])
 def test_there_and_back(tmp_path: Path, precision: str) -> None:
     engine = tiny_engine(precision)
     write_engine(tmp_path / "a.ifast", engine)
@@ -59,7 +59,7 @@ def test_there_and_back(tmp_path: Path, precision: str) -> None:
     assert_same(read_engine_bytes(engine_bytes(engine)), engine)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "winograd"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "winograd", "measured"])
 def test_cpp_reads_the_same(tmp_path: Path, precision: str) -> None:
     native = pytest.importorskip("inception_fast._native")
     engine = tiny_engine(precision)
@@ -212,7 +212,7 @@ def test_an_error_names_the_file(path: Path) -> None:
         read_engine(path)
 
 
-@pytest.mark.parametrize(("tiny", "version"), [("fp32", 1), ("bf16", 1), ("int8", 2), ("winograd", 3)])
+@pytest.mark.parametrize(("tiny", "version"), [("fp32", 1), ("bf16", 1), ("int8", 2), ("winograd", 3), ("measured", 4)])
 def test_the_oldest_format_that_will_do(read: Reader, tiny: str, version: int) -> None:
     data = engine_bytes(tiny_engine(tiny))
     assert HEADER.unpack_from(data)[1] == version
@@ -223,7 +223,7 @@ def test_the_oldest_format_that_will_do(read: Reader, tiny: str, version: int) -
             read(header_field(data, 1, older))
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 @pytest.mark.parametrize(
     ("precision", "change", "path"),
     [
@@ -232,6 +232,7 @@ def test_the_oldest_format_that_will_do(read: Reader, tiny: str, version: int) -
         ("fp32", lambda p: p["steps"][0]["conv"].update(scale=None), r"steps\[0\].conv.scale"),
         ("fp32", lambda p: p["steps"][0]["conv"].update(winograd=None), r"steps\[0\].conv.winograd"),
         ("int8", lambda p: p["steps"][0]["conv"].update(winograd=None), r"steps\[0\].conv.winograd"),
+        ("fp32", lambda p: p["steps"][0]["conv"].update(sensitivity=None), r"steps\[0\].conv.sensitivity"),
         ("int8", lambda p: p["buffers"][2].update(zero=0), r"buffers\[2\].zero"),
         ("int8", lambda p: p["buffers"][4].update(scale=None), r"buffers\[4\].scale"),
     ],
@@ -242,6 +243,30 @@ def test_an_optional_key_is_not_there_for_nothing(
     data = edited(lambda d: change(d["plan"]), precision)
     with pytest.raises(EngineFileError, match=rf"{path}: .*no key for null or 0"):
         read(header_field(data, 1, version))
+
+
+@pytest.mark.parametrize(
+    ("sensitivity", "message"),
+    [
+        ({"noise": -0.5, "weights": 0.0}, r"step conv: .*sensitivity|Sensitivity"),
+        ({"noise": 0.0, "weights": 1.1e30}, r"step conv: .*sensitivity|Sensitivity"),
+        ({"noise": 1.0}, r"sensitivity.*weights"),
+        ({"noise": 1.0, "weights": 1.0, "bias": 1.0}, r"sensitivity: .*unknown key"),
+        ({"noise": "much", "weights": 1.0}, r"sensitivity.noise: .*a number"),
+        (1.0, r"sensitivity: .*an object"),
+    ],
+)
+def test_a_sensitivity_that_there_is_not(read: Reader, sensitivity: object, message: str) -> None:
+    read(edited(lambda d: None, "measured"))
+    with pytest.raises(EngineFileError, match=message):
+        read(edited(lambda d: d["plan"]["steps"][0]["conv"].update(sensitivity=sensitivity), "measured"))
+
+
+def test_no_sensitivity_in_a_quantised_plan(read: Reader) -> None:
+    measured = {"noise": 1.0, "weights": 1.0}
+    data = edited(lambda d: d["plan"]["steps"][0]["conv"].update(sensitivity=measured), "int8")
+    with pytest.raises(EngineFileError, match=r"step conv: a sensitivity in a"):
+        read(header_field(data, 1, 4))
 
 
 @pytest.mark.parametrize("value", [MAX_QUANTIZED_BIAS + 1, -MAX_QUANTIZED_BIAS - 1, 2**31 - 1, -(2**31)])
@@ -265,7 +290,7 @@ def test_a_bias_that_could_overflow_a_sum(read: Reader, value: int) -> None:
     ("change", "message"),
     [
         (lambda d: b"PK\3\4" + d[4:], "not an engine file"),
-        (lambda d: header_field(d, 1, 4), "newer version of inception_fast: format 4, this one reads up to 3"),
+        (lambda d: header_field(d, 1, 5), "newer version of inception_fast: format 5, this one reads up to 4"),
         (lambda d: header_field(d, 1, 0), "no format 0"),
         (lambda d: d[:-1] + bytes([d[-1] ^ 1]), "checksum does not match"),
         (lambda d: d + b"\0", "bytes, (the header announces only|more than the header announces)"),

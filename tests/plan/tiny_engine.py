@@ -23,6 +23,7 @@ from inception_fast.plan.plan import (
     PointwiseStep,
     PoolStep,
     ResizeStep,
+    Sensitivity,
     Slice,
 )
 from tests.plan.mutations import split, with_header
@@ -153,6 +154,16 @@ def winograd_plan() -> Plan:
     return replace(plan, steps=steps, constants=constants)
 
 
+def measured_plan() -> Plan:
+    """:func:`tiny_plan` with the sensitivities of its convolutions."""
+    plan = tiny_plan("float32")
+    conv, pair, *others = plan.steps
+    assert isinstance(conv, ConvStep) and isinstance(pair, PairStep)
+    conv = replace(conv, conv=replace(conv.conv, sensitivity=Sensitivity(0.25, 0.0)))
+    second = replace(pair.second, sensitivity=Sensitivity(1e30, 3.0))
+    return replace(plan, steps=(conv, replace(pair, second=second), *others))
+
+
 def quantized_engine(plan: Plan) -> EngineFile:
     """A quantised Plan with random constants; the same each time."""
     generator = torch.Generator().manual_seed(0)
@@ -174,16 +185,19 @@ def structure_of(plan: Plan) -> dict[str, object]:
 
 
 def tiny_engine(kind: str = "fp32") -> EngineFile:
-    """The Plan above of a precision, or of "winograd", with random constants; the same each time."""
+    """The Plan above of a precision, or of "winograd" or "measured", with random constants; the same each time."""
     if kind in ("int8", "winograd"):
         return quantized_engine(quantized_plan() if kind == "int8" else winograd_plan())
-    plan = tiny_plan({"fp32": "float32", "bf16": "bfloat16"}[kind])
+    plan = measured_plan() if kind == "measured" else tiny_plan({"fp32": "float32", "bf16": "bfloat16"}[kind])
     generator = torch.Generator().manual_seed(0)
     constants = {
         name: torch.randn(c.shape, generator=generator).to(getattr(torch, c.dtype))
         for name, c in plan.constants.items()
     }
-    metadata = Metadata(kind, False, (3, 6, 6), "float32", structure_of(plan), producer="tests", report="two\nlines")
+    precision = "fp32" if kind == "measured" else kind
+    metadata = Metadata(
+        precision, False, (3, 6, 6), "float32", structure_of(plan), producer="tests", report="two\nlines"
+    )
     return EngineFile(plan, constants, metadata)
 
 

@@ -28,7 +28,7 @@ import torch
 
 from inception_fast.graph import ir
 from inception_fast.graph.edit import Edit
-from inception_fast.graph.rewrite import LARGEST_SINGLE, overflows
+from inception_fast.graph.rewrite import LARGEST_SINGLE, moves_input, overflows, shifts_exactly
 
 
 def fold_batchnorm(graph: ir.Graph) -> ir.Graph:
@@ -72,6 +72,8 @@ def _obstacle(edit: Edit, node: ir.Node) -> str | None:
         return f"%{value} has other readers"
     scale, _ = _scale_shift(edit, node.op)
     if isinstance(producer.op, ir.Affine):
+        if moves_input(edit.old, producer) and not shifts_exactly(scale, torch.ones(1)):
+            return "follows an exact subtraction from the input, whose digits it would lose"
         vectors = (edit.param(producer.op.scale), edit.param(producer.op.shift))
         fits = not any(overflows(vector, scale, LARGEST_SINGLE) for vector in vectors)
     else:

@@ -13,7 +13,9 @@ Algebra: ``sum_{c,p} W[o,c,p] (s[c] x[c,p] + t[c]) + b[o]`` is ``sum_{c,p} (W[o,
 ``b'[o] = b[o] + sum_{c,p} W[o,c,p] t[c]``, in float64.
 
 Conditions: every reader of the affine is a convolution without any padding, the caller does not see its value, and
-``W'`` fits in half precision if ``W`` does.
+``W'`` fits in half precision if ``W`` does. And the affine is no exact subtraction from the network's input, such as
+``x - 127.5`` or ``2 * x - 1``: of an image with little contrast it leaves small differences with all their digits, and
+the sums of the folded form, of large products that cancel, would not. ``x * 0.458 - 0.03`` has lost them itself.
 Padding is zero *behind* the affine, so at the border the sum over ``t`` would run over fewer pixels, and the result
 would be another. What produces ``x`` does not matter: the network's input, or a resize of it.
 """
@@ -24,7 +26,7 @@ from dataclasses import replace
 
 from inception_fast.graph import ir
 from inception_fast.graph.edit import Edit
-from inception_fast.graph.rewrite import overflows
+from inception_fast.graph.rewrite import moves_input, overflows
 
 
 def fold_input_affine(graph: ir.Graph) -> ir.Graph:
@@ -49,6 +51,8 @@ def _obstacle(graph: ir.Graph, node: ir.Node) -> str | None:
         return "has a ReLU"
     if node.name in graph.outputs:
         return "is an output of the network"
+    if moves_input(graph, node):
+        return "subtracts from the input before anything is rounded; sums over folded weights would lose digits"
     for reader in graph.consumers[node.name]:
         where = reader.origin or reader.name
         if not isinstance(reader.op, ir.Conv2d):

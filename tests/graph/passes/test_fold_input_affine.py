@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from inception_fast.graph import ir
 from inception_fast.graph.passes.fold_input_affine import fold_input_affine, why_not
@@ -61,3 +62,24 @@ def test_refuses(kind: str) -> None:
     }
     after = check_pass(fold_input_affine, b.graph(c, *([more[kind]()] if kind in more else [])))
     assert kinds(after)["Affine"] == 1 and len(why_not(after)) == 1
+
+
+@pytest.mark.parametrize(
+    ("scale", "shift", "folds"),
+    [
+        (1.0, -127.5, False),
+        (2.0, -1.0, False),
+        (1 / 128, -127.5 / 128, False),
+        (0.458, -0.03, True),
+        (1 / 3, 0.0, True),
+    ],
+)
+def test_an_exact_subtraction_from_the_input_stays(scale: float, shift: float, folds: bool) -> None:
+    b = Build(3, 9, 7)
+    node = b.node(ir.Affine("scale", "shift"), "x")
+    b.params.update(scale=torch.full((3,), scale), shift=torch.full((3,), shift))
+    resized = b.node(ir.Resize((9, 7), False), "x")
+    behind = b.node(ir.Affine("scale", "shift"), resized)
+    after = check_pass(fold_input_affine, b.graph(b.conv(node, 4), b.conv(behind, 4)))
+    assert kinds(after).get("Affine", 0) == (0 if folds else 1)
+    assert ("lose digits" in "".join(why_not(after))) is not folds
