@@ -14,6 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 WITHOUT_AVX = [f"-DIFAST_COMPILES_{name}=OFF" for name in ("AVX2", "AVX512", "AVX512BF16", "AVX512VNNI")]
 """The portable kernels alone, which take the least time to compile."""
 
+# What takes least to compile. Checks of every pointer would double it; AddressSanitizer sees where a wrong one leads.
+MEMORY_SANITIZERS = "-O0 -fsanitize=address,undefined -fno-sanitize=null,alignment,object-size,vptr"
+
 
 def tool(name: str) -> str:
     """A program from this Python's environment or from PATH; skips the test where there is none."""

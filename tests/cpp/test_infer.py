@@ -22,14 +22,13 @@ from inception_fast.errors import EngineFileError
 from inception_fast.plan.engine_file import EngineFile, engine_bytes, read_engine_bytes, write_engine
 from inception_fast.plan.lower import lower
 from inception_fast.plan.plan import Plan
-from tests.cpp.building import ROOT, build, build_sanitized, run
+from tests.cpp.building import MEMORY_SANITIZERS, ROOT, build, build_sanitized, run
+from tests.fuzz.sanitized import objection, write_networks
 from tests.graph.build import Build
 from tests.graph.check import relative_error
 from tests.plan.mutations import MUTATORS, mutations
 from tests.plan.tiny_engine import structure_of, tiny_engine
 
-# What takes least to compile. Checks of every pointer would double it; AddressSanitizer sees where a wrong one leads.
-SANITIZERS = "-O0 -fsanitize=address,undefined -fno-sanitize=null,alignment,object-size,vptr"
 BATCH = 5
 MUTANTS = 200
 """Of each kind."""
@@ -37,13 +36,15 @@ OBJECTION = 99
 """Exit status of a program that a sanitizer stops."""
 HEADERS = 60
 """Damaged .npy headers."""
+RANDOM = 30
+"""Networks of tests/fuzz."""
 RUNNABLE = 1 << 20
 """Elements; mutated Plans that need more are left out."""
 
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_sanitized(tmp_path_factory.mktemp("programs"), SANITIZERS, target="all")
+    return build_sanitized(tmp_path_factory.mktemp("programs"), MEMORY_SANITIZERS, target="all")
 
 
 @pytest.fixture(scope="module")
@@ -257,3 +258,10 @@ def test_installed_library_with_every_kernel(tmp_path: Path, monkeypatch: pytest
             options = ("--backend", name, "--batch", 2)
             ours = infer_arrays(example / "infer", tmp_path / "m.ifast", x, *options, count=len(engine.plan.outputs))
             assert_same_bits(ours, python_arrays(executor, engine, x))
+
+
+def test_random_networks(programs: Path, tmp_path: Path) -> None:
+    """Called from several threads; a sanitizer has nothing against it, and the bits are the same."""
+    engines = write_networks(tmp_path, range(RANDOM))
+    objected = objection(programs / "concurrent_runs", engines)
+    assert not objected, objected[-4000:]

@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--precision", action="append", help="may be given again; default: all of it, in turn")
     parser.add_argument("--captured", type=int, default=50, metavar="K", help="every K-th through optimize; 0 for none")
     parser.add_argument("--factor", type=float, default=1.0, metavar="F", help="errors up to F times what is promised")
+    parser.add_argument("--offset", type=float, default=0.0, metavar="X", help="of images, for sums that cancel")
     parser.add_argument("--sanitize", choices=["address", "thread"], help="run engine files in a sanitized C++ program")
     args = parser.parse_args()
     # Both are looked at when a backend is first asked for.
@@ -50,7 +51,7 @@ def main() -> int:
             isas = args.isa or native().instruction_sets()
         served = get_backend(args.backend).precisions(torch.device("cpu"))
         precisions = args.precision or [p for p in served if p != "tf32"]
-        choice = Choice(args.backend, isas, precisions, args.captured, args.factor)
+        choice = Choice(args.backend, isas, precisions, args.captured, args.factor, args.offset)
         found_by = sweep(choice, seeds)
     run = failed = 0
     for found in found_by:

@@ -242,6 +242,8 @@ class Network:
         returns: the taps in order and the last value, in such a structure; ``last`` is that alone, without taps.
         exact: parameters and images are small integers, of which every sum is exact in float32.
         seed: of parameters and images.
+        offset: of the images, away from zero; where there is one, normalisations have the statistics of the images, and
+            what is left after the means have gone is as little as the image says.
     """
 
     LIMIT: ClassVar[int] = 1 << 16
@@ -253,6 +255,7 @@ class Network:
     returns: Literal["last", "tuple", "list", "dict", "namedtuple"] = "last"
     exact: bool = False
     seed: int = 0
+    offset: float = 0.0
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -260,6 +263,7 @@ class Network:
     def check(self) -> None:
         """Raises Invalid where the layers do not fit each other."""
         require(min(*self.image, self.batch) > 0, "there is an image")
+        require(not (self.exact and self.offset), "statistics are no integers")
         require(bool(self.layers), "the input itself is no network")
         chain_shape(self.layers, self.image)
         require(any(not isinstance(layer, Tap | Dropout) for layer in all_layers(self.layers)), "something is computed")

@@ -150,16 +150,19 @@ def check(network: d.Network) -> None:
     """Passes where :func:`module` can make one.
 
     Raises:
-        Invalid: the layers do not fit each other, or no choice of integers keeps every sum exact.
+        Invalid: the layers do not fit each other, no choice of integers keeps every sum exact, or a normalisation has
+            a single number to take statistics of.
     """
     network.check()
     if network.exact:
         _terms(network)
+    if network.offset:
+        _drawn(network, None)
 
 
 def module(network: d.Network) -> tuple[nn.Module, Tensor]:
     """The module in eval mode and its images ``[N, C, H, W]``, float32; raises as :func:`check`."""
-    check(network)
+    network.check()
     return _drawn(network, _terms(network) if network.exact else None)
 
 
@@ -177,7 +180,24 @@ def _drawn(network: d.Network, terms: int | None) -> tuple[nn.Module, Tensor]:
     parameters = Parameters(network.seed, terms)
     net = Net(network, _path(network.layers, network.image, parameters)).eval()
     # Last: other numbers of images leave the parameters as they are.
-    return net, parameters.images(network.batch, *network.image)
+    x = parameters.images(network.batch, *network.image) + network.offset
+    if network.offset:
+        _calibrate(net, x)
+    return net, x
+
+
+@torch.no_grad()
+def _calibrate(net: nn.Module, x: Tensor) -> None:
+    """Gives normalisations the statistics of their input."""
+    norms = [part for part in net.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    try:
+        net(x)
+    except ValueError as error:
+        raise d.Invalid(str(error)) from None
+    net.eval()
 
 
 def _path(chain: d.Chain, shape: d.Shape, parameters: Parameters) -> Path:

@@ -34,5 +34,5 @@ def excess(results: list[Tensor], net: nn.Module, x: Tensor, precision: str, fac
     if precision != "fp32":
         bound = max(bound, ROUNDINGS * torch.finfo(dtype).eps / 2)
     error = compare(flatten(results), truth).relative_l2
-    text = f"relative L2 {error:.2e}, {error / (eager or inf):.1f} times eager's; at most {bound:.2e}"
+    text = f"relative L2 {error:.2e}, {error / eager if eager else inf:.1f} times eager's; at most {bound:.2e}"
     return Excess(error / bound if error == error else inf, text)

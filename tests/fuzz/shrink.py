@@ -12,7 +12,7 @@ from tests.fuzz.module import check
 Fails = Callable[[d.Network], bool]
 
 
-def shrink(network: d.Network, fails: Fails, trials: int = 2000) -> d.Network:
+def shrink(network: d.Network, fails: Fails, trials: int = 600) -> d.Network:
     """The network that is left when every smaller neighbour passes, or ``trials`` have been run.
 
     Args:
@@ -50,6 +50,8 @@ def smaller(network: d.Network) -> Iterator[d.Network]:
         yield _returning(replace(network, layers=chain))
     if network.returns not in ("last", "tuple"):
         yield replace(network, returns="tuple")
+    if network.offset:
+        yield replace(network, offset=0.0)
     for batch in _less(network.batch, 1):
         yield replace(network, batch=batch)
     for axis in range(3):

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tests.fuzz.checks import Failure, failure
-from tests.fuzz.description import Network
+from tests.fuzz.description import Invalid, Network
 from tests.fuzz.generate import TINY, Limits, generate
+from tests.fuzz.module import check
 from tests.fuzz.setting import Setting
 from tests.fuzz.shrink import shrink
 
@@ -35,6 +36,7 @@ class Choice:
 
     Attributes:
         captured: every so many networks one goes through ``optimize``, 0 for none.
+        offset: of the images of networks that are not exact, where these can have one.
     """
 
     backend: str = "cpu"
@@ -42,6 +44,7 @@ class Choice:
     precisions: Sequence[str] = ("fp32",)
     captured: int = 0
     factor: float = 1.0
+    offset: float = 0.0
 
     @property
     def limits(self) -> Limits:
@@ -58,7 +61,16 @@ class Choice:
             turn % 3 == 0 and precision != "int8" and not captured and (precision == "fp32" or self.backend == "cpu")
         )
         setting = Setting(self.backend, precision, self.isas[place], 1 + turn % 2, captured, turn % 4 == 1, self.factor)
-        return generate(seed, self.limits, exact=exact), setting
+        network = generate(seed, self.limits, exact=exact)
+        return self._moved(network), setting
+
+    def _moved(self, network: Network) -> Network:
+        try:
+            moved = replace(network, offset=self.offset)
+            check(moved)
+        except Invalid:
+            return network
+        return moved
 
 
 def sweep(choice: Choice, seeds: Sequence[int]) -> Iterator[Found | None]:

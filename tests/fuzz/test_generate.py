@@ -75,6 +75,17 @@ def test_module_and_graph_agree(exact: bool) -> None:
 
 
 @torch.no_grad()
+def test_an_offset_is_what_normalisations_take_away() -> None:
+    network = d.Network((3, 6, 5), (d.Conv(4, (3, 3)), d.Norm(False)), batch=5, offset=100.0)
+    net, x = module(network)
+    assert abs(x.mean() - 100) < 1
+    result = net(x)
+    assert result.mean((0, 2, 3)).abs().max() < 1e-2 and (result.var((0, 2, 3)) - 1).abs().max() < 1e-2
+    with pytest.raises(d.Invalid):
+        module(d.Network((3, 1, 1), (d.Norm(),), offset=1.0))
+
+
+@torch.no_grad()
 def test_captured_graph_agrees() -> None:
     for seed in SEEDS[:3]:
         network = generate(seed)

@@ -1,0 +1,72 @@
+"""Engine files of random networks through ``tests/cpp/concurrent_runs``, built under a sanitizer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from inception_fast.plan.engine_file import EngineFile, Metadata, write_engine
+from tests.cpp.building import MEMORY_SANITIZERS, build_sanitized
+from tests.fuzz.checks import Failure
+from tests.fuzz.description import Network
+from tests.fuzz.generate import generate
+from tests.fuzz.setting import Setting, ready
+from tests.fuzz.sweep import Found, smallest
+from tests.plan.tiny_engine import structure_of
+
+FLAGS = {"address": MEMORY_SANITIZERS, "thread": "-O1 -fsanitize=thread"}
+PRECISIONS = ("fp32", "int8")
+"""Whose images are float32, as the program's are."""
+TOGETHER = 20
+"""Engines of one run of the program."""
+
+
+def setting_of(seed: int) -> Setting:
+    return Setting("cpu", PRECISIONS[seed % len(PRECISIONS)], "portable")
+
+
+def write_network(path: Path, network: Network, setting: Setting) -> Path:
+    """Writes the network's engine file."""
+    made = ready(network, setting)
+    metadata = Metadata(setting.precision, False, network.image, "float32", structure_of(made.plan))
+    write_engine(path, EngineFile(made.plan, made.constants, metadata))
+    return path
+
+
+def write_networks(folder: Path, seeds: Sequence[int]) -> list[Path]:
+    """An engine file for each seed."""
+    return [write_network(folder / f"{seed}.ifast", generate(seed), setting_of(seed)) for seed in seeds]
+
+
+def objection(program: Path, engines: Sequence[Path]) -> str:
+    """What a sanitizer, or the program itself, has against a run; '' where nothing."""
+    result = subprocess.run([program, *engines], capture_output=True, text=True, errors="replace", timeout=1200)
+    return "" if result.returncode == 0 else result.stderr.strip() or f"exit status {result.returncode}"
+
+
+def sweep_sanitized(sanitizer: str, seeds: Sequence[int]) -> Iterator[Found | None]:
+    """As :func:`tests.fuzz.sweep.sweep`."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        print(f"building with {FLAGS[sanitizer]}", file=sys.stderr)
+        program = build_sanitized(folder, FLAGS[sanitizer], target="concurrent_runs") / "concurrent_runs"
+        for first in range(0, len(seeds), TOGETHER):
+            some = seeds[first : first + TOGETHER]
+            engines = write_networks(folder, some)
+            sound = not objection(program, engines)
+            for seed, engine in zip(some, engines, strict=True):
+                yield None if sound else _found(program, folder, seed)
+                engine.unlink()
+
+
+def _found(program: Path, folder: Path, seed: int) -> Found | None:
+    def failure(network: Network, setting: Setting) -> Failure | None:
+        text = objection(program, [write_network(folder / "one.ifast", network, setting)])
+        return Failure("sanitizer", text) if text else None
+
+    network, setting = generate(seed), setting_of(seed)
+    wrong = failure(network, setting)
+    return None if wrong is None else smallest(seed, network, setting, wrong, failure)
