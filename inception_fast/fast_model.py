@@ -107,7 +107,8 @@ class FastModel(nn.Module):
         """What was fused, merged and left alone, and why; which backend runs it. ``str()`` of it is for people."""
         device, (_, executor) = next(iter(self._executors.items()))
         held = self.weight_bytes + sum(t.nbytes for t in self._engine.constants.values())
-        return Report.of(self._engine, self.backend, executor.driver, self._reasons[device], held)
+        working = sum(executor.working_bytes for _, executor in list(self._executors.values()))
+        return Report.of(self._engine, self.backend, executor.driver, self._reasons[device], held, working)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes an engine file, which :func:`inception_fast.load` and the C++ library read.

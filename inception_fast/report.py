@@ -23,6 +23,7 @@ class Report:
         driver: which of the backend's ways to launch kernels, '' where it has one.
         reason: why this backend, and at which batch sizes another one.
         memory: bytes of weights that it holds, as an engine file has them and as its backends have packed them.
+        working: bytes of activations and scratch that calls have left there for the next ones.
         steps: number of steps of each kind.
         stages: number of stages.
         arena: bytes of intermediate activations per image.
@@ -38,9 +39,12 @@ class Report:
     driver: str = ""
     reason: str = ""
     memory: int = 0
+    working: int = 0
 
     @staticmethod
-    def of(engine: EngineFile, backend: str, driver: str = "", reason: str = "", memory: int = 0) -> Report:
+    def of(
+        engine: EngineFile, backend: str, driver: str = "", reason: str = "", memory: int = 0, working: int = 0
+    ) -> Report:
         plan = engine.plan
         return Report(
             backend,
@@ -52,11 +56,14 @@ class Report:
             driver,
             reason,
             memory,
+            working,
         )
 
     def __str__(self) -> str:
         steps = ", ".join(f"{count} {kind}" for kind, count in self.steps.items())
         arena = f"arena {self.arena / 2**20:.1f} MiB an image, weights {self.memory / 2**20:.1f} MiB"
+        if self.working:
+            arena += f", kept between calls {self.working / 2**20:.1f} MiB"
         driver = f" ({self.driver} driver)" if self.driver else ""
         lines = [
             f"backend {self.backend}{driver}, precision {self.precision}" + (f": {self.reason}" if self.reason else ""),

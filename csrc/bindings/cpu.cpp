@@ -115,7 +115,8 @@ void bind_cpu(py::module_& m) {
           py::arg("input"), py::arg("strides"), py::arg("batch"), py::arg("outputs"))
       .def("report", &cpu::Executor::report)
       .def_property_readonly("threads", &cpu::Executor::threads)
-      .def_property_readonly("weight_bytes", &cpu::Executor::weight_bytes);
+      .def_property_readonly("weight_bytes", &cpu::Executor::weight_bytes)
+      .def_property_readonly("working_bytes", &cpu::Executor::working_bytes);
 }
 
 }  // namespace ifast

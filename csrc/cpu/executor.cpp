@@ -24,6 +24,9 @@ struct alignas(kCacheLine) Cursor {
 // A third-level cache's worth; what the system reports is often that of a whole socket.
 constexpr std::int64_t kGroupBytes = std::int64_t{32} << 20;
 
+// Batch sizes whose schedules are kept; one more, and all are made anew.
+constexpr std::size_t kSchedules = 64;
+
 // Images whose activations stay in the caches from one stage to the next, yet enough for all
 // threads.
 int group_size(const Program& program, int threads) {
@@ -58,6 +61,12 @@ class Executor::Context {
     }
   }
 
+  std::size_t bytes() const {
+    std::size_t total = arena_.size();
+    for (const Memory& memory : scratch_) total += memory.size();
+    return total;
+  }
+
   double seconds(int op) const {
     double total = 0;
     for (int t = 0; t < threads_; ++t) total += seconds_[op * threads_ + t];
@@ -69,6 +78,7 @@ class Executor::Context {
     const int batch = images.size();
     auto found = schedules_.find(batch);
     if (found == schedules_.end()) {
+      if (schedules_.size() == kSchedules) schedules_.clear();
       found = schedules_.emplace(batch, make_schedule(program_, batch, threads_)).first;
     }
     schedule_ = &found->second;
@@ -171,6 +181,13 @@ std::unique_ptr<Executor::Context> Executor::take_context() {
 void Executor::give_back(std::unique_ptr<Context> context) {
   const std::lock_guard lock(fork_safe_mutex());
   idle_.push_back(std::move(context));
+}
+
+std::size_t Executor::working_bytes() const {
+  const std::lock_guard lock(fork_safe_mutex());
+  std::size_t total = 0;
+  for (const auto& context : idle_) total += context->bytes();
+  return total;
 }
 
 void Executor::run(const Call& call, std::vector<OpReport>* reports) {

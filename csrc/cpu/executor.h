@@ -49,6 +49,8 @@ class Executor {
   std::vector<OpReport> report() const;
   int threads() const { return threads_; }
   std::size_t weight_bytes() const { return program_.weights.bytes(); }
+  // Of activations and scratch that calls which have ended left for the next ones.
+  std::size_t working_bytes() const;
 
  private:
   class Context;

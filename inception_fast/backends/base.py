@@ -121,6 +121,11 @@ class Executor(ABC):
         """Of the constants in the form that it has packed them, kept as long as it lives."""
         return 0
 
+    @property
+    def working_bytes(self) -> int:
+        """Of activations and scratch that it keeps between calls; 0 where PyTorch's allocator has them."""
+        return 0
+
     @abstractmethod
     def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
         """One forward pass.

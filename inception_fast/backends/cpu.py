@@ -109,6 +109,13 @@ class CpuExecutor(Executor):
         """Of the packed weights and biases."""
         return self._native.weight_bytes
 
+    @property
+    def working_bytes(self) -> int:
+        """See the base class: an arena for some 32 MB of images or one a thread, whatever the batch, and scratch; as
+        many of them as calls ran at the same time.
+        """
+        return self._native.working_bytes
+
     def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
         given = out or {}
         buffers = self._allocate(x, given)

@@ -53,6 +53,23 @@ def test_a_profile_shares_the_threads_time_out(monkeypatch: pytest.MonkeyPatch) 
     assert executor.profile(network_input(CASES["conv_3x3"]())) == [StepTime("conv", 1.5, "direct")]
 
 
+def test_what_calls_leave_behind_is_counted_and_bounded() -> None:
+    graph = CASES["conv_3x3"]()
+    executor = CpuExecutor(*lowered(graph, "fp32"), threads=1)
+    assert executor.working_bytes == 0
+    held = []
+    x = network_input(graph, batch=400)
+    truth, bounds = truth_and_bounds(graph, "fp32", x)
+    # More sizes than schedules are kept for.
+    for batch in [*range(1, 70), 3, 400]:
+        results = executor.run(x[:batch])
+        held.append(executor.working_bytes)
+    assert_close(results, truth, bounds)
+    assert held == sorted(held) and 0 < held[0] < held[60]
+    # A group of images has 32 MiB of activations at most, and a thread as much scratch as a block of them needs.
+    assert held[-1] < 80 << 20
+
+
 def test_constants_may_go_after_compiling() -> None:
     graph = CASES["conv_3x3"]()
     plan, constants = lowered(graph, "fp32")

@@ -15,6 +15,7 @@ from tests.backends.test_conformance import (  # noqa: F401
     test_step,
 )
 from tests.backends.test_families import test_family as check_family
+from tests.backends.test_pool_sizes import test_long_averages  # noqa: F401
 
 QUICK = {("googlenet", "fp32"), ("inception_v2", "bf16"), ("inception_v3", "bf16"), ("inception_resnet_v1", "bf16")}
 

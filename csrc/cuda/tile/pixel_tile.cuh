@@ -67,6 +67,15 @@ class PixelTile {
     return w;
   }
 
+  // The sum, or the larger ones, among which a NaN wins: it compares unequal to itself.
+  IFAST_DEVICE static void combine(Vector& into, const Vector& next, bool sum) {
+    for (int i = 0; i < kLength; ++i) {
+      float& r = into.value[i];
+      const float v = next.value[i];
+      r = sum ? r + v : v > r || v != v ? v : r;
+    }
+  }
+
   IFAST_DEVICE Vector pool(Pixel at, int channel, int count) const {
     const Window rows =
         window(at.y, step_.kernel.vertical, step_.stride.vertical, step_.padding.vertical,
@@ -75,16 +84,17 @@ class PixelTile {
         window(at.x, step_.kernel.horizontal, step_.stride.horizontal, step_.padding.horizontal,
                step_.padding_end.horizontal, step_.source.width);
     const bool average = step_.kind == Kind::kAveragePool;
-    Vector result = read(at.n, rows.begin, columns.begin, channel, count);
+    // Row by row, for the error of one long sum would grow with its length.
+    Vector result{};
     for (int y = rows.begin; y < rows.end; ++y) {
-      for (int x = columns.begin + (y == rows.begin); x < columns.end; ++x) {
-        const Vector next = read(at.n, y, x, channel, count);
-        for (int i = 0; i < kLength; ++i) {
-          float& r = result.value[i];
-          const float v = next.value[i];
-          // A NaN wins: it compares unequal to itself.
-          r = average ? r + v : v > r || v != v ? v : r;
-        }
+      Vector row = read(at.n, y, columns.begin, channel, count);
+      for (int x = columns.begin + 1; x < columns.end; ++x) {
+        combine(row, read(at.n, y, x, channel, count), average);
+      }
+      if (y == rows.begin) {
+        result = row;
+      } else {
+        combine(result, row, average);
       }
     }
     if (!average) return result;
