@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import graphlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
 
 import torch
@@ -48,12 +48,15 @@ def shifts_exactly(scale: torch.Tensor, shift: torch.Tensor) -> bool:
     return bool(shift.any() and (scale.frexp().mantissa.abs() == 0.5).all())
 
 
-def moves_input(graph: ir.Graph, node: ir.Node) -> bool:
-    """Whether a node is an Affine that :func:`shifts_exactly` the network's input, of which nothing is rounded yet."""
+def moves_input(graph: ir.Graph, node: ir.Node, param: Callable[[str], torch.Tensor]) -> bool:
+    """Whether a node is an Affine that :func:`shifts_exactly` the network's input, of which nothing is rounded yet.
+
+    Args:
+        param: gives a parameter in float64.
+    """
     if not isinstance(node.op, ir.Affine) or node.inputs[0] != graph.input.name:
         return False
-    scale, shift = (graph.params[name].detach().double() for name in (node.op.scale, node.op.shift))
-    return shifts_exactly(scale, shift)
+    return shifts_exactly(param(node.op.scale), param(node.op.shift))
 
 
 def rebuild(

@@ -22,6 +22,9 @@ class Normalised(nn.Module):
         super().__init__()
         self.way, self.conv = way, nn.Conv2d(3, 16, 3, stride=2)
         self.register_buffer("means", MEANS.clone())
+        self.norm = nn.BatchNorm2d(3)
+        self.norm.running_mean.copy_(MEANS.view(3))
+        self.norm.running_var.fill_(0.04)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.way == "one mean":
@@ -30,12 +33,20 @@ class Normalised(nn.Module):
             x = (x - self.means) / (self.means / 2.2)
         elif self.way == "doubled":
             x = 2 * x - 1
+        elif self.way == "norm":
+            x = self.norm(x)
         else:
             x = (x - 0.25).mul(1 / 0.3)
         return self.conv(x)
 
 
-CENTRES = {"one mean": torch.tensor(127.5), "means": MEANS, "doubled": torch.tensor(0.5), "thirds": torch.tensor(0.25)}
+CENTRES = {
+    "one mean": torch.tensor(127.5),
+    "means": MEANS,
+    "norm": MEANS,
+    "doubled": torch.tensor(0.5),
+    "thirds": torch.tensor(0.25),
+}
 
 
 @pytest.mark.parametrize("contrast", [1e-1, 1e-3, 1.0])

@@ -14,6 +14,7 @@ from inception_fast.graph.passes import optimize_graph
 from inception_fast.plan.engine_file import PRECISIONS
 from inception_fast.plan.lower import lower
 from inception_fast.plan.plan import Plan
+from inception_fast.plan.sensitivity import sensitivities
 from inception_fast.quantization import calibrate, quantize
 from tests.fuzz.as_graph import as_graph
 from tests.fuzz.description import Network
@@ -86,8 +87,15 @@ def ready(network: Network, setting: Setting) -> Ready:
     lowering = get_backend(setting.backend).lowering
     if setting.quantized:
         lowering = replace(lowering, pair=False)
-    graph, _ = optimize_graph(as_graph(network, net), lowering)
-    plan, constants = lower(graph, PRECISIONS["fp32" if setting.quantized else setting.precision])
+    original = as_graph(network, net)
+    graph, _ = optimize_graph(original, lowering)
+    dtype = PRECISIONS["fp32" if setting.quantized else setting.precision]
     if setting.quantized:
+        plan, constants = lower(graph, dtype)
         plan, constants = quantize(plan, constants, calibrate(plan, constants, x))
+    elif setting.backend == "cpu":
+        plan, constants = lower(graph, dtype, sensitivities(original, graph, getattr(torch, dtype)))
+    else:
+        # Nothing there adds rounding.
+        plan, constants = lower(graph, dtype)
     return Ready(setting, net, graph, plan, constants, x.to(getattr(torch, plan.io_dtype)))

@@ -16,8 +16,9 @@ Affine is the same map with ``s`` and ``t`` given. All in float64, ``eps`` as it
 
 Conditions: the convolution's value has no other reader, it has no residual and no ReLU, and ``W'`` fits in half
 precision if ``W`` does: a variance of zero and a small ``eps`` make ``s`` a million. An Affine without ReLU composes
-with the Affine behind it in the same way, in float32. Any other BatchNorm becomes an Affine. The map's own ReLU moves
-with it.
+with the Affine behind it in the same way, in float32, unless it moves the network's input without rounding (see
+:mod:`inception_fast.graph.passes.fold_input_affine`). Any other BatchNorm becomes an Affine; one of the network's input
+two, the first of which subtracts the mean. The map's own ReLU moves with it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,13 @@ def fold_batchnorm(graph: ir.Graph) -> ir.Graph:
             op = _scaled(edit, node.name, producer.op, scale, shift, relu)
             edit.put(node.name, op, producer.inputs, producer.origin or node.origin)
         elif isinstance(node.op, ir.BatchNorm):
-            edit.put(node.name, _affine(edit, node.name, scale, shift, relu), node.inputs, node.origin)
+            inputs, op = node.inputs, _affine(edit, node.name, scale, shift, relu)
+            mean = edit.param(node.op.mean)
+            if inputs[0] == graph.input.name and mean.count_nonzero():
+                centred = _affine(edit, f"{node.name}.centred", torch.ones_like(mean), -mean, False)
+                inputs = (edit.put(edit.fresh(f"{node.name}.centred"), centred, inputs, node.origin),)
+                op = _affine(edit, node.name, scale, shift + mean * scale, relu)
+            edit.put(node.name, op, inputs, node.origin)
     return edit.finish()
 
 
@@ -72,7 +79,7 @@ def _obstacle(edit: Edit, node: ir.Node) -> str | None:
         return f"%{value} has other readers"
     scale, _ = _scale_shift(edit, node.op)
     if isinstance(producer.op, ir.Affine):
-        if moves_input(edit.old, producer) and not shifts_exactly(scale, torch.ones(1)):
+        if moves_input(edit.old, producer, edit.param) and not shifts_exactly(scale, torch.ones(1)):
             return "follows an exact subtraction from the input, whose digits it would lose"
         vectors = (edit.param(producer.op.scale), edit.param(producer.op.shift))
         fits = not any(overflows(vector, scale, LARGEST_SINGLE) for vector in vectors)

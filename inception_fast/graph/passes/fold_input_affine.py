@@ -51,7 +51,7 @@ def _obstacle(graph: ir.Graph, node: ir.Node) -> str | None:
         return "has a ReLU"
     if node.name in graph.outputs:
         return "is an output of the network"
-    if moves_input(graph, node):
+    if moves_input(graph, node, Edit(graph).param):
         return "subtracts from the input before anything is rounded; sums over folded weights would lose digits"
     for reader in graph.consumers[node.name]:
         where = reader.origin or reader.name

@@ -57,6 +57,20 @@ def test_affines_compose_where_there_is_no_convolution() -> None:
     assert "Input" in why_not(after)[0]
 
 
+@pytest.mark.parametrize("centred", [True, False])
+def test_a_norm_of_the_input_subtracts_first(centred: bool) -> None:
+    b = Build(3, 5, 7)
+    norm = b.batchnorm("x")
+    if not centred:
+        b.params[b.nodes[-1].op.mean].zero_()
+    b.batchnorm(b.affine(norm))
+    after = check_pass(fold_batchnorm, b.graph())
+    affines = list(after.of_kind(ir.Affine))
+    assert len(affines) == (2 if centred else 1)
+    if centred:
+        assert after.params[affines[0].op.scale].eq(1).all()
+
+
 def test_relu_of_the_affine_moves_to_the_convolution() -> None:
     b = Build(3, 5, 7)
     b.affine(b.conv("x", (2, 3)), relu=True)
