@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import torch
 import torch.nn.functional as F
 
+from inception_fast.errors import InputError
 from inception_fast.graph import ir
 from inception_fast.graph.interpreter import apply_op
 from inception_fast.plan.plan import MOST_SENSITIVE, Sensitivity
@@ -33,6 +34,10 @@ FLOOR = {torch.float32: 6e-6}
 RECTIFIED_NOISE = 0.68
 """Half the mean square of the difference of two rectified normal numbers, over one's mean square."""
 LEAST_VARIATION = 0.03
+MOST_PIXELS = 512 * 512
+"""In place of larger images a smaller one is measured, where the network takes it: noise averages out over fewer pixels
+there, so the result errs on the safe side, and a pass over a large one takes gigabytes.
+"""
 EXACT = (ir.Input, ir.ReLU, ir.Concat, ir.Copy, ir.Slice, ir.MaxPool, ir.Flatten)
 """Operators that round nothing."""
 
@@ -101,7 +106,28 @@ def sensitivities(original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype) ->
     """
     # PyTorch keeps by thread what a caller's trace, transform or mode has under way.
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(_sensitivities, original, prepared, dtype).result()
+        return pool.submit(_measured, original, prepared, dtype).result()
+
+
+def _measured(original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype) -> dict[str, Sensitivity]:
+    assert isinstance(original.input.op, ir.Input)
+    _, height, width = original.input.op.shape
+    if height * width > MOST_PIXELS:
+        factor = sqrt(MOST_PIXELS / (height * width))
+        size = max(1, int(height * factor)), max(1, int(width * factor))
+        try:
+            return _sensitivities(_resized(original, size), _resized(prepared, size), dtype)
+        except (RuntimeError, InputError):
+            # Something in it, such as a linear layer over the pixels, wants this very size.
+            pass
+    return _sensitivities(original, prepared, dtype)
+
+
+def _resized(graph: ir.Graph, size: tuple[int, int]) -> ir.Graph:
+    """The same network for other images."""
+    first, *others = graph.nodes
+    assert isinstance(first.op, ir.Input)
+    return ir.Graph((replace(first, op=ir.Input((first.op.shape[0], *size))), *others), graph.outputs, graph.params)
 
 
 def _sensitivities(original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype) -> dict[str, Sensitivity]:

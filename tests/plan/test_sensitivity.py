@@ -139,6 +139,27 @@ def test_networks_of_which_nothing_can_be_measured() -> None:
     assert {s.noise for s in sensitivities(wild, wild, torch.float32).values()} == {MOST_SENSITIVE}
 
 
+@pytest.mark.parametrize("flat", [False, True])
+def test_large_images_are_measured_small(flat: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the network takes smaller ones; one with a linear layer over its pixels does not."""
+    monkeypatch.setattr(measured, "MOST_PIXELS", 20 * 20)
+    sizes = []
+    real = measured.probes
+
+    def spy(graph: ir.Graph) -> object:
+        sizes.append(graph.shapes[graph.input.name][1:])
+        return real(graph)
+
+    monkeypatch.setattr(measured, "probes", spy)
+    layers: list[nn.Module] = [nn.Conv2d(3, 4, 3)]
+    if flat:
+        layers += [nn.Flatten(), nn.Linear(4 * 38 * 38, 2)]
+    graph = unmerged(nn.Sequential(*layers), 40)
+    found = sensitivities(graph, graph, torch.float32)
+    assert sizes == ([(20, 20), (40, 40)] if flat else [(20, 20)])
+    assert all(s.noise > 0 for s in found.values())
+
+
 def test_probes_pass_the_input_normalisation() -> None:
     class Scaled(nn.Conv2d):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
