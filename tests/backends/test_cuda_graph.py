@@ -172,7 +172,8 @@ def test_recordings_have_streams_of_their_own_and_take_turns(monkeypatch: pytest
 
     def call() -> None:
         both.wait()
-        for _ in range(50):
+        # Few, for each collects all garbage of the process.
+        for _ in range(5):
             assert cuda_graph.record(lambda: 5)[1] == 5
 
     threads = [threading.Thread(target=call) for _ in range(2)]
@@ -181,7 +182,7 @@ def test_recordings_have_streams_of_their_own_and_take_turns(monkeypatch: pytest
     for thread in threads:
         thread.join()
     assert recorder.most == 1 and gc.isenabled()
-    assert None not in recorder.streams and len(recorder.streams) == 100
+    assert None not in recorder.streams and len(recorder.streams) == 10
 
 
 def test_a_recording_that_fails_leaves_everything_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,8 @@ def test_newest_torch_by_default(checkout: Path) -> None:
 
 @needs_make
 def test_long_tests_run_on_request(checkout: Path) -> None:
-    assert 'pytest --numprocesses 2 --dist loadfile --timeout 900 -m "not slow"' in make(checkout, "-n", "test")
+    options = "--numprocesses 2 --dist loadfile --no-loadscope-reorder --timeout 900"
+    assert f'pytest {options} -m "not slow"' in make(checkout, "-n", "test")
     assert "not slow" not in make(checkout, "-n", "test", "SLOW=1")
 
 
