@@ -33,7 +33,9 @@ class Divergence:
 
 
 HALF_FACTOR = 2.0
-"""The reference rounds each result once; PyTorch's operators round on the way too where there are no such instructions."""
+"""The reference rounds each result once; PyTorch's operators round on the way too where the processor has no
+instructions for that dtype.
+"""
 
 
 def observed(plan: Plan) -> Plan:
