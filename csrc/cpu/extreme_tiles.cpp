@@ -6,8 +6,9 @@
 namespace ifast::cpu {
 namespace {
 
-// Far above what the tiles of ordinary activations show, which is about 5 at most in every family; an
-// output is then wrong by less than 32 times what it is anyway. Rounded operands leave less room.
+// Far above what the tiles of ordinary activations show, which is about 5 at most in every family;
+// an output is then wrong by less than 32 times what it is anyway. Rounded operands leave less
+// room.
 constexpr float kRatio = 32;
 constexpr float kDotRatio = 16;
 
