@@ -135,11 +135,9 @@ def _rounding_report(graph: Graph, accuracy: str, found: Mapping[str, Sensitivit
         "eager": "no algorithm that adds rounding of its own",
         "promise": "algorithms by how much of the rounding that they add reaches the outputs",
     }[accuracy]
-    if accuracy == "promise" and found:
-        worst = max(found, key=lambda name: found[name].noise)
-        note += (
-            f"; most of it from {worst}, where {1 / (found[worst].noise or 1e-30):.1e} would be all that may be added"
-        )
+    worst = max(found, key=lambda name: found[name].noise, default=None)
+    if accuracy == "promise" and worst is not None and found[worst].noise:
+        note += f"; most of it from {worst}, where {1 / found[worst].noise:.1e} would be all that may be added"
     size = measure(graph)
     return PassReport("limit_rounding", size, size, (note,))
 

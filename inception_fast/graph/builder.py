@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from inception_fast.graph import ir
-from inception_fast.graph.rewrite import fresh_name, shifts_exactly
+from inception_fast.graph.rewrite import fresh_name, powers_of_two, shifts_exactly
 from inception_fast.graph.shapes import infer_shape
 
 
@@ -165,7 +165,7 @@ class Builder:
         new_shift = old_shift * scale + shift
         finite = new_scale.float().isfinite().all() and new_shift.float().isfinite().all()
         # Infinities of the one would meet zeros or infinities of the other; step by step they are the model's own.
-        if not finite or (self._moves_input(x) and not shifts_exactly(new_scale, torch.ones(1))):
+        if not finite or (self._moves_input(x) and not powers_of_two(new_scale)):
             settled = self.settle(x)
             apart = Data(settled, 0, x.count, x.shape, x.place)
             return replace(apart, scale=scale.expand(x.count), shift=shift.expand(x.count), place=place)

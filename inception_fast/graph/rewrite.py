@@ -39,13 +39,18 @@ def overflows(weight: torch.Tensor, scale: torch.Tensor, limit: float = LARGEST_
     return bool(scale.isinf().any() or grown.any())
 
 
+def powers_of_two(scale: torch.Tensor) -> bool:
+    """Whether a product with any of ``scale`` rounds nothing."""
+    return bool((scale.frexp().mantissa.abs() == 0.5).all())
+
+
 def shifts_exactly(scale: torch.Tensor, shift: torch.Tensor) -> bool:
     """Whether ``x * scale + shift`` moves its argument and rounds nothing but the result.
 
     Of numbers close to ``-shift / scale`` it keeps every digit, while sums over weights into which it was folded are
     wrong by the rounding of numbers as large as ``shift``.
     """
-    return bool(shift.any() and (scale.frexp().mantissa.abs() == 0.5).all())
+    return bool(shift.any()) and powers_of_two(scale)
 
 
 def moves_input(graph: ir.Graph, node: ir.Node, param: Callable[[str], torch.Tensor]) -> bool:

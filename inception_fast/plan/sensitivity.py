@@ -52,17 +52,18 @@ class _Rounded:
 
 @dataclass(frozen=True)
 class _Convolved(_Rounded):
-    """The value of a convolution.
-
-    Attributes:
-        varied, summed: squares of the noise at each output channel's sums, as large as the terms are together: of what
-            varies in the source, and of all of it.
-    """
+    """The value of a convolution of ``source``."""
 
     op: ir.Conv2d
+    source: torch.Tensor
     weight: torch.Tensor
-    varied: torch.Tensor
-    summed: torch.Tensor
+
+    def sums(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Squares of the noise at each output channel's sums, as large as the terms are together: of what varies in the
+        source, and of all of it.
+        """
+        squares = torch.linalg.vector_norm(self.weight.detach(), dim=(2, 3)).double().square()
+        return squares @ _variation(self.source), squares @ _energy(self.source)
 
     def before_relu(self, gradient: torch.Tensor) -> torch.Tensor:
         """The gradient of the sums, from that of the value."""
@@ -205,15 +206,16 @@ def _noise(graph: ir.Graph, x: torch.Tensor, of_weights: bool) -> _Noise:
     outputs, sites = _run(graph, x)
     convs = [site for site in sites if isinstance(site, _Convolved)]
     noise = _Noise({c.name: [] for c in convs}, {c.name: [] for c in convs}, [])
-    weights = [c.weight for c in convs] if of_weights else []
+    weights, sizes = [c.weight for c in convs] if of_weights else [], [c.sums() for c in convs]
     for output, vectors, factor in _products(outputs):
         sums, rounded, direct = [0.0] * len(convs), [0.0] * len(convs), 0.0
         for vector in vectors:
             gradients = _gradients(output, [*(c.value for c in convs), *weights], vector)
             for i, conv in enumerate(convs):
                 arriving = factor * _squares(conv.before_relu(gradients[i]))
-                sums[i] += (conv.varied @ arriving).item()
-                direct += SUM_ROUNDING**2 * conv.weight[0].numel() * (conv.summed @ arriving).item()
+                varied, summed = sizes[i]
+                sums[i] += (varied @ arriving).item()
+                direct += SUM_ROUNDING**2 * conv.weight[0].numel() * (summed @ arriving).item()
             for i, weight in enumerate(weights):
                 rounded[i] += factor * _square(weight, gradients[len(convs) + i])
         for i, conv in enumerate(convs):
@@ -258,14 +260,11 @@ def _run(graph: ir.Graph, x: torch.Tensor) -> tuple[list[torch.Tensor], list[_Ro
 
     def compute(name: str, op: ir.Op, inputs: list[torch.Tensor]) -> torch.Tensor:
         if isinstance(op, ir.Conv2d):
-            weight = params[op.weight].requires_grad_()
-            value = apply_op(op, inputs, params)
-            squares = torch.linalg.vector_norm(weight.detach(), dim=(2, 3)).double().square()
-            varied, summed = squares @ _variation(inputs[0]), squares @ _energy(inputs[0])
-            sites.append(_Convolved(name, value, op, weight, varied, summed))
-            return value
+            params[op.weight].requires_grad_()
         value = apply_op(op, inputs, params)
-        if not isinstance(op, EXACT):
+        if isinstance(op, ir.Conv2d):
+            sites.append(_Convolved(name, value, op, inputs[0], params[op.weight]))
+        elif not isinstance(op, EXACT):
             sites.append(_Rounded(name, value))
         return value
 

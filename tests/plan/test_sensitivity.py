@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from inception_fast.graph import ir
-from inception_fast.graph.capture import Captured, capture
+from inception_fast.graph.capture import capture
 from inception_fast.graph.passes import optimize_graph
 from inception_fast.plan import sensitivity as measured
 from inception_fast.plan.plan import MOST_SENSITIVE, Sensitivity
@@ -43,13 +43,9 @@ class Branches(nn.Module):
         return torch.cat([torch.relu(self.left(x)), self.right(x) - self.twin(x)], 1)
 
 
-def captured(model: nn.Module, size: int = 16) -> Captured:
-    return capture(model.eval(), torch.zeros(1, 3, size, size))
-
-
 def unmerged(model: nn.Module, size: int = 16) -> ir.Graph:
     """As captured; of networks whose convolutions need no pass to be lowered."""
-    return captured(model, size).graph
+    return capture(model.eval(), torch.zeros(1, 3, size, size)).graph
 
 
 def by_noise(model: Branches, part: nn.Conv2d, x: torch.Tensor, relative: float) -> float:

@@ -29,7 +29,7 @@ import torch
 
 from inception_fast.graph import ir
 from inception_fast.graph.edit import Edit
-from inception_fast.graph.rewrite import LARGEST_SINGLE, moves_input, overflows, shifts_exactly
+from inception_fast.graph.rewrite import LARGEST_SINGLE, moves_input, overflows, powers_of_two
 
 
 def fold_batchnorm(graph: ir.Graph) -> ir.Graph:
@@ -79,7 +79,7 @@ def _obstacle(edit: Edit, node: ir.Node) -> str | None:
         return f"%{value} has other readers"
     scale, _ = _scale_shift(edit, node.op)
     if isinstance(producer.op, ir.Affine):
-        if moves_input(edit.old, producer, edit.param) and not shifts_exactly(scale, torch.ones(1)):
+        if moves_input(edit.old, producer, edit.param) and not powers_of_two(scale):
             return "follows an exact subtraction from the input, whose digits it would lose"
         vectors = (edit.param(producer.op.scale), edit.param(producer.op.shift))
         fits = not any(overflows(vector, scale, LARGEST_SINGLE) for vector in vectors)
