@@ -1,6 +1,7 @@
 #include "cpu/winograd_weights.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "cpu/convert.h"
@@ -92,6 +93,7 @@ WinogradWeights::WinogradWeights(const ConvProblem& problem, const WinogradLayou
   for (const ColumnTile& tile : tiles) {
     pack(problem, tile, packed + tile.offset * layout_.size().positions() * units_);
   }
+  for (float weight : problem.weights) negative_.push_back(weight < 0.0f);
   const auto is_zero = [](float weight) { return weight == 0.0f; };
   if (std::any_of(problem.weights.begin(), problem.weights.end(), is_zero)) {
     for (float weight : problem.weights) zeros_.push_back(is_zero(weight));
@@ -147,7 +149,10 @@ std::vector<float> WinogradWeights::taps(const std::vector<ColumnTile>& tiles) c
           if (tap < 0) continue;
           const std::size_t at =
               (static_cast<std::size_t>(tile.channel + j) * tap_count_ + tap) * in_channels_ + in;
-          if (zeros_.empty() || !zeros_[at]) taps[at] = static_cast<float>(values[k]);
+          if (!zeros_.empty() && zeros_[at]) continue;
+          const float value = static_cast<float>(negative_[at] ? -values[k] : values[k]);
+          const float magnitude = std::max(value, std::numeric_limits<float>::min());
+          taps[at] = negative_[at] ? -magnitude : magnitude;
         }
       }
     }

@@ -21,8 +21,8 @@ class WinogradWeights {
   }
 
   // What they were made from, [out][tap][in]. More points than taps: the least squares come within
-  // the rounding of a transformed weight, 1e-7 of the largest tap or bfloat16's 2e-3. A zero stays
-  // a zero, which takes nothing from the pixel under it, however large.
+  // the rounding of a transformed weight, 1e-7 of the largest tap or bfloat16's 2e-3. Zeros and
+  // signs are exact, for they decide what an infinity becomes.
   std::vector<float> taps(const std::vector<ColumnTile>& tiles) const;
 
  private:
@@ -35,7 +35,8 @@ class WinogradWeights {
   const int tap_count_;
   const int group_units_;  // of one group's channels
   const int units_;
-  std::vector<bool> zeros_;        // [out][tap][in]; empty where there are none
+  std::vector<bool> negative_;     // [out][tap][in]
+  std::vector<bool> zeros_;        // the same; empty where there are none
   const float* packed_ = nullptr;  // [tile][position][units][width]
 };
 
