@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 from inception_fast.autocast import autocast_dtype, no_autocast
 from inception_fast.backends import Backend, Executor, selection
 from inception_fast.backends.base import Out
+from inception_fast.backends.shared import Shared
 from inception_fast.errors import InputAttributeError, InputError, InputTypeError, NoParametersError
 from inception_fast.gradients import refusing
 from inception_fast.graph.structure import OutputStructure
@@ -45,18 +46,33 @@ class FastModel(nn.Module):
         structure: how the outputs are nested.
         backend: name of the backend asked for, or ``auto``.
         device: where to get ready first; tensors on other devices that the backend serves are taken too.
+        shared: with FastModels of the same network for other image sizes.
 
     Attributes:
         key: names the engine and the backend to the operator ``inception_fast::run``.
     """
 
-    def __init__(self, engine: EngineFile, structure: OutputStructure, backend: str, device: torch.device) -> None:
+    def __init__(
+        self,
+        engine: EngineFile,
+        structure: OutputStructure,
+        backend: str,
+        device: torch.device,
+        shared: Shared | None = None,
+    ) -> None:
         super().__init__()
         self.training = False
-        self._adopt(engine, structure, backend, device)
+        self._adopt(engine, structure, backend, device, shared)
 
-    def _adopt(self, engine: EngineFile, structure: OutputStructure, backend: str, device: torch.device) -> None:
-        self._engine, self._structure, self._requested = engine, structure, backend
+    def _adopt(
+        self,
+        engine: EngineFile,
+        structure: OutputStructure,
+        backend: str,
+        device: torch.device,
+        shared: Shared | None = None,
+    ) -> None:
+        self._engine, self._structure, self._requested, self._shared = engine, structure, backend, shared
         self._input_dtype: torch.dtype = getattr(torch, engine.metadata.input_dtype)
         self._io_dtype: torch.dtype = getattr(torch, engine.plan.io_dtype)
         self._dtypes, self._shape = (self._input_dtype, self._io_dtype), tuple(engine.metadata.input_shape)
@@ -99,9 +115,17 @@ class FastModel(nn.Module):
         return self._structure
 
     @property
+    def packed(self) -> Mapping[Hashable, int]:
+        """Bytes of the packed weights, on every device that it has run on, by what tells pieces apart that engines for
+        several image sizes share.
+        """
+        executors = [executor for _, executor in list(self._executors.values())]
+        return {key: size for executor in executors for key, size in executor.packed.items()}
+
+    @property
     def weight_bytes(self) -> int:
-        """Memory of the packed weights, on every device that it has run on."""
-        return sum(executor.weight_bytes for _, executor in list(self._executors.values()))
+        """Memory of the packed weights."""
+        return sum(self.packed.values())
 
     def report(self) -> Report:
         """What was fused, merged and left alone, and why; which backend runs it. ``str()`` of it is for people."""
@@ -270,6 +294,7 @@ class FastModel(nn.Module):
                 device=device,
                 precision=self.precision,
                 batch_invariant=self.batch_invariant,
+                shared=self._shared,
             )
         return backend, executor
 

@@ -46,6 +46,16 @@ def in_memory(argument: str, x: object) -> torch.Tensor:
     return x
 
 
+def bytes_of(x: torch.Tensor) -> memoryview:
+    """What the elements of a tensor on the CPU are in memory, in order; a view of a contiguous one.
+
+    Raises:
+        As :func:`in_memory`.
+    """
+    elements = in_memory("x", x).detach().contiguous().view(-1)
+    return elements.view(torch.uint8).numpy().data
+
+
 def is_traced() -> bool:
     """Whether PyTorch records operators here in place of running them, or hands each to somebody first: under
     ``torch.compile``, ``torch.export``, ``torch.jit.trace``, ``make_fx``, fake tensors and every other dispatch mode,

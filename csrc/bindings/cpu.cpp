@@ -33,20 +33,32 @@ cpu::Arithmetic parse_arithmetic(const std::string& name) {
   throw std::invalid_argument("arithmetic: got " + name + ", expected fp32, bf16 or int8");
 }
 
-// Addresses and sizes, as torch.Tensor.data_ptr() and nbytes give them.
+// Addresses and sizes in bytes, as torch.Tensor.data_ptr() and nbytes give them.
 using Address = std::pair<std::uintptr_t, std::size_t>;
 
 std::unique_ptr<cpu::Executor> make_executor(const std::string& json,
                                              const std::map<std::string, Address>& constants,
                                              const std::string& isa, int threads,
-                                             const std::string& algorithm) {
+                                             const std::string& algorithm,
+                                             std::shared_ptr<cpu::NetworkMemory> memory,
+                                             const std::map<std::string, py::bytes>& digests) {
+  cpu::Options options{parse_isa(isa), threads, algorithm, std::move(memory), {}};
+  for (const auto& [name, digest] : digests) options.digests[name] = digest;
   const py::gil_scoped_release release;
   ConstantBytes bytes;
   for (const auto& [name, address] : constants) {
     bytes[name] = {reinterpret_cast<const std::byte*>(address.first), address.second};
   }
-  return std::make_unique<cpu::Executor>(parse_plan(json), bytes,
-                                         cpu::Options{parse_isa(isa), threads, algorithm});
+  return std::make_unique<cpu::Executor>(parse_plan(json), bytes, options);
+}
+
+std::vector<Address> packed_weights(const cpu::Executor& executor) {
+  std::vector<Address> pieces;
+  for (const auto& weights : executor.weights().weights()) {
+    if (weights->arrays.empty()) continue;
+    pieces.emplace_back(reinterpret_cast<std::uintptr_t>(weights->arrays.front()), weights->bytes);
+  }
+  return pieces;
 }
 
 // strides: of the [N, C, H, W] input, in elements.
@@ -94,9 +106,13 @@ void bind_cpu(py::module_& m) {
       .def_readonly("stage", &cpu::OpReport::stage)
       .def_readonly("seconds", &cpu::OpReport::seconds, "Summed over threads.");
 
+  py::class_<cpu::NetworkMemory, std::shared_ptr<cpu::NetworkMemory>>(m, "CpuNetworkMemory")
+      .def(py::init<>());
+
   py::class_<cpu::Executor>(m, "CpuExecutor")
       .def(py::init(&make_executor), py::arg("plan"), py::arg("constants"), py::arg("isa"),
-           py::arg("threads"), py::arg("algorithm") = "")
+           py::arg("threads"), py::arg("algorithm") = "", py::arg("memory") = nullptr,
+           py::arg("digests") = std::map<std::string, py::bytes>())
       .def(
           "run",
           [](cpu::Executor& self, std::uintptr_t input, std::array<std::ptrdiff_t, 4> strides,
@@ -115,7 +131,9 @@ void bind_cpu(py::module_& m) {
           py::arg("input"), py::arg("strides"), py::arg("batch"), py::arg("outputs"))
       .def("report", &cpu::Executor::report)
       .def_property_readonly("threads", &cpu::Executor::threads)
-      .def_property_readonly("weight_bytes", &cpu::Executor::weight_bytes)
+      .def_property_readonly("packed_weights", &packed_weights,
+                             "The address of each operator's packed weights, and their bytes; "
+                             "executors that share them have them at one address.")
       .def_property_readonly("working_bytes", &cpu::Executor::working_bytes);
 }
 

@@ -17,7 +17,7 @@ constexpr double kTaskCost = 1e6;
 }  // namespace
 
 BandConv::BandConv(ConvProblem problem, TapRectangle rectangle, const Kernels& kernels,
-                   WeightStore& store)
+                   Packer& packer)
     : problem_(std::move(problem)),
       rectangle_(std::move(rectangle)),
       kernels_(kernels),
@@ -25,22 +25,21 @@ BandConv::BandConv(ConvProblem problem, TapRectangle rectangle, const Kernels& k
       planes_(problem_.quantized() ? 1 : problem_.in_channels),
       pixel_units_(units_of(problem_.in_channels / planes_, unit_channels_)),
       units_(planes_ * problem_.tap_count() * pixel_units_),
-      tiles_(column_tiles(problem_, kernels_, store)) {
-  pack_weights(store);
-  problem_.weights = {};
+      tiles_(column_tiles(problem_, kernels_, packer)) {
+  weights_ = packer.array(padded_channels(tiles_, kernels_.lanes) * units_,
+                          [this](float* packed) { pack_weights(packed); });
+  problem_.weights = std::vector<float>();
 }
 
-void BandConv::pack_weights(WeightStore& store) {
-  const int lanes = kernels_.lanes;
-  float* packed = store.take<float>(padded_channels(tiles_, lanes) * units_);
-  weights_ = packed;
+void BandConv::pack_weights(float* packed) const {
   for (const ColumnTile& tile : tiles_) {
     for (int unit = 0; unit < units_; ++unit) {
       const int place = unit / pixel_units_;
       const int tap = rectangle_.taps[place % problem_.tap_count()];
       const int plane = place / problem_.tap_count();
       const int channel = plane + unit % pixel_units_ * unit_channels_;
-      packed = pack_units(problem_, tile, tile.width(lanes), tap, channel, unit_channels_, packed);
+      packed = pack_units(problem_, tile, tile.width(kernels_.lanes), tap, channel, unit_channels_,
+                          packed);
     }
   }
 }

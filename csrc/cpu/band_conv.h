@@ -17,7 +17,7 @@ class BandConv : public Op {
  public:
   // No residual, and no gap between the windows of two outputs. In a quantised Plan a source of
   // float32 is the caller's and has at most kMostChannels.
-  BandConv(ConvProblem problem, TapRectangle rectangle, const Kernels& kernels, WeightStore& store);
+  BandConv(ConvProblem problem, TapRectangle rectangle, const Kernels& kernels, Packer& packer);
 
   Tiling tile(int batch, int threads) const override;
   void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
@@ -26,7 +26,7 @@ class BandConv : public Op {
   static constexpr int kMostChannels = 4;
 
  private:
-  void pack_weights(WeightStore& store);
+  void pack_weights(float* packed) const;
   int band_width() const;
   int band_rows(int output_rows) const;
   void copy_band(const Frame& frame, int n, Range rows, float* band) const;

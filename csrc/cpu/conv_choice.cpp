@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "cpu/band_conv.h"
 #include "cpu/direct_conv.h"
 #include "cpu/integer_winograd_conv.h"
+#include "cpu/packing_key.h"
 #include "cpu/winograd_conv.h"
 #include "cpu/winograd_rounding.h"
 
@@ -72,6 +74,16 @@ bool gains_from_bands(const ConvProblem& p, const Kernels& kernels) {
   return !p.residual && p.tap_count() > 1 && p.width() >= kernels.gemm_rows;
 }
 
+// An operator that `make` makes of a Packer for the problem.
+template <class Make>
+std::unique_ptr<Op> packed(std::string_view algorithm, const ConvProblem& problem,
+                           const Kernels& kernels, WeightStore& store, Make make) {
+  Packer packer(store, packing_key(problem, algorithm, kernels));
+  std::unique_ptr<Op> op = make(packer);
+  packer.finish();
+  return op;
+}
+
 }  // namespace
 
 bool quantizes_input(const Convolution& conv) {
@@ -119,18 +131,31 @@ double share_price(const std::vector<std::vector<ConvCandidate>>& convs) {
 std::unique_ptr<Op> choose_conv(ConvProblem problem, bool strided, const ConvChoice& choice,
                                 const Kernels& kernels, Dtype dtype, WeightStore& store) {
   if (problem.winograd) {
-    return std::make_unique<IntegerWinogradConv>(std::move(problem), kernels, store);
+    return packed("F(2, 3)", problem, kernels, store, [&](Packer& packer) {
+      return std::make_unique<IntegerWinogradConv>(std::move(problem), kernels, packer);
+    });
   }
+  const auto direct = [&] {
+    const bool dot = dtype == Dtype::kBFloat16 && kernels.gemm_dot[0][0] != nullptr;
+    return packed(dot ? "direct, dot" : "direct", problem, kernels, store, [&](Packer& packer) {
+      return std::make_unique<DirectConv>(std::move(problem), strided, kernels, dtype, packer);
+    });
+  };
+  const auto band = [&](TapRectangle rectangle) {
+    return packed("band", problem, kernels, store, [&](Packer& packer) {
+      return std::make_unique<BandConv>(std::move(problem), std::move(rectangle), kernels, packer);
+    });
+  };
   if (problem.quantized()) {
-    if (auto rectangle = band_taps(problem.taps, problem.stride);
-        rectangle && (strided || gains_from_bands(problem, kernels))) {
-      return std::make_unique<BandConv>(std::move(problem), std::move(*rectangle), kernels, store);
+    auto rectangle = band_taps(problem.taps, problem.stride);
+    if (rectangle && (strided || gains_from_bands(problem, kernels))) {
+      return band(std::move(*rectangle));
     }
-    return std::make_unique<DirectConv>(std::move(problem), strided, kernels, dtype, store);
+    return direct();
   }
   if (strided && problem.in_channels <= BandConv::kMostChannels && !problem.residual) {
     if (auto rectangle = band_taps(problem.taps, problem.stride)) {
-      return std::make_unique<BandConv>(std::move(problem), std::move(*rectangle), kernels, store);
+      return band(std::move(*rectangle));
     }
   }
   const auto candidates = conv_candidates(problem, strided, kernels, dtype);
@@ -141,10 +166,10 @@ std::unique_ptr<Op> choose_conv(ConvProblem problem, bool strided, const ConvCho
     });
     chosen = named == candidates.end() ? &candidates.front() : &*named;
   }
-  if (chosen->layout) {
-    return std::make_unique<WinogradConv>(std::move(problem), *chosen->layout, kernels, store);
-  }
-  return std::make_unique<DirectConv>(std::move(problem), strided, kernels, dtype, store);
+  if (!chosen->layout) return direct();
+  return packed(chosen->layout->name(), problem, kernels, store, [&](Packer& packer) {
+    return std::make_unique<WinogradConv>(std::move(problem), *chosen->layout, kernels, packer);
+  });
 }
 
 }  // namespace ifast::cpu

@@ -53,25 +53,24 @@ FirstSums first_sums(const ConvProblem& problem, int channel) {
 }
 
 void add_quantized_constants(const ConvProblem& problem, ColumnTile& tile, int lanes,
-                             WeightStore& store) {
+                             Packer& packer) {
   const int width = tile.width(lanes);
-  const auto zeros = [&] {
-    auto* values = store.take<float>(width);
-    std::fill_n(values, width, 0.0f);
-    return values;
+  const auto zeros_then = [&](auto value) {
+    return packer.array(width, [&](float* values) {
+      std::fill_n(values, width, 0.0f);
+      for (int j = 0; j < tile.columns; ++j) values[j] = value(tile.channel + j);
+    });
   };
-  float *bias = zeros(), *scale = zeros(), *odd_bias = problem.winograd ? zeros() : nullptr;
-  for (int j = 0; j < tile.columns; ++j) {
-    const int channel = tile.channel + j;
-    const FirstSums sums = first_sums(problem, channel);
-    bias[j] = std::bit_cast<float>(sums.even);
-    if (odd_bias) odd_bias[j] = std::bit_cast<float>(sums.odd);
-    const float unit = problem.weight_scale[channel] * problem.source.scale;
-    scale[j] = unit / problem.targets[tile.target].view.scale;
-  }
-  tile.bias = bias;
-  tile.odd_bias = odd_bias;
   const View& target = problem.targets[tile.target].view;
+  tile.bias = zeros_then([&](int c) { return std::bit_cast<float>(first_sums(problem, c).even); });
+  if (problem.winograd) {
+    tile.odd_bias =
+        zeros_then([&](int c) { return std::bit_cast<float>(first_sums(problem, c).odd); });
+  }
+  const float* scale = zeros_then([&](int channel) {
+    const float unit = problem.weight_scale[channel] * problem.source.scale;
+    return unit / target.scale;
+  });
   tile.requantization = {scale, 0.0f, 0, target.zero};
   if (problem.residual) {
     tile.requantization.residual_scale = problem.residual->scale / target.scale;
@@ -86,7 +85,7 @@ bool ConvProblem::writes_numbers(const ColumnTile& tile) const {
 }
 
 std::vector<ColumnTile> column_tiles(const ConvProblem& problem, const Kernels& kernels,
-                                     WeightStore& store) {
+                                     Packer& packer) {
   std::vector<ColumnTile> tiles;
   const int widest = kernels.gemm_vectors * kernels.lanes;
   int channel = 0;
@@ -102,12 +101,13 @@ std::vector<ColumnTile> column_tiles(const ConvProblem& problem, const Kernels& 
       tile.vectors = (tile.columns + kernels.lanes - 1) / kernels.lanes;
       tile.offset = offset;
       if (problem.quantized()) {
-        add_quantized_constants(problem, tile, kernels.lanes, store);
+        add_quantized_constants(problem, tile, kernels.lanes, packer);
       } else if (!problem.bias.empty()) {
-        float* bias = store.take<float>(tile.width(kernels.lanes));
-        std::fill_n(bias, tile.width(kernels.lanes), 0.0f);
-        std::copy_n(problem.bias.data() + tile.channel, tile.columns, bias);
-        tile.bias = bias;
+        const int width = tile.width(kernels.lanes);
+        tile.bias = packer.array(width, [&](float* bias) {
+          std::fill_n(bias, width, 0.0f);
+          std::copy_n(problem.bias.data() + tile.channel, tile.columns, bias);
+        });
       }
       offset += tile.width(kernels.lanes);
       tiles.push_back(tile);

@@ -2,11 +2,12 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "cpu/kernels.h"
-#include "cpu/memory.h"
 #include "cpu/op.h"
+#include "cpu/packed_weights.h"
 #include "plan/winograd_taps.h"
 
 namespace ifast::cpu {
@@ -23,12 +24,14 @@ struct ConvProblem {
   int in_channels = 0;
   int out_channels = 0;
   std::optional<Sensitivity> sensitivity;
-  std::vector<float> weights;  // [out_channels][weight_count()][in_channels]
-  std::vector<float> bias;     // [out_channels], or empty
+  // [out_channels][weight_count()][in_channels]; given back once they are packed.
+  std::vector<float> weights;
+  std::vector<float> bias;  // [out_channels], or empty
   // In a quantised Plan the weights are whole numbers, and these [out_channels] besides:
   std::vector<float> weight_scale;
   std::vector<std::int32_t> sum_bias;  // or empty
   std::optional<WinogradTaps> winograd;
+  std::string constants;  // names what they all hold; empty where nobody has said
 
   int height() const { return targets.front().view.height; }
   int width() const { return targets.front().view.width; }
@@ -62,7 +65,7 @@ struct ColumnTile {
 // The targets' channels cut into tiles as wide as the micro-kernel, the last of each target
 // narrower.
 std::vector<ColumnTile> column_tiles(const ConvProblem& problem, const Kernels& kernels,
-                                     WeightStore& store);
+                                     Packer& packer);
 
 // Total width of the tiles, in channels.
 std::size_t padded_channels(const std::vector<ColumnTile>& tiles, int lanes);

@@ -26,7 +26,7 @@ bool is_panel(const ConvProblem& p, int unit_channels, bool strided) {
 }  // namespace
 
 DirectConv::DirectConv(ConvProblem problem, bool strided, const Kernels& kernels, Dtype dtype,
-                       WeightStore& store)
+                       Packer& packer)
     : problem_(std::move(problem)),
       kernels_(kernels),
       dot_(dtype == Dtype::kBFloat16 && kernels.gemm_dot[0][0] != nullptr),
@@ -36,19 +36,17 @@ DirectConv::DirectConv(ConvProblem problem, bool strided, const Kernels& kernels
       units_(tap_units_ * problem_.tap_count()),
       row_stride_(in_place_ ? problem_.source.buffer_channels / unit_channels_
                             : panel_stride(units_)),
-      tiles_(column_tiles(problem_, kernels_, store)) {
-  pack_weights(store);
-  problem_.weights = {};
+      tiles_(column_tiles(problem_, kernels_, packer)) {
+  weights_ = packer.array(padded_channels(tiles_, kernels_.lanes) * units_,
+                          [this](float* packed) { pack_weights(packed); });
+  problem_.weights = std::vector<float>();
 }
 
-void DirectConv::pack_weights(WeightStore& store) {
-  const int lanes = kernels_.lanes;
-  float* packed = store.take<float>(padded_channels(tiles_, lanes) * units_);
-  weights_ = packed;
+void DirectConv::pack_weights(float* packed) const {
   for (const ColumnTile& tile : tiles_) {
     for (int unit = 0; unit < units_; ++unit) {
       const int channel = unit % tap_units_ * unit_channels_;
-      packed = pack_units(problem_, tile, tile.width(lanes), unit / tap_units_, channel,
+      packed = pack_units(problem_, tile, tile.width(kernels_.lanes), unit / tap_units_, channel,
                           unit_channels_, packed);
     }
   }

@@ -15,7 +15,7 @@ class DirectConv : public Op {
  public:
   // strided: the source is the caller's input. dtype: of the activations.
   DirectConv(ConvProblem problem, bool strided, const Kernels& kernels, Dtype dtype,
-             WeightStore& store);
+             Packer& packer);
 
   Tiling tile(int batch, int threads) const override;
   void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
@@ -26,7 +26,7 @@ class DirectConv : public Op {
   void run_pixels(const Frame& frame, Range pixels, Range columns) const;
 
  private:
-  void pack_weights(WeightStore& store);
+  void pack_weights(float* packed) const;
   void gather(const Frame& frame, Range pixels, float* panel) const;
   void multiply(const Frame& frame, Range pixels, Range columns, const float* panel) const;
   const float* source_panel(const Frame& frame, int pixel) const;

@@ -36,9 +36,9 @@ int group_size(const Program& program, int threads) {
 
 }  // namespace
 
-// What one call at a time needs: memory, and the schedules of the batch sizes it has seen. A call's
-// images go through the network in groups, so that a large batch neither outgrows the caches nor
-// takes more memory than a small one.
+// What one call at a time needs besides memory: the schedules of the batch sizes it has seen. A
+// call's images go through the network in groups, so that a large batch neither outgrows the caches
+// nor takes more memory than a small one.
 class Executor::Context {
  public:
   Context(const Program& program, int threads)
@@ -46,10 +46,10 @@ class Executor::Context {
         threads_(threads),
         barrier_(threads),
         cursors_(program.stages.size() * threads),
-        scratch_(threads),
         seconds_(program.ops.size() * threads) {}
 
-  void run(const Call& call, bool timed) {
+  void run(const Call& call, bool timed, Workspace& workspace) {
+    workspace_ = &workspace;
     timed_ = timed;
     std::fill(seconds_.begin(), seconds_.end(), 0.0);
     const int groups = (call.batch + group_ - 1) / group_;
@@ -59,12 +59,6 @@ class Executor::Context {
           threads_, [](void* self, int thread) { static_cast<Context*>(self)->run_thread(thread); },
           this);
     }
-  }
-
-  std::size_t bytes() const {
-    std::size_t total = arena_.size();
-    for (const Memory& memory : scratch_) total += memory.size();
-    return total;
   }
 
   double seconds(int op) const {
@@ -82,14 +76,19 @@ class Executor::Context {
       found = schedules_.emplace(batch, make_schedule(program_, batch, threads_)).first;
     }
     schedule_ = &found->second;
-    grow(arena_, static_cast<std::size_t>(program_.arena) * batch * size_of(program_.dtype));
-    for (Memory& memory : scratch_) grow(memory, schedule_->scratch);
+    grow(workspace_->arena,
+         static_cast<std::size_t>(program_.arena) * batch * size_of(program_.dtype));
+    // Another executor may have fewer threads.
+    if (workspace_->scratch.size() < static_cast<std::size_t>(threads_)) {
+      workspace_->scratch.resize(threads_);
+    }
+    for (Memory& memory : workspace_->scratch) grow(memory, schedule_->scratch);
     for (Cursor& cursor : cursors_) cursor.next.store(0, std::memory_order_relaxed);
     place_buffers(call, images);
   }
 
   void run_thread(int thread) {
-    Scratch scratch{scratch_[thread].data(), nullptr, 0};
+    Scratch scratch{workspace_->scratch[thread].data(), nullptr, 0};
     for (std::size_t s = 0; s < schedule_->stages.size(); ++s) {
       if (s > 0) barrier_.wait();
       for (int i = 0; i < threads_; ++i) {
@@ -118,7 +117,8 @@ class Executor::Context {
       const std::ptrdiff_t row = static_cast<std::ptrdiff_t>(b.width) * b.channels;
       frame_.strides[i] = {row * b.height, row, b.channels, 1};
       if (b.home == Home::kArena) {
-        frame_.buffers[i] = arena_.data() + b.offset * frame_.batch * frame_.element_size;
+        frame_.buffers[i] =
+            workspace_->arena.data() + b.offset * frame_.batch * frame_.element_size;
       }
     }
     // Of the caller's memory.
@@ -151,8 +151,7 @@ class Executor::Context {
   const int group_ = group_size(program_, threads_);  // images
   Barrier barrier_;
   std::vector<Cursor> cursors_;
-  std::vector<Memory> scratch_;
-  Memory arena_;
+  Workspace* workspace_ = nullptr;
   std::map<int, Schedule> schedules_;
   const Schedule* schedule_ = nullptr;
   Frame frame_;
@@ -161,7 +160,9 @@ class Executor::Context {
 };
 
 Executor::Executor(const Plan& plan, const ConstantBytes& constants, const Options& options)
-    : program_(build_program(plan, constants, options.isa, options.algorithm)),
+    : memory_(options.memory ? options.memory : std::make_shared<NetworkMemory>()),
+      program_(build_program(plan, constants, options.isa, options.algorithm, options.digests,
+                             memory_->weights())),
       threads_(std::max(1, options.threads)) {}
 
 Executor::~Executor() = default;
@@ -183,16 +184,11 @@ void Executor::give_back(std::unique_ptr<Context> context) {
   idle_.push_back(std::move(context));
 }
 
-std::size_t Executor::working_bytes() const {
-  const std::lock_guard lock(fork_safe_mutex());
-  std::size_t total = 0;
-  for (const auto& context : idle_) total += context->bytes();
-  return total;
-}
-
 void Executor::run(const Call& call, std::vector<OpReport>* reports) {
   std::unique_ptr<Context> context = take_context();
-  context->run(call, reports != nullptr);
+  std::unique_ptr<Workspace> workspace = memory_->take_workspace();
+  context->run(call, reports != nullptr, *workspace);
+  memory_->give_back(std::move(workspace));
   if (reports) {
     *reports = report();
     for (std::size_t i = 0; i < reports->size(); ++i) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "cpu/network_memory.h"
 #include "cpu/program.h"
 
 namespace ifast::cpu {
@@ -14,6 +15,10 @@ struct Options {
   // For every convolution that it can compute, in place of the one that a model of cost picks;
   // "direct" can compute all of them.
   std::string algorithm;
+  // Shared with other executors; one of its own where there is none. Convolutions whose constants
+  // have digests share their packed weights.
+  std::shared_ptr<NetworkMemory> memory;
+  ConstantDigests digests;
 };
 
 // One forward pass.
@@ -38,7 +43,8 @@ struct OpReport {
 // the number of threads.
 class Executor {
  public:
-  // constants are copied. Throws EngineError where the Plan's dtype is float64.
+  // constants are copied, or shared in their packed form. Throws EngineError where the Plan's dtype
+  // is float64.
   Executor(const Plan& plan, const ConstantBytes& constants, const Options& options);
   ~Executor();
 
@@ -48,9 +54,11 @@ class Executor {
   // Every operator in order of execution, without times.
   std::vector<OpReport> report() const;
   int threads() const { return threads_; }
-  std::size_t weight_bytes() const { return program_.weights.bytes(); }
-  // Of activations and scratch that calls which have ended left for the next ones.
-  std::size_t working_bytes() const;
+  // Those that other executors use besides among them.
+  const WeightStore& weights() const { return program_.weights; }
+  // Of activations and scratch that calls which have ended left for the next ones, of executors
+  // that share this one's memory too.
+  std::size_t working_bytes() const { return memory_->working_bytes(); }
 
  private:
   class Context;
@@ -58,10 +66,10 @@ class Executor {
   std::unique_ptr<Context> take_context();
   void give_back(std::unique_ptr<Context> context);
 
+  const std::shared_ptr<NetworkMemory> memory_;
   const Program program_;
   const int threads_;
-  // One for each call that ran at the same time as others; kept so that later calls allocate
-  // nothing.
+  // One for each call that ran at the same time as others.
   std::vector<std::unique_ptr<Context>> idle_;
 };
 

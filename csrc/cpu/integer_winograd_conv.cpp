@@ -11,7 +11,7 @@ enum Point { kEven, kSum, kDifference, kOdd };
 }  // namespace
 
 IntegerWinogradConv::IntegerWinogradConv(ConvProblem problem, const Kernels& kernels,
-                                         WeightStore& store)
+                                         Packer& packer)
     : problem_(std::move(problem)),
       kernels_(kernels),
       groups_(groups_of(*problem_.winograd)),
@@ -19,10 +19,12 @@ IntegerWinogradConv::IntegerWinogradConv(ConvProblem problem, const Kernels& ker
       shared_units_(problem_.winograd->lines * problem_.winograd->triples * tap_units_),
       own_units_(static_cast<int>(groups_.size()) * tap_units_),
       row_stride_(panel_stride(2 * (shared_units_ + own_units_))),
-      tiles_(column_tiles(problem_, kernels_, store)),
+      tiles_(column_tiles(problem_, kernels_, packer)),
       padding_(problem_.in_channels, Element{static_cast<std::uint8_t>(problem_.source.zero)}) {
-  pack_weights(store);
-  problem_.weights = {};
+  const std::size_t units = 2 * (shared_units_ + own_units_);
+  weights_ = packer.array(padded_channels(tiles_, kernels_.lanes) * units,
+                          [this](float* packed) { pack_weights(packed); });
+  problem_.weights = std::vector<float>();
 }
 
 std::vector<IntegerWinogradConv::Group> IntegerWinogradConv::groups_of(const WinogradTaps& taps) {
@@ -43,10 +45,7 @@ std::vector<IntegerWinogradConv::Group> IntegerWinogradConv::groups_of(const Win
   return groups;
 }
 
-void IntegerWinogradConv::pack_weights(WeightStore& store) {
-  const std::size_t units = 2 * (shared_units_ + own_units_);
-  float* packed = store.take<float>(padded_channels(tiles_, kernels_.lanes) * units);
-  weights_ = packed;
+void IntegerWinogradConv::pack_weights(float* packed) const {
   for (const ColumnTile& tile : tiles_) {
     for (const Group& group : groups_) {
       if (group.pixels == 4)

@@ -14,7 +14,7 @@ namespace ifast::cpu {
 class IntegerWinogradConv : public Op {
  public:
   // problem.winograd is set.
-  IntegerWinogradConv(ConvProblem problem, const Kernels& kernels, WeightStore& store);
+  IntegerWinogradConv(ConvProblem problem, const Kernels& kernels, Packer& packer);
 
   Tiling tile(int batch, int threads) const override;
   void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
@@ -37,7 +37,7 @@ class IntegerWinogradConv : public Op {
 
   bool vertical() const { return problem_.winograd->axis == Axis::kVertical; }
   static std::vector<Group> groups_of(const WinogradTaps& taps);
-  void pack_weights(WeightStore& store);
+  void pack_weights(float* packed) const;
   void pack_panels(const ColumnTile& tile, int first, int second, float*& packed) const;
   Pair tiles_of_image() const;
   Place place_of(int tile) const;

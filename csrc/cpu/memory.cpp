@@ -51,16 +51,4 @@ Memory::~Memory() {
   }
 }
 
-std::byte* WeightStore::take_bytes(std::size_t bytes) {
-  const std::size_t whole = round_up(bytes, kCacheLine);
-  if (blocks_.empty() || blocks_.back().size() - used_ < whole) {
-    blocks_.emplace_back(std::max(whole, block_));
-    used_ = 0;
-  }
-  std::byte* piece = blocks_.back().data() + used_;
-  used_ += whole;
-  taken_ += whole;
-  return piece;
-}
-
 }  // namespace ifast::cpu

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <vector>
 
 namespace ifast::cpu {
 
@@ -23,28 +22,6 @@ class Memory {
  private:
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
-};
-
-// Hands out cache-line aligned pieces of large blocks; they live as long as it does. The packed
-// weights lie in it in the order of their use. block: bytes that are taken from the system at
-// least.
-class WeightStore {
- public:
-  explicit WeightStore(std::size_t block = std::size_t{32} << 20) : block_(block) {}
-
-  template <class T>
-  T* take(std::size_t count) {
-    return reinterpret_cast<T*>(take_bytes(count * sizeof(T)));
-  }
-  std::size_t bytes() const { return taken_; }
-
- private:
-  std::byte* take_bytes(std::size_t bytes);
-
-  std::size_t block_;
-  std::vector<Memory> blocks_;
-  std::size_t used_ = 0;  // of the last block
-  std::size_t taken_ = 0;
 };
 
 }  // namespace ifast::cpu

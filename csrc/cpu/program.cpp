@@ -16,14 +16,17 @@ namespace {
 
 class Builder {
  public:
-  Builder(const Plan& plan, const ConstantBytes& constants, Isa isa, const std::string& algorithm)
+  Builder(const Plan& plan, const ConstantBytes& constants, Isa isa, const std::string& algorithm,
+          const ConstantDigests& digests, std::shared_ptr<WeightPool> pool)
       : plan_(plan),
         constants_(constants),
+        digests_(digests),
         choice_{algorithm},
         quantized_(plan.dtype == Dtype::kUInt8),
         kernels_(kernels_for(isa, plan.dtype)),
         number_kernels_(quantized_ ? kernels_for(isa, Dtype::kFloat32) : kernels_) {
     program_.dtype = plan.dtype;
+    program_.weights = WeightStore(std::move(pool));
     program_.buffers = plan.buffers;
     program_.arena = base_ = plan.arena;
     program_.input = plan.input();
@@ -196,6 +199,20 @@ class Builder {
     return problem;
   }
 
+  // Of all that a convolution's constants hold; empty where one of them has none.
+  std::string digest_of(const Convolution& conv) const {
+    std::string all;
+    for (const std::optional<std::string>& name :
+         {std::optional(conv.weight), conv.bias, conv.scale}) {
+      const auto found = name ? digests_.find(*name) : digests_.end();
+      if (name && found == digests_.end()) return {};
+      // The same bytes are other numbers in another dtype.
+      if (name) (all += found->second) += name_of(plan_.constants.at(*name).dtype);
+      all += ' ';
+    }
+    return all;
+  }
+
   bool is_strided(const View& source) const { return source.buffer == program_.input; }
 
   double price_of_shares() const {
@@ -221,6 +238,7 @@ class Builder {
                                 std::optional<View> residual) {
     ConvProblem problem = problem_of(conv, source, std::move(targets), residual);
     problem.weights = floats(conv.weight);
+    problem.constants = digest_of(conv);
     if (quantized_) {
       problem.weight_scale = floats(conv.scale);
       if (conv.bias) problem.sum_bias = to_integers(constants_.at(*conv.bias));
@@ -263,6 +281,7 @@ class Builder {
 
   const Plan& plan_;
   const ConstantBytes& constants_;
+  const ConstantDigests& digests_;
   ConvChoice choice_;
   const bool quantized_;
   Kernels kernels_;
@@ -275,12 +294,13 @@ class Builder {
 }  // namespace
 
 Program build_program(const Plan& plan, const ConstantBytes& constants, Isa isa,
-                      const std::string& algorithm) {
+                      const std::string& algorithm, const ConstantDigests& digests,
+                      std::shared_ptr<WeightPool> pool) {
   check_constants(plan, constants);
   if (plan.dtype == Dtype::kFloat64) {
     throw EngineError("dtype: got float64, expected float32, float16, bfloat16 or uint8");
   }
-  return Builder(plan, constants, isa, algorithm).build();
+  return Builder(plan, constants, isa, algorithm, digests, std::move(pool)).build();
 }
 
 }  // namespace ifast::cpu

@@ -1,13 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "cpu/isa.h"
-#include "cpu/memory.h"
 #include "cpu/op.h"
+#include "cpu/packed_weights.h"
 #include "plan/plan.h"
 
 namespace ifast::cpu {
@@ -25,9 +26,13 @@ struct Program {
   WeightStore weights;
 };
 
-// constants are copied. algorithm: as choose_conv takes it. Throws EngineError where the Plan's
-// dtype is float64.
+// Names for what constants hold, by the names of the constants: equal names, equal bytes.
+using ConstantDigests = std::map<std::string, std::string>;
+
+// constants are copied, or found in `pool`, where they have digests and another Program had them.
+// algorithm: as choose_conv takes it. Throws EngineError where the Plan's dtype is float64.
 Program build_program(const Plan& plan, const ConstantBytes& constants, Isa isa,
-                      const std::string& algorithm);
+                      const std::string& algorithm, const ConstantDigests& digests,
+                      std::shared_ptr<WeightPool> pool);
 
 }  // namespace ifast::cpu

@@ -23,17 +23,17 @@ std::size_t odd_lines(std::size_t floats) {
 }  // namespace
 
 WinogradConv::WinogradConv(ConvProblem problem, WinogradLayout layout, const Kernels& kernels,
-                           WeightStore& store)
+                           Packer& packer)
     : problem_(std::move(problem)),
       layout_(std::move(layout)),
       kernels_(kernels),
-      tiles_(column_tiles(problem_, kernels_, store)),
-      weights_(problem_, layout_, tiles_, kernels_.lanes, store),
+      tiles_(column_tiles(problem_, kernels_, packer)),
+      weights_(problem_, layout_, tiles_, kernels_.lanes, packer),
       extremes_(problem_, layout_, kernels_),
       units_(weights_.units()),
       group_units_(units_ / static_cast<int>(layout_.groups.size())),
       row_stride_(panel_stride(units_)) {
-  problem_.weights = {};
+  problem_.weights = std::vector<float>();
 }
 
 WinogradConv::~WinogradConv() { delete direct_.load(); }
@@ -206,8 +206,10 @@ const DirectConv& WinogradConv::direct() const {
   problem.weights = weights_.taps(tiles_);
   // Only the bfloat16 dot product is another algorithm than float32's.
   const Dtype dtype = kernels_.gemm_dot[0][0] ? Dtype::kBFloat16 : Dtype::kFloat32;
-  auto made = std::make_unique<DirectConv>(std::move(problem), /*strided=*/false, kernels_, dtype,
-                                           direct_store_);
+  Packer packer(direct_store_, "");
+  auto made =
+      std::make_unique<DirectConv>(std::move(problem), /*strided=*/false, kernels_, dtype, packer);
+  packer.finish();
   direct_.store(made.get(), std::memory_order_release);
   return *made.release();
 }

@@ -19,8 +19,7 @@ namespace ifast::cpu {
 // outputs of extreme tiles come from DirectConv.
 class WinogradConv : public Op {
  public:
-  WinogradConv(ConvProblem problem, WinogradLayout layout, const Kernels& kernels,
-               WeightStore& store);
+  WinogradConv(ConvProblem problem, WinogradLayout layout, const Kernels& kernels, Packer& packer);
   ~WinogradConv() override;
   WinogradConv(const WinogradConv&) = delete;
   WinogradConv& operator=(const WinogradConv&) = delete;
@@ -71,7 +70,7 @@ class WinogradConv : public Op {
   const int row_stride_;   // of a tile in the transformed input
   // Made at the first extreme tile: most networks never see one.
   mutable std::atomic<const DirectConv*> direct_ = nullptr;
-  mutable WeightStore direct_store_{kCacheLine};
+  mutable WeightStore direct_store_{nullptr, kCacheLine};
 };
 
 }  // namespace ifast::cpu

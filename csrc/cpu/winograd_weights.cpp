@@ -1,6 +1,8 @@
 #include "cpu/winograd_weights.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstdint>
 #include <limits>
 #include <utility>
 
@@ -9,6 +11,8 @@
 
 namespace ifast::cpu {
 namespace {
+
+constexpr std::size_t kWordBits = 32;
 
 // [rows][columns]
 struct Matrix {
@@ -74,11 +78,29 @@ std::vector<double> apply(const Matrix& m, const std::vector<double>& x, int dim
   return twice;
 }
 
+// A bit for each weight, 32 of them in a float's memory.
+template <class Predicate>
+const float* pack_bits(const std::vector<float>& weights, Packer& packer, Predicate is_set) {
+  const std::size_t words = (weights.size() + kWordBits - 1) / kWordBits;
+  return packer.array(words, [&](float* bits) {
+    for (std::size_t w = 0; w < words; ++w) {
+      std::uint32_t word = 0;
+      for (std::size_t i = w * kWordBits; i < std::min(weights.size(), (w + 1) * kWordBits); ++i) {
+        word |= std::uint32_t{is_set(weights[i])} << i % kWordBits;
+      }
+      bits[w] = std::bit_cast<float>(word);
+    }
+  });
+}
+
+bool bit(const float* bits, std::size_t i) {
+  return std::bit_cast<std::uint32_t>(bits[i / kWordBits]) >> i % kWordBits & 1;
+}
+
 }  // namespace
 
 WinogradWeights::WinogradWeights(const ConvProblem& problem, const WinogradLayout& layout,
-                                 const std::vector<ColumnTile>& tiles, int lanes,
-                                 WeightStore& store)
+                                 const std::vector<ColumnTile>& tiles, int lanes, Packer& packer)
     : layout_(layout),
       lanes_(lanes),
       in_channels_(problem.in_channels),
@@ -86,17 +108,16 @@ WinogradWeights::WinogradWeights(const ConvProblem& problem, const WinogradLayou
       tap_count_(problem.tap_count()),
       group_units_(layout.dot ? in_channels_ / 2 : in_channels_),
       units_(static_cast<int>(layout.groups.size()) * group_units_) {
-  const std::size_t count = padded_channels(tiles, lanes) * layout_.size().positions() * units_;
-  float* packed = store.take<float>(count);
-  std::fill_n(packed, count, 0.0f);
-  packed_ = packed;
-  for (const ColumnTile& tile : tiles) {
-    pack(problem, tile, packed + tile.offset * layout_.size().positions() * units_);
-  }
-  for (float weight : problem.weights) negative_.push_back(weight < 0.0f);
+  const std::size_t tile_floats = static_cast<std::size_t>(layout_.size().positions()) * units_;
+  const std::size_t count = padded_channels(tiles, lanes) * tile_floats;
+  packed_ = packer.array(count, [&](float* packed) {
+    std::fill_n(packed, count, 0.0f);
+    for (const ColumnTile& tile : tiles) pack(problem, tile, packed + tile.offset * tile_floats);
+  });
   const auto is_zero = [](float weight) { return weight == 0.0f; };
+  negative_ = pack_bits(problem.weights, packer, [](float weight) { return weight < 0.0f; });
   if (std::any_of(problem.weights.begin(), problem.weights.end(), is_zero)) {
-    for (float weight : problem.weights) zeros_.push_back(is_zero(weight));
+    zeros_ = pack_bits(problem.weights, packer, is_zero);
   }
 }
 
@@ -149,10 +170,11 @@ std::vector<float> WinogradWeights::taps(const std::vector<ColumnTile>& tiles) c
           if (tap < 0) continue;
           const std::size_t at =
               (static_cast<std::size_t>(tile.channel + j) * tap_count_ + tap) * in_channels_ + in;
-          if (!zeros_.empty() && zeros_[at]) continue;
-          const float value = static_cast<float>(negative_[at] ? -values[k] : values[k]);
+          if (zeros_ && bit(zeros_, at)) continue;
+          const bool negative = bit(negative_, at);
+          const float value = static_cast<float>(negative ? -values[k] : values[k]);
           const float magnitude = std::max(value, std::numeric_limits<float>::min());
-          taps[at] = negative_[at] ? -magnitude : magnitude;
+          taps[at] = negative ? -magnitude : magnitude;
         }
       }
     }

@@ -11,7 +11,7 @@ namespace ifast::cpu {
 class WinogradWeights {
  public:
   WinogradWeights(const ConvProblem& problem, const WinogradLayout& layout,
-                  const std::vector<ColumnTile>& tiles, int lanes, WeightStore& store);
+                  const std::vector<ColumnTile>& tiles, int lanes, Packer& packer);
 
   int units() const { return units_; }  // K, of 4 bytes
   // The columns of `tile` at a position: [units][width].
@@ -35,8 +35,9 @@ class WinogradWeights {
   const int tap_count_;
   const int group_units_;  // of one group's channels
   const int units_;
-  std::vector<bool> negative_;     // [out][tap][in]
-  std::vector<bool> zeros_;        // the same; empty where there are none
+  // Which of [out][tap][in] are, a bit for each.
+  const float* negative_ = nullptr;
+  const float* zeros_ = nullptr;   // null where none is
   const float* packed_ = nullptr;  // [tile][position][units][width]
 };
 

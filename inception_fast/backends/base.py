@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from inception_fast.backends.shared import Shared
 from inception_fast.errors import PlanError
 from inception_fast.plan.plan import QUANTIZED, Plan
 
@@ -117,13 +118,22 @@ class Executor(ABC):
     places_outputs: bool = False
 
     @property
+    def packed(self) -> Mapping[Hashable, int]:
+        """Bytes of the constants in the form that it has packed them, kept as long as it lives. Pieces that several
+        executors share have one key.
+        """
+        return {}
+
+    @property
     def weight_bytes(self) -> int:
-        """Of the constants in the form that it has packed them, kept as long as it lives."""
-        return 0
+        """Of all that is packed."""
+        return sum(self.packed.values())
 
     @property
     def working_bytes(self) -> int:
-        """Of activations and scratch that it keeps between calls; 0 where PyTorch's allocator has them."""
+        """Of activations and scratch that it, and who shares them, keeps between calls; 0 where PyTorch's allocator has
+        them.
+        """
         return 0
 
     @abstractmethod
@@ -194,8 +204,10 @@ class Backend(ABC):
         device: torch.device,
         precision: str,
         batch_invariant: bool = False,
+        shared: Shared | None = None,
     ) -> Executor:
-        """Packs the constants (shapes and dtypes as ``plan.constants``, CPU) for ``device``.
+        """Packs the constants (shapes and dtypes as ``plan.constants``, CPU) for ``device``, or finds in ``shared``
+        what was packed for images of another size. The bits are the same.
 
         ``precision`` tells ``tf32`` from ``fp32``, which share a dtype. With ``batch_invariant`` the bits of an image's
         result do not depend on the batch it came in, nor on its place there.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 
 import torch
 
 from inception_fast.backends.base import Availability, Backend, BlockTrace, Executor, Out, StepTime
+from inception_fast.backends.shared import Shared
 from inception_fast.plan.plan import Plan
 from inception_fast.tuning.passes import Winners, winner
 
@@ -44,10 +45,11 @@ class ByBatch(Backend):
         device: torch.device,
         precision: str,
         batch_invariant: bool = False,
+        shared: Shared | None = None,
     ) -> Executor:
         def maker(backend: Backend) -> Callable[[], Executor]:
             return lambda: backend.compile(
-                plan, constants, device=device, precision=precision, batch_invariant=batch_invariant
+                plan, constants, device=device, precision=precision, batch_invariant=batch_invariant, shared=shared
             )
 
         return ByBatchExecutor({name: maker(backend) for name, backend in self._members.items()}, self._winners)
@@ -72,9 +74,9 @@ class ByBatchExecutor(Executor):
             return self._executors[name]
 
     @property
-    def weight_bytes(self) -> int:
+    def packed(self) -> Mapping[Hashable, int]:
         with self._lock:
-            return sum(executor.weight_bytes for executor in self._executors.values())
+            return {key: size for executor in self._executors.values() for key, size in executor.packed.items()}
 
     def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
         return self.executor_for(len(x)).run(x, out)

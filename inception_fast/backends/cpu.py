@@ -6,8 +6,10 @@ batch nor on the number of threads, with or without ``batch_invariant``.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -15,10 +17,11 @@ import torch
 
 from inception_fast._build_info import build_info
 from inception_fast.backends.base import Availability, Backend, Executor, Lowering, Out, StepTime
+from inception_fast.backends.shared import Shared
 from inception_fast.errors import InputError, InputTypeError
 from inception_fast.plan.plan import Plan
 from inception_fast.plan.serialize import plan_to_json
-from inception_fast.tensors import in_memory
+from inception_fast.tensors import bytes_of, in_memory
 
 
 def native() -> ModuleType:
@@ -58,8 +61,9 @@ class CpuBackend(Backend):
         device: torch.device,
         precision: str = "fp32",
         batch_invariant: bool = False,
+        shared: Shared | None = None,
     ) -> CpuExecutor:
-        return CpuExecutor(plan, constants)
+        return CpuExecutor(plan, constants, shared=shared)
 
 
 class CpuExecutor(Executor):
@@ -71,6 +75,7 @@ class CpuExecutor(Executor):
         threads: PyTorch's number by default; at most as many as the process's affinity allows are used.
         algorithm: ``direct``, or a Winograd tile by the name that :meth:`report` uses, for every convolution that it
             can compute; by default a model of cost picks.
+        shared: with executors for other image sizes, whose packed weights and memory of calls it uses.
 
     Raises:
         InputError: the instruction set cannot run here.
@@ -86,6 +91,7 @@ class CpuExecutor(Executor):
         isa: str | None = None,
         threads: int | None = None,
         algorithm: str = "",
+        shared: Shared | None = None,
     ) -> None:
         outputs = {i: (b.height, b.width, b.channels) for i, b in enumerate(plan.buffers) if b.home == "output"}
         self._shapes, places = tuple(outputs.items()), list(outputs)
@@ -98,21 +104,25 @@ class CpuExecutor(Executor):
         contiguous = {name: in_memory(name, tensor).contiguous() for name, tensor in constants.items()}
         addresses = {name: (tensor.data_ptr(), tensor.nbytes) for name, tensor in contiguous.items()}
         threads = min(threads or torch.get_num_threads(), native().usable_processors())
-        self._native = native().CpuExecutor(plan_to_json(plan), addresses, isa, threads, algorithm)
+        memory, digests = None, {}
+        if shared is not None:
+            memory = shared.get(native, native().CpuNetworkMemory)
+            digests = {name: shared.of([t], _digest, partial(_digest, t)) for name, t in constants.items()}
+        self._native = native().CpuExecutor(plan_to_json(plan), addresses, isa, threads, algorithm, memory, digests)
 
     @property
     def threads(self) -> int:
         return self._native.threads
 
     @property
-    def weight_bytes(self) -> int:
-        """Of the packed weights and biases."""
-        return self._native.weight_bytes
+    def packed(self) -> Mapping[Hashable, int]:
+        """Of the weights and biases of each convolution, by their address."""
+        return dict(self._native.packed_weights)
 
     @property
     def working_bytes(self) -> int:
         """See the base class: an arena for some 32 MB of images or one a thread, whatever the batch, and scratch; as
-        many of them as calls ran at the same time.
+        many of them as calls ran at the same time, of all executors that share them.
         """
         return self._native.working_bytes
 
@@ -138,6 +148,10 @@ class CpuExecutor(Executor):
             raise InputTypeError("x", x.dtype, self._dtype)
         images = x.shape[0]
         return [out[i] if i in out else x.new_empty((images, *shape)) for i, shape in self._shapes]
+
+
+def _digest(constant: torch.Tensor) -> bytes:
+    return hashlib.sha256(bytes_of(constant)).digest()
 
 
 def _arguments(x: torch.Tensor, buffers: list[torch.Tensor]) -> tuple[Any, ...]:

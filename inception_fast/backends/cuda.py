@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from types import ModuleType
 from typing import Literal, get_args
 
@@ -25,6 +25,7 @@ from inception_fast._build_info import build_info
 from inception_fast.backends.base import Availability, Backend, BlockTrace, Executor, Lowering, Out, StepTime
 from inception_fast.backends.cuda_graph import CudaGraphs, record, with_index
 from inception_fast.backends.cuda_trace import new_records, read_records, record_columns, step_times
+from inception_fast.backends.shared import Shared
 from inception_fast.errors import InputError
 from inception_fast.plan.plan import Plan
 from inception_fast.plan.serialize import plan_to_json
@@ -98,6 +99,7 @@ class CudaBackend(Backend):
         device: torch.device,
         precision: str = "fp32",
         batch_invariant: bool = False,
+        shared: Shared | None = None,
     ) -> Executor:
         device = device if device.type == "cpu" else with_index(device)
         executor = CudaExecutor(plan, constants, device, precision, chosen_driver(), os.environ.get(OPTIONS, ""))
@@ -145,9 +147,9 @@ class CudaExecutor(Executor):
         self._native = module.CudaExecutor(*arguments)
 
     @property
-    def weight_bytes(self) -> int:
-        """Of the packed weights, biases and tables on the device."""
-        return self._native.weight_bytes
+    def packed(self) -> Mapping[Hashable, int]:
+        """Weights, biases and tables on the device."""
+        return {id(self): self._native.weight_bytes}
 
     def launches(self) -> list[list[str]]:
         """The names of the steps of each launch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -91,8 +91,8 @@ class CudaGraphs(Executor):
         self._lock = threading.Lock()
 
     @property
-    def weight_bytes(self) -> int:
-        return self._executor.weight_bytes
+    def packed(self) -> Mapping[Hashable, int]:
+        return self._executor.packed
 
     def unrecorded(self, images: int) -> Executor:
         return self._executor

@@ -8,7 +8,8 @@ shows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from inception_fast.backends.base import Availability, Backend, Executor, Out, StepTime, deliver
 from inception_fast.backends.memory import Memory
 from inception_fast.backends.pieces import run_per_image
+from inception_fast.backends.shared import Shared
 from inception_fast.backends.stopwatch import Stopwatch
 from inception_fast.errors import InputError
 from inception_fast.plan.check import accumulator_dtype
@@ -51,12 +53,13 @@ class ReferenceBackend(Backend):
         device: torch.device,
         precision: str = "fp32",
         batch_invariant: bool = False,
+        shared: Shared | None = None,
     ) -> ReferenceExecutor:
         if plan.dtype == QUANTIZED:
             from inception_fast.backends.reference_int8 import QuantizedExecutor
 
             return QuantizedExecutor(plan, constants, device, batch_invariant)
-        return ReferenceExecutor(plan, constants, device, batch_invariant)
+        return ReferenceExecutor(plan, constants, device, batch_invariant, shared)
 
     def precisions(self, device: torch.device) -> tuple[str, ...]:
         return (*super().precisions(device), "int8")
@@ -70,17 +73,24 @@ class ReferenceExecutor(Executor):
     """
 
     def __init__(
-        self, plan: Plan, constants: Mapping[str, torch.Tensor], device: torch.device, batch_invariant: bool = False
+        self,
+        plan: Plan,
+        constants: Mapping[str, torch.Tensor],
+        device: torch.device,
+        batch_invariant: bool = False,
+        shared: Shared | None = None,
     ) -> None:
         self._plan, self._batch_invariant = plan, batch_invariant
-        accumulator = getattr(torch, accumulator_dtype(plan.dtype))
-        self._constants = {k: v.to(device, accumulator) for k, v in constants.items()}
+        accumulator, shared = getattr(torch, accumulator_dtype(plan.dtype)), shared or Shared()
+        self._constants = {
+            k: shared.of([v], (device, accumulator), partial(v.to, device, accumulator)) for k, v in constants.items()
+        }
         # Those that need no conversion are the caller's own.
-        self._converted = sum(t.nbytes for k, t in self._constants.items() if t is not constants[k])
+        self._converted = [t for k, t in self._constants.items() if t is not constants[k]]
 
     @property
-    def weight_bytes(self) -> int:
-        return self._converted
+    def packed(self) -> Mapping[Hashable, int]:
+        return {t.data_ptr(): t.nbytes for t in self._converted}
 
     def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
         if self._batch_invariant:

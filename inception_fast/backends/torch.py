@@ -7,7 +7,7 @@ slice of a concat is written there by its epilogue's last pass (a ReLU, where on
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import accumulate
@@ -27,6 +27,7 @@ from inception_fast.backends.base import (
 )
 from inception_fast.backends.cuda_graph import CudaGraphs
 from inception_fast.backends.pieces import run_per_image, run_pieces
+from inception_fast.backends.shared import Shared
 from inception_fast.backends.stopwatch import Stopwatch
 from inception_fast.backends.torch_buffers import Buffers, reader, writer
 from inception_fast.backends.torch_convs import PLAIN, OneDnnConv, Proven, fused_conv
@@ -77,6 +78,7 @@ class TorchBackend(Backend):
         device: torch.device,
         precision: str = "fp32",
         batch_invariant: bool = False,
+        shared: Shared | None = None,
     ) -> Executor:
         refuse_quantized(plan, self.name)
         passes = TorchExecutor(plan, constants, device, precision == "tf32", batch_invariant)
@@ -118,8 +120,10 @@ class TorchExecutor(Executor):
             self._runs_of("image" if self._fused is OneDnnConv else "library")
 
     @property
-    def weight_bytes(self) -> int:
-        return len(self._variants) * sum(t.nbytes for t in self._constants.values())
+    def packed(self) -> Mapping[Hashable, int]:
+        """The library's own layouts, which depend on the image size: one for each kind of batch met so far."""
+        each = sum(t.nbytes for t in self._constants.values())
+        return {(id(self), variant): each for variant in tuple(self._variants)}
 
     def run(self, x: torch.Tensor, out: Out | None = None) -> list[torch.Tensor]:
         with torch.no_grad(), self._library_settings(x.device):

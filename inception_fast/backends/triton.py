@@ -15,6 +15,7 @@ import torch
 
 from inception_fast.backends.base import Availability, Backend, Executor, Lowering, refuse_quantized
 from inception_fast.backends.cuda_graph import CudaGraphs, with_index
+from inception_fast.backends.shared import Shared
 from inception_fast.plan.plan import Plan
 
 
@@ -50,15 +51,17 @@ class TritonBackend(Backend):
         device: torch.device,
         precision: str = "fp32",
         batch_invariant: bool = False,
+        shared: Shared | None = None,
     ) -> Executor:
         refuse_quantized(plan, self.name)
         # Kernels are decorated when they are imported, which must not happen where Triton cannot run.
         from inception_fast.backends.triton_executor import TritonExecutor
 
         if device.type == "cpu":
-            return TritonExecutor(plan, constants, device, precision, batch_invariant)
+            return TritonExecutor(plan, constants, device, precision, batch_invariant, shared=shared)
         device = with_index(device)
-        return CudaGraphs(TritonExecutor(plan, constants, device, precision, batch_invariant), plan, device)
+        executor = TritonExecutor(plan, constants, device, precision, batch_invariant, shared=shared)
+        return CudaGraphs(executor, plan, device)
 
 
 def _imported_for_interpreter() -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import lru_cache
@@ -13,6 +13,7 @@ import torch
 from inception_fast.backends.base import Executor, Out, StepTime, deliver
 from inception_fast.backends.memory import Memory
 from inception_fast.backends.pieces import run_per_image
+from inception_fast.backends.shared import Shared
 from inception_fast.backends.stopwatch import Stopwatch
 from inception_fast.backends.triton_ahead import CompileAhead
 from inception_fast.backends.triton_launches import (
@@ -24,6 +25,7 @@ from inception_fast.backends.triton_launches import (
     workspace_sizes,
 )
 from inception_fast.plan.plan import (
+    Convolution,
     ConvStep,
     NormalizeStep,
     PairStep,
@@ -70,6 +72,7 @@ class TritonExecutor(Executor):
         constants: canonical; packed for ``device``.
         batch_invariant: see :class:`inception_fast.tuning.choice.ConfigChoice`.
         choose: by default the device's.
+        shared: with executors for other image sizes; what convolutions of one launch have packed together is not.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class TritonExecutor(Executor):
         precision: str = "fp32",
         batch_invariant: bool = False,
         choose: ConfigChoice | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self._plan, self._device, self._tf32 = plan, device, precision == "tf32"
         choose = choose or ConfigChoice.of(device, batch_invariant)
@@ -91,15 +95,23 @@ class TritonExecutor(Executor):
         # A matrix instruction sums every row of a tile alike; the numpy product of the interpreter does not.
         self._per_image = batch_invariant and is_interpreted()
         with torch.no_grad():
-            self._pack(constants)
+            self._pack(constants, shared or Shared())
         self._ahead = by_batch(lambda images: None)
         if device.type == "cuda":
             self._ahead = by_batch(CompileAhead(plan, precision, batch_invariant, device))
         self._copies_input = any(self._wants_even_pixels(step) for step in plan.steps)
 
-    def _pack(self, constants: Mapping[str, torch.Tensor]) -> None:
+    def _pack(self, constants: Mapping[str, torch.Tensor], shared: Shared) -> None:
         """Puts all constants on the device, convolutions by their step's index and vectors by name."""
         plan, device = self._plan, self._device
+
+        def pack(conv: Convolution) -> PackedConv:
+            used = [constants[name] for name in (conv.weight, conv.bias) if name is not None]
+            return shared.of(used, (conv, device), lambda: pack_conv(conv, constants, device))
+
+        def convert(vector: torch.Tensor) -> torch.Tensor:
+            return shared.of([vector], device, lambda: vector.to(device, torch.float32))
+
         self._groups: dict[tuple[int, ...], PackedGroup] = {}
         self._convs: dict[int, tuple[PackedConv, ...]] = {}
         self._vectors: dict[str, torch.Tensor] = {}
@@ -110,15 +122,15 @@ class TritonExecutor(Executor):
         for index, step in enumerate(plan.steps):
             convs = convolutions_of(step)
             if convs and index not in self._convs:
-                self._convs[index] = tuple(pack_conv(conv, constants, device) for conv in convs)
+                self._convs[index] = tuple(pack(conv) for conv in convs)
             if not convs:
-                self._vectors |= {name: constants[name].to(device, torch.float32) for name in constants_of(step)}
+                self._vectors |= {name: convert(constants[name]) for name in constants_of(step)}
 
     @property
-    def weight_bytes(self) -> int:
+    def packed(self) -> Mapping[Hashable, int]:
         packed = [conv for convs in self._convs.values() for conv in convs]
         tensors = [t for conv in packed for t in (conv.weight, conv.bias, conv.taps) if t is not None]
-        return sum(t.nbytes for t in (*tensors, *self._vectors.values()))
+        return {t.data_ptr(): t.nbytes for t in (*tensors, *self._vectors.values())}
 
     def launches(self, images: int) -> list[list[str]]:
         """The names of the steps of each launch, for a batch of that size."""

@@ -27,6 +27,7 @@ from inception_fast.plan.check import MAX_QUANTIZED_BIAS
 from inception_fast.plan.plan import QUANTIZED, Constant, Plan, convolutions_of
 from inception_fast.plan.serialize import decode, encode
 from inception_fast.plan.structure import tensors_in
+from inception_fast.tensors import bytes_of
 
 MAGIC = b"\x89IFAST\r\n"
 VERSION = 4
@@ -232,7 +233,7 @@ def _chunks(engine: EngineFile) -> list[bytes | memoryview]:
     body: list[bytes | memoryview] = [text, bytes(-(HEADER.size + len(text)) % SECTION_ALIGNMENT)]
     reached = 0
     for name, place in places.items():
-        body += [bytes(place.offset - reached), _tensor_bytes(engine.constants[name])]
+        body += [bytes(place.offset - reached), bytes_of(engine.constants[name].cpu())]
         reached = place.offset + place.length
 
     version = format_of(engine.plan)
@@ -241,11 +242,6 @@ def _chunks(engine: EngineFile) -> list[bytes | memoryview]:
     for chunk in body:
         checksum = zlib.crc32(chunk, checksum)
     return [HEADER.pack(MAGIC, version, checksum, len(text), end), *body]
-
-
-def _tensor_bytes(tensor: torch.Tensor) -> memoryview:
-    contiguous = tensor.detach().cpu().contiguous()
-    return contiguous.view(-1).view(torch.uint8).numpy().data
 
 
 def _read(data: mmap.mmap | bytearray, layout: str) -> EngineFile:
