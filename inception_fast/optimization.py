@@ -20,7 +20,7 @@ from inception_fast.graph.report import PassReport
 from inception_fast.plan.engine_file import PRECISIONS, EngineFile, Metadata
 from inception_fast.plan.lower import lower
 from inception_fast.plan.plan import MOST_SENSITIVE, QUANTIZED, Plan, Sensitivity, convolutions_of
-from inception_fast.plan.sensitivity import convolution_names, sensitivities
+from inception_fast.plan.sensitivity import MeasuredBefore, convolution_names, sensitivities
 from inception_fast.report import passes_to_text
 
 PUBLIC_PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
@@ -92,11 +92,13 @@ def make_engine(
     lowering: Lowering,
     batch_invariant: bool = False,
     accuracy: str = "promise",
+    known_sensitivities: MeasuredBefore | None = None,
 ) -> EngineFile:
     """The Plan of a captured network as a backend wants it lowered, with its constants; no backend is asked.
 
     Args:
         example: ``[N, C, H, W]``; images to calibrate on for ``int8``.
+        known_sensitivities: see :func:`inception_fast.plan.sensitivity.sensitivities`.
     """
     quantized = PRECISIONS[precision] == QUANTIZED
     graph, reports = optimize_graph(captured.graph, replace(lowering, pair=False) if quantized else lowering)
@@ -105,7 +107,7 @@ def make_engine(
         reports = (*reports, report)
     else:
         dtype = PRECISIONS[precision]
-        found = _sensitivities(captured.graph, graph, dtype, accuracy)
+        found = _sensitivities(captured.graph, graph, dtype, accuracy, known_sensitivities)
         plan, constants = lower(graph, dtype, found)
         reports = (*reports, _rounding_report(graph, accuracy, found))
     metadata = Metadata(
@@ -119,14 +121,16 @@ def make_engine(
     return EngineFile(plan, constants, metadata)
 
 
-def _sensitivities(original: Graph, graph: Graph, dtype: str, accuracy: str) -> dict[str, Sensitivity]:
+def _sensitivities(
+    original: Graph, graph: Graph, dtype: str, accuracy: str, known: MeasuredBefore | None
+) -> dict[str, Sensitivity]:
     """By convolution; see :func:`inception_fast.plan.lower.lower`."""
     if accuracy == "fast":
         return {}
     names = convolution_names(graph)
     if accuracy == "eager":
         return dict.fromkeys(names, Sensitivity(MOST_SENSITIVE, MOST_SENSITIVE))
-    return sensitivities(original, graph, getattr(torch, dtype))
+    return sensitivities(original, graph, getattr(torch, dtype), known)
 
 
 def _rounding_report(graph: Graph, accuracy: str, found: Mapping[str, Sensitivity]) -> PassReport:

@@ -86,7 +86,8 @@ def swap(
             and dicts), to see what its parts are called with. The model is run on it twice.
         precision, backend, batch_invariant: as for :func:`inception_fast.optimize`.
         memory_limit: bytes that the engines of all parts may hold together, one for each part and each image size that
-            it meets. Beyond it a part's first size still has an engine, and others run on the original module.
+            it meets; those of one part share their weights. Beyond it a part's first size still has an engine, and new
+            ones run on the original module.
 
     Returns:
         What was replaced, and what was not and why.

@@ -19,6 +19,7 @@ from torch.nn import functional
 from inception_fast.errors import InputError
 from inception_fast.fast_model import FastModel
 from inception_fast.nn.engines import Budget, Engines, Options
+from inception_fast.nn.original import run_original
 
 _RESHAPES = ("view", "reshape", torch.reshape)
 
@@ -90,7 +91,9 @@ class _Network:
     def __call__(self, *inputs: Any) -> Any:
         engine = self._engine(inputs)
         if engine is None:
-            return self._graph(*inputs)
+            if not self._options.batch_invariant:
+                return self._graph(*inputs)
+            return run_original(self._bind(inputs), inputs[self._images], batch_invariant=True)
         return engine(inputs[self._images])
 
     def _engine(self, inputs: Sequence[Any]) -> FastModel | None:

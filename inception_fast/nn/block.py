@@ -17,6 +17,7 @@ from inception_fast.graph.structure import TENSOR, OutputStructure
 from inception_fast.integrations import ops
 from inception_fast.nn.engines import Engines, Options
 from inception_fast.nn.kinds import Kind
+from inception_fast.nn.original import run_original
 from inception_fast.tensors import is_traced
 
 _SHARED = (
@@ -42,8 +43,9 @@ class Block(nn.Module):
     It has the parameters, buffers and submodules of the module that it was made from, under the same names, and shares
     them with it: a ``state_dict`` of the one loads into the other. Any batch, height and width will do; the first image
     of each size takes the time to build an engine for it, and so does the first one after the weights have changed
-    (other than through ``tensor.data``, which leaves no trace). Engines hold weights of their own, for which there is
-    a limit: sizes beyond it run on the original module, with a warning.
+    (other than through ``tensor.data``, which leaves no trace); other sizes go on meanwhile in other threads. Engines
+    share their weights, so a further size takes little memory, for which there is a limit all the same: new sizes
+    beyond it run on the original module, with a warning.
 
     Args:
         original: what to compute.
@@ -102,7 +104,7 @@ class Block(nn.Module):
         self._check(x)
         engine = self.engine_for(self._taken(x))
         if engine is None:
-            return self.original(x)
+            return self._run_original(x)
         weight = self._wanting_gradient()
         wanted = [t for t in (x, weight) if t is not None and t.requires_grad] if torch.is_grad_enabled() else []
         results = refusing(lambda: self._run(engine, x), wanted) if wanted else self._run(engine, x)
@@ -140,7 +142,7 @@ class Block(nn.Module):
         engine = self.engine_for(self._taken(x))
         if engine is None:
             with torch.no_grad():
-                outputs = torch.utils._pytree.tree_leaves(self.original(x))
+                outputs = torch.utils._pytree.tree_leaves(self._run_original(x))
             return [_laid_out_like(x, t) for t in outputs if isinstance(t, torch.Tensor)]
         return self._run(engine, x)
 
@@ -154,6 +156,9 @@ class Block(nn.Module):
         leaves = torch.utils._pytree.tree_leaves(outputs)
         fakes = [torch.empty(t.shape, dtype=t.dtype, device=x.device) for t in leaves if isinstance(t, torch.Tensor)]
         return [_laid_out_like(x, t) for t in fakes]
+
+    def _run_original(self, x: torch.Tensor) -> Any:
+        return run_original(self.original, x, self._engines.options.batch_invariant)
 
     def _run(self, engine: FastModel, x: torch.Tensor) -> list[torch.Tensor]:
         results = engine.run_flat(self._taken(x))

@@ -1,34 +1,34 @@
-"""The fast forms of one module: an engine for each image size that it is called with, as long as its weights stay and
-there is room for it.
-"""
+"""The fast forms of one module: an engine for each image size that it is called with, as long as its weights stay."""
 
 from __future__ import annotations
 
 import threading
 import warnings
 import weakref
-from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import torch
 from torch import nn
 
 from inception_fast.backends import get_backend, selection
+from inception_fast.backends.shared import Shared
 from inception_fast.errors import InputError
 from inception_fast.fast_model import FastModel
 from inception_fast.graph.capture import Captured, capture
 from inception_fast.graph.structure import OutputStructure
+from inception_fast.nn.fingerprint import Fingerprint
 from inception_fast.nn.kinds import DESCRIPTIONS, Kind, kind_of
 from inception_fast.optimization import check_precision, make_engine
+from inception_fast.plan.plan import Sensitivity
 
 MEMORY_LIMIT = 2**30
 """Bytes that the engines of one module, or of all parts of a swapped model, may hold."""
-PATIENCE = 16
-"""Calls that a size without room makes before it gets the place of one that nobody has called meanwhile."""
-_MAX_WAITING = 1024
+_ATTEMPTS = 3
+"""At building an engine whose weights somebody writes to meanwhile."""
 _OVERHEAD = 2**20
 """What an engine holds besides its weights, counted generously."""
 
@@ -63,26 +63,6 @@ class Facts:
     structure: OutputStructure
 
 
-class Fingerprint:
-    """Tells whether tensors are still those that it was taken of, and were not written to.
-
-    Writes through ``tensor.data`` leave no trace in PyTorch and go unnoticed; giving ``tensor.data`` other memory does
-    not. The tensors are not kept alive.
-    """
-
-    def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
-        self.alive = True
-        # An id may be used again once its tensor has died, so a death ends the fingerprint.
-        self._references = [weakref.ref(t, self._end) for t in tensors]
-        self._state = _state(tensors)
-
-    def matches(self, tensors: Sequence[torch.Tensor]) -> bool:
-        return self.alive and self._state == _state(tensors)
-
-    def _end(self, _: object) -> None:
-        self.alive = False
-
-
 def _capture_apart(module: nn.Module, x: torch.Tensor) -> Captured:
     """:func:`capture` in a thread of its own: PyTorch keeps by thread what a trace or an operator has under way, and an
     export in the middle of either would mix with it.
@@ -95,11 +75,6 @@ def _capture_apart(module: nn.Module, x: torch.Tensor) -> Captured:
 
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(run).result()
-
-
-def _state(tensors: Sequence[torch.Tensor]) -> list[object]:
-    # Tensors made in inference mode count no versions.
-    return [(id(t), t.data_ptr(), None if t.is_inference() else t._version) for t in tensors]
 
 
 class Budget:
@@ -115,16 +90,16 @@ class Budget:
         with self._lock:
             return sum(self._held.values())
 
-    def note(self, engines: Engines, held: int) -> None:
-        """What a module's engines hold now."""
+    def note(self, engines: Engines, held: int, limit: float = inf) -> bool:
+        """Notes what a module's engines hold now, and returns whether all then hold no more than ``limit``; else it
+        notes nothing.
+        """
         with self._lock:
+            others = sum(h for e, h in self._held.items() if e is not engines)
+            if others + held > limit:
+                return False
             self._held[engines] = held
-
-
-@dataclass
-class _Entry:
-    engine: FastModel
-    last_call: int
+            return True
 
 
 _Key = tuple[torch.Size, torch.dtype]
@@ -134,12 +109,14 @@ class Engines:
     """See the module. Safe to use from several threads; a copy starts without engines.
 
     A module is captured anew for each image size, since it may compute with the size (padding that depends on it, a
-    pool over the whole image), which a Graph does not show.
+    pool over the whole image), which a Graph does not show. What is alike at several sizes is one: constants, their
+    packed form where a size needs no other layout than those before it, the memory of a call, and how much rounding
+    each convolution may add. So a further size costs little more than its Plan.
 
-    Every module gets at least one engine. Beyond ``options.memory_limit`` a size has none, and the original module is
-    to compute it, until it has been called often while another size was not called at all: sizes that take turns would
-    otherwise be built anew at every call. Where images must not depend on their batch, which the original does not
-    promise, the size that was not called for longest makes room at once.
+    An engine stays until the weights change. Every module gets at least one; a size whose engine would be beyond
+    ``options.memory_limit`` has none, nor have the new sizes after it, and the original module is to compute them.
+
+    While a size is built, those that are known go on in other threads.
 
     Args:
         options: how to build the engines.
@@ -151,12 +128,17 @@ class Engines:
         self.options, self._kinds = options, kinds
         self.facts: Facts | None = None
         self._budget = budget or Budget()
-        self._fingerprint: Fingerprint | None = None
-        self._engines: OrderedDict[_Key, _Entry] = OrderedDict()
-        self._waiting: OrderedDict[_Key, deque[int]] = OrderedDict()
+        self._lock, self._building = threading.Lock(), threading.Lock()
+        self._fingerprint = Fingerprint(())
+        self._start_anew(self._fingerprint)
+        self._warned = False
+
+    def _start_anew(self, fingerprint: Fingerprint) -> None:
+        self.facts, self._fingerprint, self._full = None, fingerprint, False
+        self._engines: dict[_Key, FastModel] = {}
         self._constants: dict[str, torch.Tensor] = {}
-        self._calls, self._warned = 0, False
-        self._lock = threading.Lock()
+        self._shared, self._sensitivities = Shared(), dict[bytes, dict[str, Sensitivity]]()
+        self._budget.note(self, 0)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.options, self._kinds)
@@ -164,7 +146,7 @@ class Engines:
     @property
     def alive(self) -> bool:
         """False where the weights that the engines were built from are gone."""
-        return self._fingerprint is None or self._fingerprint.alive
+        return self._fingerprint.alive
 
     def __len__(self) -> int:
         """Sizes that have an engine."""
@@ -172,12 +154,11 @@ class Engines:
 
     @property
     def memory(self) -> int:
-        """Bytes that the engines hold: weights packed and not, and what comes with an engine. The memory of a call is
-        not among them, which its backend keeps bounded.
+        """Bytes that the engines hold, what several of them share once: weights packed and not, and what comes with an
+        engine. The memory of a call is not among them, which its backend keeps bounded.
         """
-        constants = {t.data_ptr(): t.nbytes for e in self._engines.values() for t in e.engine.engine.constants.values()}
-        packed = sum(e.engine.weight_bytes + _OVERHEAD for e in self._engines.values())
-        return packed + sum(constants.values())
+        with self._lock:
+            return _memory(self._engines.values())
 
     def get(
         self, x: torch.Tensor, weights: Callable[[], Sequence[torch.Tensor]], module: Callable[[], nn.Module]
@@ -196,75 +177,85 @@ class Engines:
         """
         key = (x.shape[1:], x.dtype)
         with self._lock:
-            # Inside the lock: while a module is captured, it holds tensors that are not its own.
-            tensors = weights()
-            if self._fingerprint is None or not self._fingerprint.matches(tensors):
-                self._engines.clear()
-                self._constants.clear()
-                self.facts, self._fingerprint = None, Fingerprint(tensors)
-                self._budget.note(self, 0)
-            self._calls += 1
-            entry = self._engines.get(key)
-            if entry is None:
-                if not self._make_room(key):
-                    return None
-                engine = self._build(self.examine(module(), x), x.detach())
-                entry = self._engines[key] = _Entry(engine, self._calls)
-                self._waiting.pop(key, None)
-                self._budget.note(self, self.memory)
-            entry.last_call = self._calls
-            self._engines.move_to_end(key)
-            return entry.engine
+            known = self._known(key, weights())
+        if not isinstance(known, Fingerprint):
+            return known
+        # One size after the other: the next one finds what this one has packed.
+        with self._building:
+            for _ in range(_ATTEMPTS):
+                with self._lock:
+                    known = self._known(key, weights())
+                if not isinstance(known, Fingerprint):
+                    return known
+                captured = self._capture(module(), x)
+                engine = self._build(captured, x.detach())
+                with self._lock:
+                    if known is self._fingerprint and known.matches(weights()):
+                        return self._keep(key, engine, captured)
+        # Somebody writes to the weights all the time: this one is for those of a moment ago.
+        return engine
 
-    def _make_room(self, key: _Key) -> bool:
-        """Whether an engine may be built for a size, another one having been let go where it must be."""
-        if not self._engines:
-            return True
-        oldest = next(iter(self._engines.values()))
-        # One more is about as large as the largest.
-        expected = max(entry.engine.weight_bytes for entry in self._engines.values()) + _OVERHEAD
-        if self._budget.held + expected <= self.options.memory_limit:
-            return True
-        if not self.options.batch_invariant:
-            calls = self._waiting.setdefault(key, deque(maxlen=PATIENCE))
-            calls.append(self._calls)
-            self._waiting.move_to_end(key)
-            if len(self._waiting) > _MAX_WAITING:
-                self._waiting.popitem(last=False)
-            if len(calls) < PATIENCE or calls[0] < oldest.last_call:
-                self._warn(key)
-                return False
-        self._engines.popitem(last=False)
-        return True
+    def _known(self, key: _Key, tensors: Sequence[torch.Tensor]) -> FastModel | Fingerprint | None:
+        """The engine of a size; None where there is no room for one; what the weights are like where it has yet to be
+        built.
+        """
+        if not self._fingerprint.matches(tensors):
+            self._start_anew(Fingerprint(tensors))
+        engine = self._engines.get(key)
+        if engine is not None:
+            return engine
+        if self._engines and (self._full or self._budget.held + _OVERHEAD > self.options.memory_limit):
+            self._warn(key)
+            return None
+        return self._fingerprint
+
+    def _keep(self, key: _Key, engine: FastModel, captured: Captured) -> FastModel | None:
+        """The engine, or None where it would be beyond the limit."""
+        held = _memory([*self._engines.values(), engine])
+        limit = self.options.memory_limit if self._engines else inf
+        if not self._budget.note(self, held, limit):
+            self._full = True
+            self._warn(key)
+            return None
+        self._engines[key] = engine
+        self.facts = self._facts_of(captured)
+        return engine
 
     def _warn(self, key: _Key) -> None:
         if not self._warned:
             self._warned = True
             size = "x".join(map(str, key[0]))
             warnings.warn(
-                f"engines for {len(self)} image sizes hold {self.memory / 2**20:.0f} MiB, and all that share "
-                f"memory_limit={self.options.memory_limit} fill it: images of {size} run on the original module, and "
-                "so may those of other sizes",
-                stacklevel=4,
+                f"engines for {len(self)} image sizes hold {_memory(self._engines.values()) / 2**20:.0f} MiB, and all "
+                f"that share memory_limit={self.options.memory_limit} fill it: images of {size} run on the original "
+                "module, and so do those of other new sizes",
+                stacklevel=5,
             )
 
     def _build(self, captured: Captured, example: torch.Tensor) -> FastModel:
         o = self.options
+        constants, shared, sensitivities = self._constants, self._shared, self._sensitivities
         lowering = selection(o.backend, example.device, o.precision, batch_invariant=o.batch_invariant).backend.lowering
-        engine = make_engine(captured, example, o.precision, lowering, o.batch_invariant)
+        engine = make_engine(
+            captured, example, o.precision, lowering, o.batch_invariant, known_sensitivities=sensitivities
+        )
         # Constants are the same at most sizes, and then one copy does for all.
-        shared = {name: self._shared(name, tensor) for name, tensor in engine.constants.items()}
-        return FastModel(replace(engine, constants=shared), captured.structure, o.backend, example.device)
+        alike = {name: _alike(constants.setdefault(name, t), t) for name, t in engine.constants.items()}
+        return FastModel(replace(engine, constants=alike), captured.structure, o.backend, example.device, shared)
 
-    def _shared(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
-        known = self._constants.setdefault(name, tensor)
-        alike = known.dtype == tensor.dtype and known.shape == tensor.shape and torch.equal(known, tensor)
-        return known if alike else tensor
+    def examine(self, module: nn.Module, x: torch.Tensor) -> None:
+        """Captures the module, and raises where it is not of the right kind."""
+        self.facts = self._facts_of(self._capture(module, x))
 
-    def examine(self, module: nn.Module, x: torch.Tensor) -> Captured:
+    def _facts_of(self, captured: Captured) -> Facts:
+        channels = captured.graph.shapes[captured.graph.input.name][0]
+        return Facts(kind_of(captured.graph), channels, captured.structure)
+
+    def _capture(self, module: nn.Module, x: torch.Tensor) -> Captured:
         """The module as it computes for images like those of ``x``, once it is known to be of the right kind."""
-        if self.facts and x.shape[1] != self.facts.channels:
-            raise InputError("x", f"shape {list(x.shape)}", f"[N, {self.facts.channels}, H, W]")
+        facts = self.facts
+        if facts and x.shape[1] != facts.channels:
+            raise InputError("x", f"shape {list(x.shape)}", f"[N, {facts.channels}, H, W]")
         try:
             captured = _capture_apart(module, x)
         except InputError as error:
@@ -274,5 +265,17 @@ class Engines:
         kind = kind_of(captured.graph)
         if self._kinds and kind not in self._kinds:
             raise InputError("module", DESCRIPTIONS[kind], " or ".join(DESCRIPTIONS[k] for k in self._kinds))
-        self.facts = Facts(kind, x.shape[1], captured.structure)
         return captured
+
+
+def _memory(engines: Iterable[FastModel]) -> int:
+    engines = list(engines)
+    constants = {t.data_ptr(): t.nbytes for e in engines for t in e.engine.constants.values()}
+    packed = {key: size for e in engines for key, size in e.packed.items()}
+    return sum(constants.values()) + sum(packed.values()) + _OVERHEAD * len(engines)
+
+
+def _alike(known: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """``known`` where it holds the same."""
+    same = known.dtype == tensor.dtype and known.shape == tensor.shape and torch.equal(known, tensor)
+    return known if same else tensor

@@ -10,6 +10,7 @@ The images are made here, from the Graph alone, so that the result is a function
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from inception_fast.errors import InputError
 from inception_fast.graph import ir
 from inception_fast.graph.interpreter import apply_op
 from inception_fast.plan.plan import MOST_SENSITIVE, Sensitivity
+from inception_fast.tensors import bytes_of
 
 VECTORS = 2
 """Random ones for each image, which the outputs share out."""
@@ -34,10 +36,13 @@ FLOOR = {torch.float32: 6e-6}
 RECTIFIED_NOISE = 0.68
 """Half the mean square of the difference of two rectified normal numbers, over one's mean square."""
 LEAST_VARIATION = 0.03
-MOST_PIXELS = 512 * 512
-"""In place of larger images a smaller one is measured, where the network takes it: noise averages out over fewer pixels
-there, so the result errs on the safe side, and a pass over a large one takes gigabytes.
+MOST_SIDE = 192
+"""Pixels along an axis. In place of larger images a smaller one is measured, where the network takes it: noise averages
+out over fewer pixels there, so the result errs on the safe side; a pass over a large one takes gigabytes; and one
+measurement does for all large sizes. In none of the six reference networks does an algorithm change by it.
 """
+MeasuredBefore = dict[bytes, dict[str, Sensitivity]]
+"""By a digest of everything that decides them."""
 EXACT = (ir.Input, ir.ReLU, ir.Concat, ir.Copy, ir.Slice, ir.MaxPool, ir.Flatten)
 """Operators that round nothing."""
 
@@ -97,31 +102,48 @@ def convolution_names(graph: ir.Graph) -> list[str]:
     return names
 
 
-def sensitivities(original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype) -> dict[str, Sensitivity]:
+def sensitivities(
+    original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype, known: MeasuredBefore | None = None
+) -> dict[str, Sensitivity]:
     """What the convolutions of a Plan get as their ``sensitivity``, by the names that lowering gives to them.
 
     Args:
         original: as it was captured.
         prepared: the same network as it is lowered.
         dtype: that both run in.
+        known: where to look for a measurement of the same network before it is made, and to leave it.
     """
+    known = {} if known is None else known
     # PyTorch keeps by thread what a caller's trace, transform or mode has under way.
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(_measured, original, prepared, dtype).result()
+        return pool.submit(_measured, original, prepared, dtype, known).result()
 
 
-def _measured(original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype) -> dict[str, Sensitivity]:
+def _measured(
+    original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype, known: MeasuredBefore
+) -> dict[str, Sensitivity]:
     assert isinstance(original.input.op, ir.Input)
     _, height, width = original.input.op.shape
-    if height * width > MOST_PIXELS:
-        factor = sqrt(MOST_PIXELS / (height * width))
-        size = max(1, int(height * factor)), max(1, int(width * factor))
+    size = min(height, MOST_SIDE), min(width, MOST_SIDE)
+    if size != (height, width):
         try:
-            return _sensitivities(_resized(original, size), _resized(prepared, size), dtype)
+            return _once(_resized(original, size), _resized(prepared, size), dtype, known)
         except (RuntimeError, InputError):
             # Something in it, such as a linear layer over the pixels, wants this very size.
             pass
-    return _sensitivities(original, prepared, dtype)
+    return _once(original, prepared, dtype, known)
+
+
+def _once(original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype, known: MeasuredBefore) -> dict[str, Sensitivity]:
+    # Passes make the parameters of the one graph from those of the other.
+    digest = hashlib.sha256(repr((original.nodes, original.outputs, prepared.nodes, prepared.outputs, dtype)).encode())
+    for name, parameter in sorted(original.params.items()):
+        digest.update(repr((name, parameter.dtype, parameter.shape)).encode())
+        digest.update(bytes_of(parameter))
+    key = digest.digest()
+    if key not in known:
+        known[key] = _sensitivities(original, prepared, dtype)
+    return known[key]
 
 
 def _resized(graph: ir.Graph, size: tuple[int, int]) -> ir.Graph:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import copy
 import pickle
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch import nn
 
 import inception_fast as ifast
-from inception_fast.fast_model import FastModel
 from inception_fast.models.googlenet import Inception
 from inception_fast.models.layers import BasicConv2d
-from inception_fast.nn.engines import PATIENCE
 from tests.nn.modules import assert_same, lively
 
 SHAPE = (2, 12, 7, 9)
@@ -101,118 +98,6 @@ def test_copies_are_independent(block: nn.Module, fast: nn.Module) -> None:
         assert_same(twin, twin.original, *SHAPE)
         assert_same(fast, block, *SHAPE)
         assert twin.original.branch1 is twin.branch1
-
-
-@pytest.fixture
-def built(monkeypatch: pytest.MonkeyPatch) -> list[FastModel]:
-    """Every FastModel made during the test."""
-    made: list[FastModel] = []
-    original = FastModel.__init__
-
-    def note(self: FastModel, *args: object) -> None:
-        original(self, *args)
-        made.append(self)
-
-    monkeypatch.setattr(FastModel, "__init__", note)
-    return made
-
-
-def of_three_engines(backend: str, **options: object) -> tuple[nn.Module, ifast.nn.ConvBNReLU]:
-    """A layer whose engines are as large as the room for three of them, and the fast one."""
-    layer = lively(BasicConv2d(3, 4, kernel_size=1))
-    trial = ifast.nn.ConvBNReLU.from_torch(layer, backend=backend, **options)
-    assert_same(trial, layer, 1, 3, 2, 1)
-    fast = ifast.nn.ConvBNReLU.from_torch(layer, backend=backend, memory_limit=3 * trial.memory, **options)
-    return layer, fast
-
-
-@pytest.mark.parametrize("backend", ["cpu", "torch", "reference"])
-def test_sizes_without_room_run_on_the_original(built: list[FastModel], backend: str) -> None:
-    """Sizes that take turns are not built anew at each call; one warning says so, and results are right."""
-    layer, fast = of_three_engines(backend)
-    built.clear()
-    with pytest.warns(
-        UserWarning, match=r"3 image sizes hold 3 MiB.*memory_limit=\d+.* images of 3x2x4 run on"
-    ) as said:
-        for _ in range(3):
-            for width in range(1, 8):
-                assert_same(fast, layer, 1, 3, 2, width)
-    assert len(said) == 1 and len(built) == 3 and fast.memory <= fast._engines.options.memory_limit
-    assert fast.engine_for(torch.zeros(1, 3, 2, 1)) is fast.engine_for(torch.zeros(5, 3, 2, 1)) is not None
-    assert fast.engine_for(torch.zeros(1, 3, 2, 7)) is None
-    # There the original computes its gradients too.
-    fast(torch.ones(1, 3, 2, 7)).sum().backward()
-    assert layer.conv.weight.grad is not None
-
-
-@pytest.mark.filterwarnings("ignore:engines for")
-def test_a_size_that_stays_gets_the_place_of_one_that_has_gone(built: list[FastModel]) -> None:
-    layer, fast = of_three_engines("reference")
-    for width in (1, 2, 3):
-        assert_same(fast, layer, 1, 3, 2, width)
-    built.clear()
-    for _ in range(PATIENCE - 1):
-        assert_same(fast, layer, 1, 3, 2, 9)
-        assert_same(fast, layer, 1, 3, 2, 1)
-    assert not built
-    assert_same(fast, layer, 1, 3, 2, 9)
-    (engine,) = built
-    assert fast.engine_for(torch.zeros(1, 3, 2, 9)) is engine and fast.engine_for(torch.zeros(1, 3, 2, 2)) is None
-    assert fast.engine_for(torch.zeros(1, 3, 2, 1)) is not None and len(fast._engines) == 3
-
-
-def test_batch_invariance_is_kept_where_there_is_no_room(built: list[FastModel]) -> None:
-    """The original does not promise it."""
-    layer, fast = of_three_engines("reference", batch_invariant=True)
-    for width in range(1, 6):
-        assert_same(fast, layer, 1, 3, 2, width)
-    assert len(fast._engines) == 3 and fast.engine_for(torch.zeros(1, 3, 2, 5)) is built[-1]
-
-
-@torch.no_grad()
-@pytest.mark.filterwarnings("ignore:engines for")
-def test_without_room_in_a_compiled_model(block: nn.Module) -> None:
-    torch._dynamo.reset()
-    fast = ifast.nn.InceptionBlock.from_torch(block, memory_limit=0)
-    compiled = torch.compile(nn.Sequential(fast, nn.Tanh()), fullgraph=True, backend="aot_eager")
-    for shape in [SHAPE, (2, 12, 8, 5)]:
-        assert_same(compiled, nn.Sequential(block, nn.Tanh()), *shape)
-    assert len(fast._engines) == 1
-
-
-def test_sizes_share_their_constants() -> None:
-    layer = lively(BasicConv2d(64, 64, kernel_size=3))
-    fast = ifast.nn.ConvBNReLU.from_torch(layer, backend="cpu")
-    engines = [fast.engine_for(torch.zeros(1, 64, 5, width)) for width in (5, 6)]
-    weights = [next(iter(e.engine.constants.values())) for e in engines]
-    assert weights[0] is weights[1]
-    packed = sum(e.weight_bytes for e in engines)
-    assert packed >= 2 * layer.conv.weight.nbytes
-    assert packed + layer.conv.weight.nbytes < fast.memory < packed + layer.conv.weight.nbytes + 3 * 2**20
-    with torch.no_grad():
-        layer.conv.weight.mul_(2)
-    assert_same(fast, layer, 1, 64, 5, 5)
-
-
-@pytest.mark.parametrize("limit", [-1, 1.5, "1 GiB", None])
-def test_memory_limits_that_are_none(block: nn.Module, limit: object) -> None:
-    with pytest.raises(ifast.InputError, match=r"memory_limit: got .*, expected bytes"):
-        ifast.nn.InceptionBlock.from_torch(block, memory_limit=limit)
-
-
-def test_threads(block: nn.Module, fast: nn.Module) -> None:
-    """Several threads at several sizes, none of them built yet."""
-    images = [torch.randn(1, 12, 5, 5 + i % 3) for i in range(12)]
-
-    def run(x: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            return fast(x)
-
-    with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(run, images))
-    with torch.no_grad():
-        for x, got in zip(images, results, strict=True):
-            torch.testing.assert_close(got, block(x), rtol=1e-4, atol=1e-5)
 
 
 class Wide(nn.Module):

@@ -138,7 +138,7 @@ def test_networks_of_which_nothing_can_be_measured() -> None:
 @pytest.mark.parametrize("flat", [False, True])
 def test_large_images_are_measured_small(flat: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the network takes smaller ones; one with a linear layer over its pixels does not."""
-    monkeypatch.setattr(measured, "MOST_PIXELS", 20 * 20)
+    monkeypatch.setattr(measured, "MOST_SIDE", 20)
     sizes = []
     real = measured.probes
 
