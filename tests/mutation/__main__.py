@@ -1,163 +1,140 @@
-"""``python -m tests.mutation [FILE ...] [--sample N]``: changes the source in one place at a time, in a copy of the
-tree, and runs the quick tests of that place.
+"""``python -m tests.mutation [FILE ...] [--sample N]``: changes the source in one place at a time and runs the quick
+tests that run that place.
 
-What no test notices is a survivor: a line on stdout. Every outcome is a line of ``--output``; those that are there
-already are not tried again. A changed program that does not end counts as noticed: pytest-timeout ends it, and a limit
-on the whole where it hangs outside of a test. The tests run in forks of this process, which has imported PyTorch once.
+All tests run once, to see which runs what. Then each change has a fork of this process, which has imported and
+collected everything, and the tests of its line, until one fails: the change is killed. What no test notices is a
+survivor: a line on stdout, unless ``equivalent.toml`` says why nothing could notice it. A changed program that does not
+end counts as noticed. Every outcome is a line of ``--output``; those that are there already are not tried again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
+import pickle
 import random
-import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-import hypothesis  # noqa: F401
 import pytest
 import torch.export
-import torch.testing  # noqa: F401
 
-from tests.mutation.operators import Mutation, mutations
+from tests.mutation.choice import observe
+from tests.mutation.operators import mutations
+from tests.mutation.running import FORKS, IMPORTED_ONCE, OPTIONS, Importer, Loaded, Trial, in_fork
+from tests.mutation.swap import loaded_functions
 
 ROOT = Path(__file__).parents[2]
-SECONDS, SECONDS_IN_ALL = 60, 900
-"""For one test, and for the tests of one mutation."""
-CONFORMANCE = ("tests/backends/test_conformance.py", "-k", "not triton and not cpu")
-TESTS: dict[str, tuple[str, ...]] = {
-    "inception_fast/graph/passes/": ("tests/graph/passes",),
-    "inception_fast/graph/": ("tests/graph",),
-    "inception_fast/plan/lower.py": ("tests/plan/test_lower.py", *CONFORMANCE),
-    "inception_fast/plan/placement.py": ("tests/plan/test_lower.py", *CONFORMANCE),
-    "inception_fast/plan/": ("tests/plan",),
-    "inception_fast/backends/torch": (
-        "tests/backends/test_torch_convs.py",
-        "tests/backends/test_torch_range.py",
-        "tests/backends/test_pool_sizes.py",
-        "tests/backends/test_pieces.py",
-        "tests/backends/test_unmerge.py",
-        *CONFORMANCE,
-    ),
-    "inception_fast/backends/reference.py": (
-        "tests/backends/test_torch_convs.py",
-        "tests/backends/test_pool_sizes.py",
-        *CONFORMANCE,
-    ),
-}
-"""The tests of a file: those of the first entry that its name begins with, and before them a test file of its name."""
+PACKAGE = ROOT / "inception_fast"
+EQUIVALENT = Path(__file__).with_name("equivalent.json")
+MUTATED = (
+    *("graph/passes/", "plan/lower.py", "plan/placement.py", "backends/torch", "backends/reference.py"),
+    *("graph/", "plan/"),
+)
+TESTS = ("tests/graph", "tests/plan", "tests/backends", "tests/fuzz")
+QUICK = ("-k", "not triton and not cuda and not cpu and not families and not packages and not capture_models")
+"""Interpreter and emulator take seconds for what the other backends do in milliseconds; compiled code is as it is."""
 KILLED, SURVIVED = "killed", "survived"
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One mutation of one file."""
+class Campaign:
+    """A pytest plugin that tries mutations in the place of running the tests once."""
 
-    file: str
-    mutation: Mutation
+    def __init__(self, output: Path, shares: Sequence[Sequence[Trial]], importers: Sequence[Importer]) -> None:
+        self._output, self._shares, self._importers = output, shares, importers
 
-    @property
-    def name(self) -> str:
-        return f"{self.file}:{self.mutation.line}: {self.mutation.what}"
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            # Its imports are long, and every fork would make them.
+            torch.export.export(torch.nn.ReLU(), (torch.zeros(1),))
+            # In a fork: what the unchanged functions have cached would hide what changed ones do.
+            seen = Path(folder, "observed")
+            in_fork(lambda: seen.write_bytes(pickle.dumps(observe(session.items, ROOT, PACKAGE))), None)
+            observed = pickle.loads(seen.read_bytes())
+        print(f"{len(observed.seconds)} tests, {sum(observed.seconds.values()):.0f} s", file=sys.stderr, flush=True)
+        loaded = Loaded(ROOT, {item.nodeid: item for item in session.items}, observed, loaded_functions(PACKAGE))
+        workers = [
+            FORKS.Process(target=self._try, args=(share, loaded, importer))
+            for share, importer in zip(self._shares, self._importers, strict=True)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return True
+
+    def _try(self, trials: Sequence[Trial], loaded: Loaded, importer: Importer) -> None:
+        for trial in trials:
+            tests = loaded.observed.of_line(trial.file, trial.mutation.line)
+            status = in_fork(lambda: loaded.run(trial, tests))  # noqa: B023
+            if status == IMPORTED_ONCE:
+                tests = loaded.observed.of_file(trial.file)
+                status = importer.run(trial, tests)
+            line = {
+                "mutation": trial.name,
+                "line": trial.mutation.line,
+                "outcome": KILLED if status else SURVIVED,
+                "tests": len(tests),
+            }
+            with self._output.open("a") as output:
+                print(json.dumps(line), file=output)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
-    parser.add_argument("files", nargs="*", help="default: all whose tests are known")
-    parser.add_argument("--sample", type=int, metavar="N", help="so many of them, drawn with --seed")
+    parser.add_argument("files", nargs="*", help=f"default: {', '.join(MUTATED)} of inception_fast")
+    parser.add_argument("--sample", type=int, metavar="N", help="so many mutations, drawn with --seed")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="that try mutations side by side")
+    parser.add_argument("--tests", nargs="*", default=TESTS, metavar="PATH", help="default: %(default)s")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "mutation.jsonl")
     args = parser.parse_args()
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    done = finished(args.output)
-    trials = [t for file in args.files or known_files() for t in trials_of(file)]
+    trials = [trial for file in args.files or known_files() for trial in trials_of(file)]
     if args.sample is not None:
         trials = random.Random(args.seed).sample(trials, min(args.sample, len(trials)))
-    counts = {KILLED: 0, SURVIVED: 0}
-    with tempfile.TemporaryDirectory() as folder, args.output.open("a") as output:
-        tree = copy_tree(Path(folder))
-        for trial in trials:
-            if trial.name in done:
-                continue
-            outcome = run(trial, tree)
-            counts[outcome] += 1
-            print(json.dumps({"mutation": trial.name, "outcome": outcome}), file=output, flush=True)
-            if outcome == SURVIVED:
-                print(trial.name, flush=True)
-    print(f"{counts[KILLED]} noticed, {counts[SURVIVED]} not", file=sys.stderr)
-    return 0
+    outcomes = read(args.output)
+    left = [trial for trial in trials if trial.name not in outcomes]
+    if left:
+        shares = [left[part :: args.processes] for part in range(args.processes)]
+        with ExitStack() as stack:
+            importers = [stack.enter_context(Importer(ROOT)) for _ in shares]
+            pytest.main([*OPTIONS, *QUICK, *args.tests], plugins=[Campaign(args.output, shares, importers)])
+        outcomes = read(args.output)
+    return report([trial.name for trial in trials], outcomes, json.loads(EQUIVALENT.read_text()))
 
 
-def finished(output: Path) -> set[str]:
-    """Names of the trials whose outcome is in a file."""
+def report(names: Sequence[str], outcomes: dict[str, str], equivalent: dict[str, str]) -> int:
+    """Prints survivors that nothing explains; how many of those there are."""
+    survivors = [name for name in names if outcomes.get(name) == SURVIVED]
+    unexplained = [name for name in survivors if name not in equivalent]
+    for name in unexplained:
+        print(name)
+    counts = Counter(outcomes.get(name, "not tried") for name in names)
+    print(f"{dict(counts)}, {len(survivors) - len(unexplained)} survivors are explained", file=sys.stderr)
+    return bool(unexplained)
+
+
+def read(output: Path) -> dict[str, str]:
+    """Outcome by name of the trials in a file."""
     lines = output.read_text().splitlines() if output.exists() else []
-    return {json.loads(line)["mutation"] for line in lines}
+    return {found["mutation"]: found["outcome"] for found in map(json.loads, lines)}
 
 
 def known_files() -> list[str]:
-    """Every file that has an entry in TESTS."""
-    paths = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "inception_fast").rglob("*.py"))
-    return [path for path in paths if pytest_arguments(path)]
-
-
-def pytest_arguments(file: str) -> tuple[str, ...]:
-    """pytest's arguments for a file of the package; none where it has no tests here."""
-    tests = next((tests for prefix, tests in TESTS.items() if file.startswith(prefix)), ())
-    own = sorted((ROOT / tests[0]).rglob(f"test_{Path(file).stem}.py")) if tests else []
-    return (*(str(path.relative_to(ROOT)) for path in own), *tests)
+    """Every file that is mutated, in the order of MUTATED."""
+    paths = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+    files = [path for prefix in MUTATED for path in paths if path.startswith(prefix)]
+    return [f"inception_fast/{path}" for path in dict.fromkeys(files)]
 
 
 def trials_of(file: str) -> list[Trial]:
     return [Trial(file, mutation) for mutation in mutations((ROOT / file).read_text())]
-
-
-def copy_tree(folder: Path) -> Path:
-    """What tests need of the tree, where it can be changed."""
-    for name in ("inception_fast", "tests", "benchmarks"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "CMakeLists.txt"):
-        shutil.copy2(ROOT / name, folder)
-    return folder
-
-
-def run(trial: Trial, tree: Path) -> str:
-    """Whether a test of the mutated file fails."""
-    path = tree / trial.file
-    original = path.read_text()
-    path.write_text(trial.mutation.source)
-    try:
-        child = multiprocessing.get_context("fork").Process(target=run_tests, args=(tree, pytest_arguments(trial.file)))
-        child.start()
-        child.join(SECONDS_IN_ALL)
-        if child.is_alive():
-            child.kill()
-            child.join()
-    finally:
-        path.write_text(original)
-        # A compiled file is told from an older one by seconds and size.
-        for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
-            compiled.unlink()
-    return KILLED if child.exitcode else SURVIVED
-
-
-def run_tests(tree: Path, arguments: tuple[str, ...]) -> None:
-    """Runs the tests of a tree in this process, which has imported nothing of it, and ends it with pytest's status."""
-    silence = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(silence, stream.fileno())
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "inception_fast")]:
-        del sys.modules[name]
-    os.chdir(tree)
-    sys.path[:0] = [str(tree)]
-    os.environ["PYTHONPATH"] = str(tree)
-    options = ("-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "--timeout", str(SECONDS))
-    # Threads of a hung test, or handlers that wait for them, must not keep the process.
-    os._exit(pytest.main([*options, *arguments]))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
@@ -36,55 +37,86 @@ class Mutation:
 
     Attributes:
         line: of the original.
-        what: as ``before -> after``.
-        source: the whole changed module.
+        name: as ``function: before -> after``, the second of the same name with ``#2`` behind it.
+        original: the module's source.
+        place, choice: which of its nodes, and which of that node's variants.
     """
 
     line: int
-    what: str
-    source: str
+    name: str
+    original: str = field(repr=False)
+    place: int
+    choice: int
+
+    @property
+    def tree(self) -> ast.Module:
+        """The whole changed module, on the original's lines."""
+        tree = ast.parse(self.original)
+        place = _places(tree)[self.place]
+        place.put(_variants(place.node)[self.choice])
+        return ast.fix_missing_locations(tree)
+
+    @property
+    def source(self) -> str:
+        return ast.unparse(self.tree)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a node is: a field of its parent, a position in it if it is a list; ``scope`` is the function around it."""
+
+    parent: ast.AST
+    field: str
+    position: int | None
+    node: ast.AST
+    scope: str
+
+    def put(self, changed: ast.AST) -> None:
+        if self.position is None:
+            setattr(self.parent, self.field, changed)
+        else:
+            getattr(self.parent, self.field)[self.position] = changed
+
+    @property
+    def line(self) -> int:
+        node = self.node.target if isinstance(self.node, ast.comprehension) else self.node
+        return node.lineno  # type: ignore[attr-defined,no-any-return]
 
 
 def mutations(source: str) -> Iterator[Mutation]:
     """Every mutation of a module, in the order of its lines."""
-    places = sorted(_places(ast.parse(source)), key=lambda place: place[1])
-    for index, line, count in places:
-        for choice in range(count):
-            # Nodes are replaced in place, so each mutation has a tree of its own.
-            tree = ast.parse(source)
-            parent, field, position, node = _children(tree)[index]
-            changed = _variants(node)[choice]
-            before, after = ast.unparse(node), ast.unparse(changed)
-            if position is None:
-                setattr(parent, field, changed)
-            else:
-                getattr(parent, field)[position] = changed
-            if before != after:
-                yield Mutation(
-                    line, f"{_short(before)} -> {_short(after)}", ast.unparse(ast.fix_missing_locations(tree))
-                )
+    seen: Counter[str] = Counter()
+    places = enumerate(_places(ast.parse(source)))
+    for index, place in sorted(((i, p) for i, p in places if _variants(p.node)), key=lambda found: found[1].line):
+        before = ast.unparse(place.node)
+        for choice, variant in enumerate(_variants(place.node)):
+            after = ast.unparse(variant)
+            if after == before:
+                continue
+            name = f"{place.scope}: {_short(before)} -> {_short(after)}"
+            seen[name] += 1
+            yield Mutation(place.line, name if seen[name] == 1 else f"{name} #{seen[name]}", source, index, choice)
 
 
-def _places(tree: ast.Module) -> Iterator[tuple[int, int, int]]:
-    """(index among :func:`_children`, line, number of variants) of every node that has some."""
-    for index, (_, _, _, node) in enumerate(_children(tree)):
-        if variants := _variants(node):
-            place = node.target if isinstance(node, ast.comprehension) else node
-            yield index, place.lineno, len(variants)  # type: ignore[attr-defined]
-
-
-def _children(node: ast.AST) -> list[tuple[ast.AST, str, int | None, ast.AST]]:
-    """(parent, field, position in it, node) of everything below a node that may be changed."""
-    found: list[tuple[ast.AST, str, int | None, ast.AST]] = []
-    for field, value in ast.iter_fields(node):
-        if field in ("annotation", "returns", "decorator_list", "bases", "type_comment"):
+def _places(node: ast.AST, scope: str = "") -> list[_Place]:
+    """Everything below a node that may be changed."""
+    found: list[_Place] = []
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        scope = f"{scope}.{node.name}" if scope else node.name
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns", "decorator_list", "bases", "type_comment"):
             continue
         many = isinstance(value, list)
         for position, child in enumerate(value if many else [value]):
-            if isinstance(child, ast.AST) and not isinstance(child, UNCHANGED):
-                found.append((node, field, position if many else None, child))
-                found += _children(child)
+            if isinstance(child, ast.AST) and not isinstance(child, UNCHANGED) and not _asserts(child):
+                found.append(_Place(node, name, position if many else None, child, scope))
+                found += _places(child, scope)
     return found
+
+
+def _asserts(node: ast.AST) -> bool:
+    """Whether a node is the ``strict=True`` of ``zip``: an assertion that its arguments are of one length."""
+    return isinstance(node, ast.keyword) and node.arg == "strict"
 
 
 def _variants(node: ast.AST) -> list[ast.AST]:
@@ -111,7 +143,7 @@ def _variants(node: ast.AST) -> list[ast.AST]:
             return [ast.Tuple([second, first, *rest], ast.Load())]
         case ast.comprehension(target, iterable, [_, *rest], asynchronous):
             return [ast.comprehension(target, iterable, rest, asynchronous)]
-        case ast.Call(function, arguments, [_, *rest]):
+        case ast.Call(function, arguments, [first, *rest]) if not _asserts(first):
             return [ast.Call(function, arguments, rest)]
     return []
 

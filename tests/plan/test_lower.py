@@ -7,9 +7,19 @@ import torch
 
 from inception_fast.errors import PlanError
 from inception_fast.graph import ir
+from inception_fast.graph.passes.merge_siblings import merge_siblings
 from inception_fast.plan.lower import lower
 from inception_fast.plan.memory import lifetimes, lower_bound
-from inception_fast.plan.plan import ConvStep, PairStep, Plan, PointwiseStep, destinations_of
+from inception_fast.plan.plan import (
+    ConvStep,
+    PairStep,
+    Plan,
+    PointwiseStep,
+    PoolStep,
+    Sensitivity,
+    convolutions_of,
+    destinations_of,
+)
 from tests.backends.cases import CASES
 from tests.graph.build import Build
 
@@ -42,6 +52,15 @@ def test_taps_hold_padding_and_dilation() -> None:
     assert conv.taps == tuple((dy, dx) for dy in (-2, 0, 2) for dx in (-3, 0, 3))
 
 
+def test_a_window_that_is_read_in_part_has_only_those_taps() -> None:
+    build = Build(4, 7, 5)
+    graph = merge_siblings(build.graph(build.conv("x", 3, (1, 3)), build.conv("x", 2, (3, 1))), taps=True)
+    plan, constants = lower(graph)
+    conv = plan.steps[0].conv  # type: ignore[union-attr]
+    assert conv.taps == ((-1, 0), (0, -1), (0, 0), (0, 1), (1, 0))
+    assert constants[conv.weight].shape == (5, 5, 4)
+
+
 def test_pair_keeps_its_intermediate_to_itself() -> None:
     plan = plan_of("factorized_pairs")
     assert all(isinstance(s, PairStep) for s in plan.steps) and len(plan.steps) == 5
@@ -53,7 +72,7 @@ def test_linear_over_an_image_is_a_convolution() -> None:
     graph = CASES["linear_over_image"]()
     plan, constants = lower(graph)
     (step,) = plan.steps
-    assert isinstance(step, ConvStep) and step.conv.in_channels == 6
+    assert isinstance(step, ConvStep) and step.conv.in_channels == 6 and step.conv.stride == (1, 1)
     assert step.conv.taps == tuple((row, column) for row in range(3) for column in range(5))
     (linear,) = graph.of_kind(ir.Linear)
     weight = graph.params[linear.op.weight].float()
@@ -83,6 +102,22 @@ def test_unprepared_concat_is_refused() -> None:
         lower(build.graph())
 
 
+@pytest.mark.parametrize("kind", ["twice", "in two", "flattened"])
+def test_a_concat_that_cannot_be_in_place_is_refused(kind: str) -> None:
+    build = Build(4, 2, 2)
+    conv = build.conv("x", 3)
+    if kind == "flattened":
+        flat = build.node(ir.Flatten(), conv)
+        parts = [(flat, build.linear(build.flat("x"), 2))]
+    else:
+        parts = [(conv, conv)] if kind == "twice" else [(conv, build.conv("x", 2)), (build.conv("x", 1), conv)]
+    for values in parts:
+        build.node(ir.Concat(in_place=True), *values)
+    graph = build.graph(*(node.name for node in build.nodes[-len(parts) :]))
+    with pytest.raises(PlanError, match="cannot be written in place"):
+        lower(graph)
+
+
 def test_batchnorm_is_refused() -> None:
     build = Build(4, 5, 5)
     build.batchnorm("x")
@@ -99,8 +134,50 @@ def test_arithmetic_on_a_flattened_image_is_refused() -> None:
         lower(build.graph())
 
 
-def test_uneven_adaptive_pool_is_refused() -> None:
-    build = Build(4, 5, 5)
-    build.node(ir.AdaptiveAvgPool((2, 2)), "x")
-    with pytest.raises(PlanError, match="adaptive average pool of 5x5 to 2x2"):
+@pytest.mark.parametrize(("shape", "allowed"), [((4, 1, 1), True), ((4, 1, 2), False), ((4, 2, 1), False)])
+def test_a_flattened_pixel_is_a_vector(shape: tuple[int, int, int], allowed: bool) -> None:
+    build = Build(*shape)
+    build.node(ir.Affine(build.param(shape[0]), build.param(shape[0])), build.node(ir.Flatten(), "x"))
+    if allowed:
         lower(build.graph())
+    else:
+        with pytest.raises(PlanError, match=f"flattened {shape[1]}x{shape[2]} image"):
+            lower(build.graph())
+
+
+@pytest.mark.parametrize(("start", "channels"), [(0, 3), (1, 2)])
+def test_a_segment_that_no_slice_names_is_refused(start: int, channels: int) -> None:
+    build = Build(4, 5, 5)
+    merged = build.conv("x", (2, 3))
+    build.slice(merged, 2, 3)
+    build.slice(merged, start, channels)
+    with pytest.raises(PlanError, match="no Slice names the segment at channel 0"):
+        lower(build.graph(*(node.name for node in build.nodes[-2:])))
+
+
+def test_sensitivities_go_with_their_convolutions() -> None:
+    build = Build(4, 5, 5)
+    row = ir.Conv2d(build.param(4, 4, 1, 3), None, (1, 1), (0, 1, 0, 1), (1, 1), (ir.Segment(4),))
+    column = ir.Conv2d(build.param(4, 4, 3, 1), None, (1, 1), (1, 0, 1, 0), (1, 1), (ir.Segment(4),))
+    build.node(ir.ConvPair(row, column), build.conv("x", 4, name="lone"), name="pair")
+    found = {name: Sensitivity(i + 1.0, i + 2.0) for i, name in enumerate(("lone", "pair.first", "pair.second"))}
+    plan, _ = lower(build.graph(), "float32", found)
+    assert [conv.sensitivity for step in plan.steps for conv in convolutions_of(step)] == list(found.values())
+    plan, _ = lower(build.graph())
+    assert not any(conv.sensitivity for step in plan.steps for conv in convolutions_of(step))
+
+
+@pytest.mark.parametrize("size", [(2, 5), (5, 2), (2, 2)])
+def test_uneven_adaptive_pool_is_refused(size: ir.Pair) -> None:
+    build = Build(4, 5, 5)
+    build.node(ir.AdaptiveAvgPool(size), "x")
+    with pytest.raises(PlanError, match=f"adaptive average pool of 5x5 to {size[0]}x{size[1]}"):
+        lower(build.graph())
+
+
+def test_an_adaptive_pool_has_neither_padding_nor_overlap() -> None:
+    build = Build(4, 6, 10)
+    build.node(ir.AdaptiveAvgPool((3, 2)), "x")
+    (pool,) = lower(build.graph())[0].steps
+    assert isinstance(pool, PoolStep)
+    assert (pool.kernel, pool.stride, pool.padding, pool.padding_end) == ((2, 5), (2, 5), (0, 0), (0, 0))

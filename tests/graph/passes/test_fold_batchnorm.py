@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -24,6 +26,13 @@ def test_result_keeps_the_name_of_the_normalised_value_and_the_origin_of_the_con
     b.batchnorm(b.conv("x", 5, name="c"), name="y")
     (conv,) = check_pass(fold_batchnorm, b.graph()).of_kind(ir.Conv2d)
     assert (conv.name, conv.origin) == ("y", "net.c")
+
+
+def test_a_convolution_without_origin_has_that_of_the_norm() -> None:
+    b = Build(4, 5, 5)
+    before = b.graph(b.batchnorm(b.conv("x", 3), name="norm"))
+    bare = replace(before, nodes=tuple(replace(n, origin=n.origin * (n.name == "norm")) for n in before.nodes))
+    assert fold_batchnorm(bare).nodes[-1].origin == "net.norm"
 
 
 def test_folds_into_linear() -> None:
@@ -55,6 +64,21 @@ def test_affines_compose_where_there_is_no_convolution() -> None:
     (affine,) = after.of_kind(ir.Affine)
     assert affine.op.relu and affine.inputs == ("x",)
     assert "Input" in why_not(after)[0]
+
+
+def test_what_folds_needs_no_reason() -> None:
+    b = Build(3, 5, 7)
+    assert why_not(b.graph(b.batchnorm(b.conv("x", 4)))) == ()
+
+
+@pytest.mark.parametrize(("scale", "affines"), [(2.0, 1), (-0.25, 1), (3.0, 2)])
+def test_an_exact_subtraction_from_the_input_takes_exact_scales(scale: float, affines: int) -> None:
+    b = Build(3, 5, 7)
+    b.affine(b.affine("x"))
+    first, second = (node.op for node in b.nodes[1:])
+    b.params[first.scale].fill_(1)
+    b.params[second.scale].fill_(scale)
+    assert kinds(check_pass(fold_batchnorm, b.graph()))["Affine"] == affines
 
 
 @pytest.mark.parametrize("centred", [True, False])

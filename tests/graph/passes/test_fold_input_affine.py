@@ -64,6 +64,11 @@ def test_refuses(kind: str) -> None:
     assert kinds(after)["Affine"] == 1 and len(why_not(after)) == 1
 
 
+def test_an_affine_that_no_convolution_reads_needs_no_reason() -> None:
+    b = Build(3, 9, 7)
+    assert why_not(b.graph(b.maxpool(b.affine("x")))) == ()
+
+
 @pytest.mark.parametrize(
     ("scale", "shift", "folds"),
     [

@@ -68,6 +68,13 @@ def test_activated_inputs_of_a_concat_are_left_alone() -> None:
     assert "c" in after.by_name and "d" not in after.by_name
 
 
+def test_a_concat_needs_a_relu_only_of_what_is_not_activated() -> None:
+    b = Build(4, 7, 5)
+    after = check_pass(fuse_activation, b.graph(b.relu(b.concat(b.relu(b.maxpool("x")), b.maxpool("x")))))
+    assert kinds(after) == {"Input": 1, "MaxPool": 2, "ReLU": 2, "Concat": 1}
+    assert [n.op.kind for n in after.nodes][-1] == "Concat"
+
+
 def test_relu_of_a_concat_of_activated_values_is_the_concat() -> None:
     b = Build(4, 7, 5)
     c = b.conv("x", 3)

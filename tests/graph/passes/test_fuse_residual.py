@@ -28,12 +28,14 @@ def test_residual_may_be_the_convolutions_own_input() -> None:
     assert kinds(check_pass(fuse_residual, b.graph(y))) == {"Input": 1, "Conv2d": 1}
 
 
-def test_later_of_two_convolutions_takes_the_sum() -> None:
+@pytest.mark.parametrize(("early", "late"), [("early", "late"), ("the early", "and the late")])
+def test_later_of_two_convolutions_takes_the_sum(early: str, late: str) -> None:
     b = Build(4, 7, 5)
-    early, late = b.conv("x", 6, name="early"), b.conv("x", 6, (3, 3), name="late")
+    b.conv("x", 6, name=early)
+    b.conv("x", 6, (3, 3), name=late)
     y = b.add(late, early, name="y")
     after = check_pass(fuse_residual, b.graph(y))
-    assert after.by_name["y"].inputs == ("x", "early")
+    assert after.by_name["y"].inputs == ("x", early)
     assert after.params[after.by_name["y"].op.weight].shape == (6, 4, 3, 3)
 
 

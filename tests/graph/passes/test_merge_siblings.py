@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from inception_fast.graph import ir
 from inception_fast.graph.passes.merge_siblings import merge_siblings, why_not
@@ -16,6 +17,7 @@ def test_1x1_convolutions_of_one_tensor_become_one() -> None:
     assert conv.op.segments == (ir.Segment(3, True), ir.Segment(2), ir.Segment(5, True))
     assert conv.origin == "net.{a, " + ", ".join(names[1:]) + "}"
     bias = after.params[conv.op.bias]
+    assert conv.op.taps is None and after.params[conv.op.weight].dtype == bias.dtype == torch.float64
     assert bias[:3].count_nonzero() == 0 and bias[3:].count_nonzero() == 7
     assert tuple(s.name for s in segment_slices(after, conv)) == names
 
@@ -110,3 +112,14 @@ def test_arms_of_the_cross_must_agree(kind: str) -> None:
     }
     graph = b.graph(b.conv("x", 4, (1, 3)), b.conv("x", 4, (3, 1), **options[kind]))
     assert kinds(check_pass(merge_siblings, graph, taps=True)) == kinds(graph)
+
+
+def test_a_lone_convolution_needs_no_reason() -> None:
+    b = Build(4, 7, 5)
+    assert why_not(b.graph(b.conv("x", 4, stride=(2, 2)))) == ()
+
+
+def test_a_tensor_that_is_added_is_not_read_by_a_1x1_convolution() -> None:
+    b = Build(4, 7, 5)
+    graph = b.graph(b.conv("x", 4), b.conv(b.maxpool("x"), 4, residual="x"))
+    assert why_not(graph) == ()

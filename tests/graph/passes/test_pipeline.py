@@ -32,3 +32,12 @@ def test_order_and_reports() -> None:
     ]
     assert all(earlier.after == later.before for earlier, later in pairwise(reports))
     assert [r.after.convolutions for r in reports] == [2, 2, 2, 2, 2, 1, 1, 1]
+
+
+def test_taps_are_merged_where_a_backend_wants_it() -> None:
+    b = Build(4, 7, 5)
+    before = b.graph(b.concat(b.conv("x", 3, (1, 3)), b.conv("x", 2, (3, 1))))
+    for wanted, convolutions in ((False, 2), (True, 1)):
+        after, _ = optimize_graph(before, Lowering(merge_taps=wanted))
+        assert_same_values(before, after)
+        assert kinds(after)["Conv2d"] == convolutions
