@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -20,8 +21,11 @@ from inception_fast.graph.report import PassReport
 from inception_fast.plan.engine_file import PRECISIONS, EngineFile, Metadata
 from inception_fast.plan.lower import lower
 from inception_fast.plan.plan import MOST_SENSITIVE, QUANTIZED, Plan, Sensitivity, convolutions_of
-from inception_fast.plan.sensitivity import MeasuredBefore, convolution_names, sensitivities
+from inception_fast.plan.sensitivity import ALONE, MeasuredBefore, Surroundings, convolution_names, sensitivities
 from inception_fast.report import passes_to_text
+
+if TYPE_CHECKING:
+    from inception_fast.partition.partitioned_model import PartitionedModel
 
 PUBLIC_PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
 ACCURACIES = ("promise", "eager", "fast")
@@ -31,44 +35,69 @@ FEWEST_IMAGES = 4
 
 def optimize(
     model: nn.Module,
-    example_inputs: torch.Tensor | Sequence[torch.Tensor],
+    example_inputs: Any,
     *,
     precision: str = "fp32",
     backend: str = "auto",
     batch_invariant: bool = False,
+    strict: bool = False,
     accuracy: str = "promise",
-) -> FastModel:
+) -> FastModel | PartitionedModel:
     """A faster module with the model's inputs and outputs.
 
+    What the backends have no kernels for stays PyTorch's: the model is cut into the largest regions that they serve,
+    an engine each, and the operators between them. The report says what runs where and why.
+
     Args:
-        model: any network of the Inception family, or part of one, in eval mode. It is not changed.
-        example_inputs: one tensor ``[N, C, H, W]``, or a sequence that holds one. Its channels and image size are
-            what the result takes; its device is where the result gets ready first. What it holds matters for ``int8``
-            only: there it is the calibration, ten or more images like those to come.
+        model: any network of the Inception family, part of one, or a model with such parts, in eval mode. It is not
+            changed.
+        example_inputs: what the model is called with: one tensor, most often ``[N, C, H, W]``; a sequence of its
+            positional arguments; or a dict of its arguments by name. Tensors may be inside of lists and dicts. Their
+            shapes are what the result takes, for any batch size where the model allows it; their device is where the
+            result gets ready first. What they hold matters for ``int8`` only: there they are the calibration, ten or
+            more images like those to come.
         precision: ``fp32``, ``tf32`` (float32 with matrix products rounded to TF32 on GPUs that have it), ``fp16``
             or ``bf16``: sums and biases are float32 in all of them. Or ``int8``: weights and activations of 8 bits.
         backend: ``auto`` (the best that can run here; with a warning where that is only the slow ``reference``), or
             one of :func:`inception_fast.backends`.
-        batch_invariant: the bits of an image's result depend neither on its batch nor on its place there.
+        batch_invariant: the bits of an image's result depend neither on its batch nor on its place there. PyTorch's
+            operators do not promise that, so all of the model must be served.
+        strict: refuse a model that is not served as a whole, in place of leaving parts of it to PyTorch.
         accuracy: ``promise`` (the relative L2 error of each output is at most twice that of PyTorch eager in the same
             precision, or 1e-5 in float32, however badly the network is conditioned: how much each convolution's
             rounding is amplified on the way to the outputs is measured here, and fast algorithms go where it is
             little), ``eager`` (nothing that adds rounding of its own) or ``fast`` (the fastest algorithms,
             without measuring). All the same for ``int8``.
 
+    Returns:
+        A :class:`FastModel` of a model that is served as a whole, else a :class:`PartitionedModel`; with a warning
+        where no part of it is served, and all of it is PyTorch's.
+
     Raises:
         InputError: an argument does not fit; the message names it.
-        UnsupportedOpError: the model uses an operator that is not the family's; the message says which and where.
+        UnsupportedOpError: ``strict``, and the model uses an operator that is not the family's; the message says which
+            and where.
         CaptureError: ``torch.export`` cannot trace the model.
         BackendUnavailableError: the backend asked for cannot run here.
         PlanError: ``int8``, and a layer sums more products than 32 bits hold.
     """
-    example = single_example(example_inputs)
     check_precision(precision)
     if accuracy not in ACCURACIES:
         raise InputError("accuracy", repr(accuracy), f"one of {', '.join(map(repr, ACCURACIES))}")
+    if strict:
+        images = single_example(example_inputs)
+        select_backend(backend, images.device, precision)
+        return build(capture(model, images), images, precision, backend, batch_invariant, accuracy)
+    # Built on this module.
+    from inception_fast.partition.capture import capture_parts, example_of
+    from inception_fast.partition.partitioning import partitioned
+
+    example = example_of(model, example_inputs)
     select_backend(backend, example.device, precision)
-    return build(capture(model, example), example, precision, backend, batch_invariant, accuracy)
+    captured = capture_parts(model, example)
+    if isinstance(captured, Captured):
+        return build(captured, example.tensors[0], precision, backend, batch_invariant, accuracy)
+    return partitioned(captured, example, precision, backend, batch_invariant, accuracy)
 
 
 def build(
@@ -93,12 +122,13 @@ def make_engine(
     batch_invariant: bool = False,
     accuracy: str = "promise",
     known_sensitivities: MeasuredBefore | None = None,
+    place: Surroundings = ALONE,
 ) -> EngineFile:
     """The Plan of a captured network as a backend wants it lowered, with its constants; no backend is asked.
 
     Args:
         example: ``[N, C, H, W]``; images to calibrate on for ``int8``.
-        known_sensitivities: see :func:`inception_fast.plan.sensitivity.sensitivities`.
+        known_sensitivities, place: see :func:`inception_fast.plan.sensitivity.sensitivities`.
     """
     quantized = PRECISIONS[precision] == QUANTIZED
     graph, reports = optimize_graph(captured.graph, replace(lowering, pair=False) if quantized else lowering)
@@ -107,7 +137,7 @@ def make_engine(
         reports = (*reports, report)
     else:
         dtype = PRECISIONS[precision]
-        found = _sensitivities(captured.graph, graph, dtype, accuracy, known_sensitivities)
+        found = _sensitivities(captured.graph, graph, dtype, accuracy, known_sensitivities, place)
         plan, constants = lower(graph, dtype, found)
         reports = (*reports, _rounding_report(graph, accuracy, found))
     metadata = Metadata(
@@ -122,7 +152,12 @@ def make_engine(
 
 
 def _sensitivities(
-    original: Graph, graph: Graph, dtype: str, accuracy: str, known: MeasuredBefore | None
+    original: Graph,
+    graph: Graph,
+    dtype: str,
+    accuracy: str,
+    known: MeasuredBefore | None,
+    place: Surroundings,
 ) -> dict[str, Sensitivity]:
     """By convolution; see :func:`inception_fast.plan.lower.lower`."""
     if accuracy == "fast":
@@ -130,7 +165,7 @@ def _sensitivities(
     names = convolution_names(graph)
     if accuracy == "eager":
         return dict.fromkeys(names, Sensitivity(MOST_SENSITIVE, MOST_SENSITIVE))
-    return sensitivities(original, graph, getattr(torch, dtype), known)
+    return sensitivities(original, graph, getattr(torch, dtype), known, place)
 
 
 def _rounding_report(graph: Graph, accuracy: str, found: Mapping[str, Sensitivity]) -> PassReport:

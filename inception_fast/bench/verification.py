@@ -14,6 +14,7 @@ from inception_fast.bench.contest import eager_error
 from inception_fast.bench.observe import Divergence, first_divergence
 from inception_fast.bench.peers import Task
 from inception_fast.errors import BackendUnavailableError
+from inception_fast.fast_model import FastModel
 from inception_fast.graph.capture import capture
 from inception_fast.graph.passes import optimize_graph
 from inception_fast.optimization import optimize
@@ -64,7 +65,7 @@ def verify(task: Task, truth: Sequence[torch.Tensor], backends: Sequence[str], *
         ok = within(error, bound) and agrees(task.precision, error)
         divergence = None
         # A quantised network has no step that could be told right from wrong by its distance from the truth.
-        if bisect and not ok and task.precision != "int8":
+        if bisect and not ok and task.precision != "int8" and isinstance(fast, FastModel):
             graph, _ = optimize_graph(capture(model, x[:1]).graph, get_backend(name).lowering)
             divergence = first_divergence(graph, fast, x[:1])
         verdicts.append(Verdict(name, task.precision, error, eager, bound, ok, divergence))

@@ -39,13 +39,15 @@ def run(args: argparse.Namespace) -> int:
     from inception_fast.bench.profiling import chrome_trace, profile, timeline
     from inception_fast.bench.record import jsonable
     from inception_fast.bench.targets import load_calibration, load_images, load_target
+    from inception_fast.fast_model import FastModel
     from inception_fast.optimization import optimize
 
     device = device_of(args)
     target = load_target(args.model, args.size)
     x = load_images(target.size, args.batch, random=args.random).to(device)
     examples = load_calibration(target.size, random=args.random).to(device) if args.precision == "int8" else x[:1]
-    fast = optimize(target.model.to(device), examples, precision=args.precision, backend=args.backend)
+    fast = optimize(target.model.to(device), examples, precision=args.precision, backend=args.backend, strict=True)
+    assert isinstance(fast, FastModel)
     try:
         result = profile(fast, x, args.rounds, partial(progress, label="profile"))
     except NotImplementedError as error:

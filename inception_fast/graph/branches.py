@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -49,11 +49,15 @@ class Call:
     line: str
 
 
-def check_branches(model: nn.Module, images: Tensor, lock: threading.Lock) -> None:
+def check_branches(
+    model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batched: Collection[int], lock: threading.Lock
+) -> None:
     """Refuses a model whose computation is not that of its trace for every caller.
 
     Args:
-        images: ``[N, C, H, W]``; only shape but N, dtype and device matter.
+        args, kwargs: what the model is called with; of tensors only shapes, dtypes and devices matter.
+        batched: which of the tensors, in order, have the batch as their first dimension, whose size is left open; where
+            there are none, only tracing is looked at.
         lock: held meanwhile: the process may seem to be compiling, and must not export.
 
     Raises:
@@ -62,15 +66,22 @@ def check_branches(model: nn.Module, images: Tensor, lock: threading.Lock) -> No
     """
     # A fast module inside the model is one operator only while a trace seems to be under way.
     otherwise = _tracing if any(hasattr(m, "fake_outputs") for m in model.modules()) else contextlib.nullcontext
-    with lock:
+    leaves, spec = pytree.tree_flatten((tuple(args), dict(kwargs)))
+    with lock, _without_fast_paths():
         mode = FakeTensorMode(allow_non_fake_inputs=True)
-        example = mode.from_tensor(images[:1])
+        examples = [mode.from_tensor(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         # Made once: an operator of fakes alone is looked up where it was seen before.
         fakes = {id(t): mode.from_tensor(t) for t in (*model.parameters(), *model.buffers()) if not t.is_meta}
 
         def calls(batch: int, context: Callable[[], AbstractContextManager[None]]) -> list[Call]:
+            arguments, tensors = [], 0
+            for leaf in examples:
+                if isinstance(leaf, Tensor):
+                    extents = (batch, *leaf.shape[1:]) if tensors in batched else leaf.shape
+                    leaf, tensors = leaf.new_empty(extents), tensors + 1
+                arguments.append(leaf)
             with context():
-                return _calls(model, mode, fakes, example.new_empty(batch, *images.shape[1:]))
+                return _calls(model, mode, fakes, *pytree.tree_unflatten(arguments, spec))
 
         eager, traced = calls(1, otherwise), calls(_SEVERAL, _tracing)
         if _first_difference(eager, traced) is None:
@@ -113,20 +124,25 @@ def _alike(a: Any, b: Any) -> bool:
     return a == b or (type(a) is int and max(a, b, key=abs) == _SEVERAL * min(a, b, key=abs))
 
 
-def _calls(model: nn.Module, mode: FakeTensorMode, fakes: Mapping[int, Tensor], images: Tensor) -> list[Call]:
-    """The operators that ``model`` calls for ``images`` of ``mode``, of which nothing is computed.
+def _calls(
+    model: nn.Module, mode: FakeTensorMode, fakes: Mapping[int, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> list[Call]:
+    """The operators that ``model`` calls for arguments of ``mode``, of which nothing is computed.
 
     Args:
         fakes: by the id of a tensor of the model, its shape in ``mode``.
     """
     twin = twin_of(model)
     recorder = _Recorder(twin, fakes)
-    recorder.number(images)
+    inputs = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    for tensor in inputs:
+        recorder.number(tensor)
+    kind = inputs[0].device.type if inputs else "cpu"
     try:
-        with torch.inference_mode(), torch.autocast(images.device.type, enabled=False), mode, recorder:
-            recorder.finish(twin(images))
+        with torch.inference_mode(), torch.autocast(kind, enabled=False), mode, recorder:
+            recorder.finish(twin(*args, **kwargs))
     except Exception as error:
-        what = f"a batch of {len(images)}, its branches being compared"
+        what = f"a batch of {len(inputs[0]) if inputs else 0}, its branches being compared"
         raise CaptureError(f"the model fails for {what}: {str(error).partition(chr(10))[0]}") from error
     del twin
     kept = recorder.alive() and gc.collect() is not None and recorder.alive()
@@ -148,6 +164,20 @@ def _tracing() -> Iterator[None]:
         stack.enter_context(
             mock.patch.object(torch._C, "_is_tracing", lambda: threading.get_ident() == owner or is_tracing())
         )
+        yield
+
+
+@contextlib.contextmanager
+def _without_fast_paths() -> Iterator[None]:
+    """PyTorch's own attention layers take another way where they are not traced, to the same result; not so in this
+    thread.
+    """
+    owner, enabled = threading.get_ident(), torch.backends.mha.get_fastpath_enabled
+
+    def get_fastpath_enabled() -> bool:
+        return threading.get_ident() != owner and enabled()
+
+    with mock.patch.object(torch.backends.mha, "get_fastpath_enabled", get_fastpath_enabled):
         yield
 
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import operator
 
+import torch
 from torch import fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import TensorArgument
 
+from inception_fast.graph.translate import is_number
+
 # Ops whose result shares memory with nothing else.
 _OWNERS = frozenset(["add", "batch_norm", "cat", "conv2d", "linear", "mul"])
-_VIEWS = frozenset(["dropout", "expand_as", "flatten", "select", "slice", "unsqueeze", "view"])
-_POOLS = frozenset(["adaptive_avg_pool2d", "avg_pool2d", "max_pool2d", "upsample_bilinear2d"])
-_PURE = _OWNERS | _VIEWS | _POOLS | frozenset(["clamp_min", "div", "linalg_vector_norm", "relu", "sub", "sym_size"])
 
 
 def functional(program: ExportedProgram) -> ExportedProgram:
     """``program`` with every in-place op resolved for all aliases of its tensor, its ops left whole otherwise.
 
     PyTorch does this by tracing the graph once more, which takes twice as long as the export. The packages' networks
-    are spared it: their only in-place op is a ReLU of a value that nobody else sees, which is a plain ReLU.
+    are spared it: their only in-place op is a ReLU of a value that nobody else sees, which is a plain ReLU. So are all
+    without in-place ops.
     """
     if all(_is_pure(node) for node in program.graph.nodes if node.op == "call_function"):
         return program
@@ -45,7 +46,9 @@ def _is_pure(node: fx.Node) -> bool:
     if _packet(node) == "relu_":
         (source,) = node.args
         return isinstance(source, fx.Node) and _packet(source) in _OWNERS and len(source.users) == 1
-    return _packet(node) in _PURE or node.target is operator.getitem
+    if isinstance(node.target, torch._ops.OpOverload):
+        return not node.target._schema.is_mutable
+    return node.target is operator.getitem or is_number(node)
 
 
 def _packet(node: fx.Node) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import SymBool, SymFloat, SymInt, Tensor, fx
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from inception_fast.errors import UnsupportedOpError
 from inception_fast.graph.aten import RULES
@@ -45,40 +46,64 @@ class Translator:
 
     Args:
         constants: parameters, buffers and lifted constants by placeholder name.
-        dtype: of the model's input; every value must keep it.
+        dtype: of the input; every value must keep it.
+        known: what nodes are known to stand for.
     """
 
-    def __init__(self, constants: Mapping[str, Const], dtype: torch.dtype) -> None:
+    def __init__(
+        self, constants: Mapping[str, Const], dtype: torch.dtype, known: Mapping[fx.Node, Any] | None = None
+    ) -> None:
         self.builder = Builder(reserved={c.name for c in constants.values() if c.name})
         self._constants = constants
         self._dtype = dtype
-        self._values: dict[fx.Node, Any] = {}
-        self._batch = ""
+        self._values: dict[fx.Node, Any] = dict(known or {})
+        self._batch: int | SymInt = 0
 
-    def run(self, graph: fx.Graph, wanted: list[fx.Node]) -> list[Any]:
-        """Translates what ``wanted`` need, and returns what they stand for."""
-        needed = _ancestors(wanted)
+    def run(self, graph: fx.Graph, wanted: list[fx.Node], entry: fx.Node | None = None) -> list[Any]:
+        """Translates what ``wanted`` need, and returns what they stand for.
+
+        Args:
+            entry: the node whose value is the Graph's input; by default the one placeholder that is no constant.
+        """
+        needed = _ancestors(wanted, entry)
         for node in graph.nodes:
-            if node.op == "placeholder":
-                self._values[node] = self._placeholder(node)
+            if entry is not None and node is entry:
+                self.enter(node)
+            elif node.op == "placeholder":
+                if node.name in self._constants:
+                    self._values[node] = self._constants[node.name]
+                elif entry is None:
+                    self.enter(node)
             elif node in needed:
-                self._values[node] = self._translate(node)
+                self.take(node)
         return [self._values[node] for node in wanted]
+
+    def enter(self, node: fx.Node) -> None:
+        """Makes the value of ``node``, ``[N, C, H, W]``, the Graph's input."""
+        fake = node.meta["val"]
+        self._batch = fake.shape[0]
+        self._values[node] = self.builder.input(tuple(int(s) for s in fake.shape[1:]))
+
+    def take(self, node: fx.Node) -> Any:
+        """What an ATen node stands for whose inputs are known.
+
+        Raises:
+            UnsupportedOpError: the Graph cannot express it.
+        """
+        self._values[node] = self._translate(node)
+        return self._values[node]
+
+    def knows(self, node: fx.Node) -> bool:
+        """Whether it is known what ``node`` stands for."""
+        return node in self._values
 
     def refuse(self, node: fx.Node, reason: str) -> UnsupportedOpError:
         """The error for an ATen node that cannot be served."""
         return UnsupportedOpError(_op_name(node), place_of(node).origin, source_line(node), reason)
 
-    def _placeholder(self, node: fx.Node) -> Any:
-        if node.name in self._constants:
-            return self._constants[node.name]
-        fake = node.meta["val"]
-        self._batch = str(fake.shape[0])
-        return self.builder.input(tuple(int(s) for s in fake.shape[1:]))
-
     def _translate(self, node: fx.Node) -> Any:
         fake = node.meta.get("val")
-        if isinstance(fake, SymInt | SymFloat | SymBool):
+        if is_number(node):
             return fake
         args = [self._value(a) for a in _bound_arguments(node)]
         try:
@@ -106,7 +131,7 @@ class Translator:
         return rule(self.builder, place_of(node), *args)
 
     def _check(self, node: fx.Node, fake: Any, result: Data) -> None:
-        if not fake.shape or str(fake.shape[0]) != self._batch:
+        if not fake.shape or not statically_known_true(fake.shape[0] == self._batch):
             raise self.refuse(node, "it mixes the images of a batch")
         if fake.dtype != self._dtype:
             raise self.refuse(node, f"it changes the type from {_plain(self._dtype)} to {_plain(fake.dtype)}")
@@ -185,12 +210,19 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _ancestors(nodes: list[fx.Node]) -> set[fx.Node]:
+def is_number(node: fx.Node) -> bool:
+    """Whether a node's value is a number that depends on the sizes of the inputs."""
+    return isinstance(node.meta.get("val"), SymInt | SymFloat | SymBool)
+
+
+def _ancestors(nodes: list[fx.Node], entry: fx.Node | None) -> set[fx.Node]:
+    """What ``nodes`` are computed from, ``entry`` and numbers being given."""
     found: set[fx.Node] = set()
     pending = list(nodes)
     while pending:
         node = pending.pop()
         if node not in found:
             found.add(node)
-            pending.extend(node.all_input_nodes)
+            if node is not entry and not is_number(node):
+                pending.extend(node.all_input_nodes)
     return found

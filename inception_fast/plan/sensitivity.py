@@ -102,8 +102,28 @@ def convolution_names(graph: ir.Graph) -> list[str]:
     return names
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a network is that is part of another.
+
+    Attributes:
+        images: ``[1, C, H, W]`` each, like those that reach it; made here where there are none.
+        amplification: of a relative error of its outputs by what follows them.
+    """
+
+    images: tuple[torch.Tensor, ...] = ()
+    amplification: float = 1.0
+
+
+ALONE = Surroundings()
+
+
 def sensitivities(
-    original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype, known: MeasuredBefore | None = None
+    original: ir.Graph,
+    prepared: ir.Graph,
+    dtype: torch.dtype,
+    known: MeasuredBefore | None = None,
+    place: Surroundings = ALONE,
 ) -> dict[str, Sensitivity]:
     """What the convolutions of a Plan get as their ``sensitivity``, by the names that lowering gives to them.
 
@@ -111,30 +131,37 @@ def sensitivities(
         original: as it was captured.
         prepared: the same network as it is lowered.
         dtype: that both run in.
-        known: where to look for a measurement of the same network before it is made, and to leave it.
+        known: where to look for a measurement of the same network before it is made, and to leave it; of a network
+            that is alone.
     """
     known = {} if known is None else known
     # PyTorch keeps by thread what a caller's trace, transform or mode has under way.
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(_measured, original, prepared, dtype, known).result()
+        return pool.submit(_measured, original, prepared, dtype, known, place).result()
 
 
 def _measured(
-    original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype, known: MeasuredBefore
+    original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype, known: MeasuredBefore, place: Surroundings
 ) -> dict[str, Sensitivity]:
     assert isinstance(original.input.op, ir.Input)
     _, height, width = original.input.op.shape
     size = min(height, MOST_SIDE), min(width, MOST_SIDE)
     if size != (height, width):
         try:
-            return _once(_resized(original, size), _resized(prepared, size), dtype, known)
+            parts = tuple(x[:, :, : size[0], : size[1]] for x in place.images)
+            smaller = replace(place, images=parts) if parts else place
+            return _once(_resized(original, size), _resized(prepared, size), dtype, known, smaller)
         except (RuntimeError, InputError):
             # Something in it, such as a linear layer over the pixels, wants this very size.
             pass
-    return _once(original, prepared, dtype, known)
+    return _once(original, prepared, dtype, known, place)
 
 
-def _once(original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype, known: MeasuredBefore) -> dict[str, Sensitivity]:
+def _once(
+    original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype, known: MeasuredBefore, place: Surroundings
+) -> dict[str, Sensitivity]:
+    if place is not ALONE:
+        return _sensitivities(original, prepared, dtype, place)
     # Passes make the parameters of the one graph from those of the other.
     digest = hashlib.sha256(repr((original.nodes, original.outputs, prepared.nodes, prepared.outputs, dtype)).encode())
     for name, parameter in sorted(original.params.items()):
@@ -142,7 +169,7 @@ def _once(original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype, known: Mea
         digest.update(bytes_of(parameter))
     key = digest.digest()
     if key not in known:
-        known[key] = _sensitivities(original, prepared, dtype)
+        known[key] = _sensitivities(original, prepared, dtype, place)
     return known[key]
 
 
@@ -153,17 +180,21 @@ def _resized(graph: ir.Graph, size: tuple[int, int]) -> ir.Graph:
     return ir.Graph((replace(first, op=ir.Input((first.op.shape[0], *size))), *others), graph.outputs, graph.params)
 
 
-def _sensitivities(original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype) -> dict[str, Sensitivity]:
+def _sensitivities(
+    original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype, place: Surroundings
+) -> dict[str, Sensitivity]:
     largest = {name: Sensitivity(0.0, 0.0) for name in convolution_names(prepared)}
     if not largest:
         return {}
     half = dtype != torch.float32
+    # What eager rounds is amplified behind the network as well.
+    floor = (FLOOR.get(dtype, 0.0) / place.amplification) ** 2
     with torch.enable_grad():
-        for x in probes(original):
+        for x in place.images or probes(original):
             noise = _noise(prepared, x, of_weights=half)
             # In float32 the sums are nearly everything that eager rounds.
             eager = _eager_errors(original, x, dtype) if half else noise.direct
-            budgets = [max(e, FLOOR.get(dtype, 0.0) ** 2) for e in eager]
+            budgets = [max(e, floor) for e in eager]
             for name, before in largest.items():
                 sums = _largest_ratio(noise.of_sums[name], budgets)
                 weights = _largest_ratio(noise.of_weights[name], budgets)

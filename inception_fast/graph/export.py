@@ -1,0 +1,161 @@
+"""``torch.export``, one at a time in a process, of a model that is left as it was."""
+
+from __future__ import annotations
+
+import copy
+import textwrap
+import threading
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import ConstantArgument, OutputKind, SymIntArgument, TensorArgument
+from torch.utils import _pytree as pytree
+
+from inception_fast.errors import CaptureError, InceptionFastError, InputError
+from inception_fast.graph.builder import Const
+from inception_fast.graph.confine import confined
+from inception_fast.graph.data_dependent import branch_on_values
+from inception_fast.graph.functional import functional
+from inception_fast.graph.structure import TENSOR, OutputStructure
+from inception_fast.graph.twin import twin_of
+
+EXPORTING = threading.Lock()
+"""Exports change modes of the whole process, so there is one at a time."""
+Kwargs = Mapping[str, Any]
+
+
+def export_images(model: nn.Module, example: Tensor) -> ExportedProgram:
+    """The functional ATen graph of a model of one tensor ``[N, C, H, W]``, its convolutions and normalisations whole
+    and its batch size open.
+
+    Raises:
+        InputError: the model itself fails for such images.
+        CaptureError: ``torch.export`` refuses the model.
+    """
+    # A batch of one would be taken for a constant.
+    images = torch.zeros((2, *example.shape[1:]), dtype=example.dtype, device=example.device)
+    shapes = torch.export.ShapesCollection()
+    shapes[images] = {0: torch.export.Dim("batch")}
+    return _export(model, (images,), {}, shapes, "images of " + "x".join(map(str, example.shape[1:])))
+
+
+def export_call(model: nn.Module, args: Sequence[Any], kwargs: Kwargs, batched: Collection[int]) -> ExportedProgram:
+    """The functional ATen graph of a model as it is called.
+
+    Args:
+        args, kwargs: tensors and constants in tuples, lists and dicts; values of tensors do not matter.
+        batched: which tensors, in order, have the batch as their first dimension, whose size is left open.
+
+    Raises:
+        InputError, CaptureError: as :func:`export_images`.
+    """
+    leaves, spec = pytree.tree_flatten((tuple(args), dict(kwargs)))
+    shapes, position = torch.export.ShapesCollection(), 0
+    for i, leaf in enumerate(leaves):
+        if isinstance(leaf, Tensor):
+            first = {0: max(2, leaf.shape[0])} if position in batched else {}
+            extents = [first.get(d, s) for d, s in enumerate(leaf.shape)]
+            # New ones, so that no two arguments are one tensor; a batch of one would be taken for a constant.
+            leaves[i] = torch.zeros(extents, dtype=leaf.dtype, device=leaf.device)
+            if first:
+                shapes[leaves[i]] = {0: torch.export.Dim.AUTO}
+            position += 1
+    new_args, new_kwargs = pytree.tree_unflatten(leaves, spec)
+    return _export(model, new_args, new_kwargs, shapes, "such arguments")
+
+
+def _export(model: nn.Module, args: tuple[Any, ...], kwargs: Kwargs, shapes: Any, what: str) -> ExportedProgram:
+    tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    kind, twin = tensors[0].device.type if tensors else "cpu", twin_of(model)
+    try:
+        with EXPORTING, confined(), _quiet(), torch.inference_mode(), torch.autocast(kind, enabled=False):
+            return functional(torch.export.export(twin, args, dict(kwargs), dynamic_shapes=shapes, strict=False))
+    except InceptionFastError:
+        raise
+    except Exception as error:
+        asked = branch_on_values(error, twin)
+        if asked:
+            raise asked from error
+        failure = _failure(model, args, kwargs)
+        if failure:
+            got = f"{what}, for which the model itself fails: {_reason(failure)}"
+            raise InputError("example_inputs", got, "images that fit the model") from error
+        raise CaptureError(f"torch.export cannot trace the model for {what}: {_reason(error)}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warning of attributes that are given a tensor, which are a twin's."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"The tensor attributes? .* assigned during export", UserWarning)
+        yield
+
+
+def _failure(model: nn.Module, args: tuple[Any, ...], kwargs: Kwargs) -> Exception | None:
+    """What the model raises when it is not being traced."""
+    try:
+        # A real run may change buffers.
+        twin = copy.deepcopy(model)
+    except Exception:
+        return None
+    try:
+        with torch.inference_mode():
+            twin(*args, **kwargs)
+    except Exception as error:
+        return error
+    return None
+
+
+def _reason(error: Exception) -> str:
+    """The gist of an error that may have pages of advice."""
+    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip(" -")] or [type(error).__name__]
+    if lines[0].startswith("Constraints violated"):
+        return "it fixes the batch size or treats some batch sizes differently"
+    return textwrap.shorten(lines[0], 160, placeholder=" ...")
+
+
+def constants_of(program: ExportedProgram) -> dict[str, Const]:
+    """Parameters, buffers and constants by the name of their placeholder."""
+    signature = program.graph_signature
+    names = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    tensors: dict[str, Any] = {**program.constants, **program.state_dict}
+    return {placeholder: Const(tensors[name], name) for placeholder, name in names.items()}
+
+
+def returned(program: ExportedProgram, *, numbers: bool = False) -> tuple[list[fx.Node], OutputStructure]:
+    """What the model returns: the ATen nodes of its tensors, and where they go.
+
+    Args:
+        numbers: take numbers that depend on sizes, in the places of tensors.
+
+    Raises:
+        CaptureError: the model does more than to compute tensors.
+    """
+    (values,) = next(n for n in reversed(program.graph.nodes) if n.op == "output").args
+    nodes: list[fx.Node] = []
+    leaves: list[Any] = []
+    for value, spec in zip(values, program.graph_signature.output_specs, strict=True):
+        if spec.kind is not OutputKind.USER_OUTPUT:
+            what = "input" if spec.kind is OutputKind.USER_INPUT_MUTATION else "state"
+            raise CaptureError(
+                f"the model changes its {what} '{spec.target}' as it runs; a fast module could not do so"
+            )
+        if isinstance(spec.arg, TensorArgument) or (numbers and isinstance(spec.arg, SymIntArgument)):
+            nodes.append(value)
+            leaves.append(TENSOR)
+        elif isinstance(spec.arg, ConstantArgument):
+            leaves.append(value)
+        else:
+            raise CaptureError("the model returns a number that depends on the batch, not a tensor")
+    if not nodes:
+        raise CaptureError("the model returns no tensor")
+    return nodes, OutputStructure(pytree.tree_unflatten(leaves, program.call_spec.out_spec))

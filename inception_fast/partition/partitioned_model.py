@@ -1,0 +1,167 @@
+"""PartitionedModel: engines and PyTorch's operators behind the face of the module that they were made from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from inception_fast.autocast import no_autocast
+from inception_fast.errors import InputAttributeError, InputError, NoParametersError
+from inception_fast.fast_model import FastModel
+from inception_fast.gradients import refusing
+from inception_fast.graph.structure import OutputStructure
+from inception_fast.partition.arguments import Contract
+from inception_fast.partition.report import PartitionReport
+from inception_fast.tensors import is_traced
+
+
+class PartitionedModel(nn.Module):
+    """A model of which parts run on fast kernels and the rest on PyTorch's own operators, for inference only.
+
+    Made by :func:`inception_fast.optimize` and :func:`inception_fast.load`. Safe to call from several threads. The
+    weights are those that the model had then: changing the model afterwards changes nothing here. Its ``state_dict``
+    has its engines and constants, under names of its own.
+
+    Args:
+        rest: takes the tensors of a call in order; its ``island*`` are FastModels.
+        contract: what it may be called with.
+        structure: how what ``rest`` returns is nested.
+        precision: of the engines.
+        facts: what :meth:`report` says, without the engines' own reports.
+    """
+
+    def __init__(
+        self,
+        rest: fx.GraphModule,
+        contract: Contract,
+        structure: OutputStructure,
+        precision: str,
+        facts: PartitionReport,
+    ) -> None:
+        super().__init__()
+        self.rest, self.contract, self.structure = rest, contract, structure
+        self.precision, self._facts = precision, facts
+        self._build = structure.builder()
+        self.eval()
+
+    @property
+    def engines(self) -> dict[str, FastModel]:
+        """By the name of the island."""
+        return {name: m for name, m in self.rest.named_children() if isinstance(m, FastModel)}
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that runs the engines, ``torch`` where there are none."""
+        return next((engine.backend for engine in self.engines.values()), "torch")
+
+    @property
+    def batch_invariant(self) -> bool:
+        """PyTorch's operators do not promise it."""
+        return False
+
+    def report(self) -> PartitionReport:
+        """What runs where and why. ``str()`` of it is for people."""
+        engines = self.engines
+        islands = (replace(i, report=engines[i.name].report()) for i in self._facts.islands)
+        return replace(self._facts, islands=tuple(islands))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes an archive, which :func:`inception_fast.load` reads: the engine files, and the operators between them
+        with their constants.
+
+        Raises:
+            InputError: what is at ``path`` is not a file; or an operator of the rest cannot be written, by name.
+            OSError: the file cannot be written.
+        """
+        from inception_fast.partition.archive import write_archive
+
+        write_archive(path, self)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's outputs, in its own structure.
+
+        Args:
+            args, kwargs: the model's own, with the shapes and dtypes of the example that it was made with, and of any
+                batch size where the model allows it.
+
+        Returns:
+            What the model returned, in the model's own dtypes, under ``torch.autocast`` too.
+
+        Raises:
+            InputError: names what does not fit; at the backward pass where an argument wants a gradient.
+        """
+        if is_traced():
+            return self._build(self.rest(*(t for _, t in self.contract.tensors_of(args, kwargs))))
+        if self.training:
+            raise InputError("training", True, "False: PartitionedModel is for inference; call .eval()")
+        tensors = self.contract.checked(args, kwargs, self._device())
+        wanted = [t for t in tensors if t.requires_grad] if torch.is_grad_enabled() else []
+        results = self._refusing(tensors, wanted) if wanted else self._run(tensors)
+        return self._build(results)
+
+    def _run(self, tensors: list[Tensor]) -> list[Any]:
+        with no_autocast(tensors[0].device):
+            return list(self.rest(*tensors))
+
+    def _refusing(self, tensors: list[Tensor], wanted: list[Tensor]) -> list[Any]:
+        """The results, of which tensors refuse a gradient; numbers are as they are."""
+        results: list[Any] = []
+
+        def run() -> list[Tensor]:
+            results.extend(self._run(tensors))
+            return [r for r in results if isinstance(r, Tensor)]
+
+        refused = iter(refusing(run, wanted))
+        return [next(refused) if isinstance(r, Tensor) else r for r in results]
+
+    def _device(self) -> torch.device | None:
+        """Where the constants of the rest are; None where there are none."""
+        return next((b.device for b in self.rest.buffers(recurse=False)), None)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PartitionedModel:
+        before = torch.empty(1)
+        after = fn(before)
+        if after.dtype != before.dtype:
+            expected = f"{before.dtype}: optimize the model in another precision"
+            raise InputError("dtype", after.dtype, expected)
+        super()._apply(fn, recurse)
+        for node in self.rest.graph.nodes:
+            node.args, node.kwargs = fx.node.map_aggregate(
+                (node.args, node.kwargs), lambda a: after.device if isinstance(a, torch.device) else a
+            )
+        self.rest.recompile()
+        return self
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """None; ``next()`` of them says so."""
+        return _NoParameters()
+
+    def requires_grad_(self, requires_grad: bool = True) -> PartitionedModel:
+        if requires_grad:
+            raise InputError(
+                "requires_grad", True, "False: a PartitionedModel is for inference; train the model itself"
+            )
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            expected = "an attribute of PartitionedModel; the parts of the model that it was made of are fused"
+            raise InputAttributeError(
+                name, "asked of a PartitionedModel, which has no such attribute", expected
+            ) from None
+
+    def extra_repr(self) -> str:
+        return f"backend={self.backend}, precision={self.precision}, islands={len(self.engines)}"
+
+
+class _NoParameters(Iterator[nn.Parameter]):
+    def __next__(self) -> nn.Parameter:
+        expected = "PartitionedModel.engines and .rest for the weights"
+        raise NoParametersError("parameters()", "the first one asked for of a PartitionedModel", expected)
