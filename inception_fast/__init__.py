@@ -24,6 +24,8 @@ from inception_fast.errors import (
 from inception_fast.fast_model import FastModel, load
 from inception_fast.models import create_model, list_models
 from inception_fast.optimization import optimize
+from inception_fast.partition.partitioned_model import PartitionedModel
+from inception_fast.partition.report import PartitionReport
 from inception_fast.report import Report
 from inception_fast.swapping import SwapReport, swap
 
@@ -36,6 +38,8 @@ __all__ = [
     "InceptionFastError",
     "InputError",
     "InputTypeError",
+    "PartitionReport",
+    "PartitionedModel",
     "PlanError",
     "Report",
     "SwapReport",

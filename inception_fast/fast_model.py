@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Hashable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -31,6 +31,9 @@ from inception_fast.plan.plan import Plan
 from inception_fast.report import Report
 from inception_fast.static_call import StaticCall
 from inception_fast.tensors import in_memory, is_traced
+
+if TYPE_CHECKING:
+    from inception_fast.partition.partitioned_model import PartitionedModel
 
 
 class FastModel(nn.Module):
@@ -91,6 +94,11 @@ class FastModel(nn.Module):
         Where ``auto`` chooses by batch size, the one for large batches.
         """
         return self._backend.name
+
+    @property
+    def device(self) -> torch.device:
+        """Where it was made ready first."""
+        return next(iter(self._executors))
 
     @property
     def precision(self) -> str:
@@ -348,8 +356,7 @@ class FastModel(nn.Module):
             got = state.dtype if isinstance(state, torch.Tensor) else type(state).__name__
             raise InputTypeError("state_dict", got, "the bytes of an engine file (uint8), as FastModel.state_dict()")
         engine = read_engine_bytes(state.cpu().numpy().tobytes())
-        device = next(iter(self._executors))
-        self._adopt(engine, OutputStructure.from_json(engine.metadata.structure), self._requested, device)
+        self._adopt(engine, OutputStructure.from_json(engine.metadata.structure), self._requested, self.device)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         others = [k for k in state_dict if k.startswith(prefix) and k != prefix + "_extra_state"]
@@ -382,11 +389,10 @@ class FastModel(nn.Module):
         super().__setattr__(name, value)
 
     def __deepcopy__(self, memo: dict[int, object]) -> FastModel:
-        device = next(iter(self._executors))
-        return FastModel(self._engine, self._structure, self._requested, device).train(self.training)
+        return FastModel(self._engine, self._structure, self._requested, self.device).train(self.training)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _from_bytes, (engine_bytes(self._engine), self._requested, next(iter(self._executors)))
+        return _from_bytes, (engine_bytes(self._engine), self._requested, self.device)
 
     def extra_repr(self) -> str:
         return f"backend={self.backend}, precision={self.precision}, steps={len(self.plan.steps)}"
@@ -404,8 +410,10 @@ def _want_no_gradient(x: torch.Tensor) -> None:
         raise InputError("x", "requires_grad=True with grad enabled", "inference: torch.no_grad() or x.detach()")
 
 
-def load(path: str | os.PathLike[str], backend: str = "auto", device: torch.device | str | None = None) -> FastModel:
-    """A FastModel from an engine file.
+def load(
+    path: str | os.PathLike[str], backend: str = "auto", device: torch.device | str | None = None
+) -> FastModel | PartitionedModel:
+    """What was saved: a FastModel from an engine file, a PartitionedModel from an archive.
 
     Args:
         backend: as for :func:`inception_fast.optimize`.
@@ -416,7 +424,14 @@ def load(path: str | os.PathLike[str], backend: str = "auto", device: torch.devi
         BackendUnavailableError: the backend cannot run here.
         OSError: the file cannot be read.
     """
-    return _from_engine(read_engine(path), backend, default_device(backend) if device is None else torch.device(device))
+    with open(path, "rb") as file:
+        partitioned = file.read(2) == b"PK"
+    place = default_device(backend) if device is None else torch.device(device)
+    if partitioned:
+        from inception_fast.partition.archive import read_archive
+
+        return read_archive(path, backend, place)
+    return _from_engine(read_engine(path), backend, place)
 
 
 def _from_engine(engine: EngineFile, backend: str, device: torch.device) -> FastModel:

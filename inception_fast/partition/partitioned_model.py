@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -32,6 +33,7 @@ class PartitionedModel(nn.Module):
         contract: what it may be called with.
         structure: how what ``rest`` returns is nested.
         precision: of the engines.
+        backend: name of the backend asked for, or ``auto``.
         facts: what :meth:`report` says, without the engines' own reports.
     """
 
@@ -41,11 +43,12 @@ class PartitionedModel(nn.Module):
         contract: Contract,
         structure: OutputStructure,
         precision: str,
+        backend: str,
         facts: PartitionReport,
     ) -> None:
         super().__init__()
         self.rest, self.contract, self.structure = rest, contract, structure
-        self.precision, self._facts = precision, facts
+        self.precision, self.requested, self.facts = precision, backend, facts
         self._build = structure.builder()
         self.eval()
 
@@ -67,8 +70,8 @@ class PartitionedModel(nn.Module):
     def report(self) -> PartitionReport:
         """What runs where and why. ``str()`` of it is for people."""
         engines = self.engines
-        islands = (replace(i, report=engines[i.name].report()) for i in self._facts.islands)
-        return replace(self._facts, islands=tuple(islands))
+        islands = (replace(i, report=engines[i.name].report()) for i in self.facts.islands)
+        return replace(self.facts, islands=tuple(islands))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes an archive, which :func:`inception_fast.load` reads: the engine files, and the operators between them
@@ -156,6 +159,17 @@ class PartitionedModel(nn.Module):
             raise InputAttributeError(
                 name, "asked of a PartitionedModel, which has no such attribute", expected
             ) from None
+
+    def __deepcopy__(self, memo: dict[int, object]) -> PartitionedModel:
+        rest = copy.deepcopy(self.rest, memo)
+        made = PartitionedModel(rest, self.contract, self.structure, self.precision, self.requested, self.facts)
+        return made.train(self.training)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        from inception_fast.partition.archive import archive_bytes, read_archive_bytes
+
+        device = self._device() or next((engine.device for engine in self.engines.values()), torch.device("cpu"))
+        return read_archive_bytes, (archive_bytes(self), self.requested, device)
 
     def extra_repr(self) -> str:
         return f"backend={self.backend}, precision={self.precision}, islands={len(self.engines)}"

@@ -55,7 +55,7 @@ def partitioned(
         )
     engines = list(_engines(parts, example, precision, backend, accuracy))
     rest = assemble(parts.program, parts.layout, parts.constants, parts.returned, engines)
-    return PartitionedModel(rest, parts.contract, parts.structure, precision, report)
+    return PartitionedModel(rest, parts.contract, parts.structure, precision, backend, report)
 
 
 def _engines(parts: Parts, example: Example, precision: str, backend: str, accuracy: str) -> Iterator[FastModel]:

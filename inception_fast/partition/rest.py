@@ -17,6 +17,8 @@ from inception_fast.partition.regions import Region
 
 _VIEWS = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)
 _BY_STRIDES = (torch.ops.aten.as_strided.default, torch.ops.aten.as_strided_copy.default)
+_FEW_CHANNELS = 4
+"""Kernels read so many from images as they lie; of more, PyTorch changes the layout faster."""
 _CHECKS = ("aten._assert_scalar.default", "aten._assert_async.msg", "aten._assert_async.default")
 """Operators without a result that a model may count on."""
 
@@ -158,7 +160,11 @@ class _Writer:
         return module.eval()
 
     def _call_engine(self, index: int, region: Region) -> None:
-        results = self._graph.call_module(f"island{index}", (self._node(region.entry),))
+        images = self._node(region.entry)
+        if region.entry.meta["val"].shape[1] > _FEW_CHANNELS:
+            layout: dict[str, Any] = {"memory_format": torch.channels_last}
+            images = self._graph.call_function(torch.ops.aten.contiguous.default, (images,), layout)
+        results = self._graph.call_module(f"island{index}", (images,))
         for place, output in enumerate(region.outputs):
             self._new[output] = self._graph.call_function(operator.getitem, (results, place))
 

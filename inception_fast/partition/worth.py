@@ -1,7 +1,8 @@
 """Whether a region gains by being an engine.
 
-An engine costs a call, and what enters and leaves changes its layout once. What it saves is time per operator, which
-passes fuse, and a share of the arithmetic. ``benchmarks/islands.py`` measures all of these.
+An engine costs a call, and what enters and leaves changes its layout. What it saves is time for each operator, which
+passes fuse, and a share of the arithmetic. ``benchmarks/islands.py`` compares this with what is measured; where the two
+differ, the model errs towards PyTorch.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from math import prod
 from torch import Tensor, fx
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
-CALL = 40e-6
+CALL = 15e-6
 """Seconds that a call of an engine takes besides its work."""
-OPERATOR = 4e-6
-"""Seconds that PyTorch takes for an operator besides its work; an engine has fewer and takes less."""
-MULTIPLY_ADDS = 30e9
-"""A second, of one image, by PyTorch on one core."""
+OPERATOR = 8e-6
+"""Seconds that an operator costs besides its work, which an engine saves."""
+MULTIPLY_ADDS = 70e9
+"""A second, by PyTorch on one core."""
 SAVED = 0.25
-"""The share of the time of convolutions that an engine saves."""
-ELEMENTS = 2e9
+"""The share of the arithmetic's time that an engine saves; more where several convolutions follow each other."""
+ELEMENTS = 0.5e9
 """A second, that enter or leave an engine."""
+FUSED = 1e9
+"""Elements a second, of the results of PyTorch's operators that are no arithmetic; an engine hardly has any."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +34,20 @@ class Work:
 
     Attributes:
         elements: that enter and leave.
+        fused: elements of what operators without much arithmetic give.
     """
 
     operators: int
     convolutions: int
     multiply_adds: int
     elements: int
+    fused: int
 
     @property
     def gain(self) -> float:
         """Seconds that an engine saves, by the model; negative where it loses."""
         arithmetic = SAVED * self.multiply_adds / MULTIPLY_ADDS
-        return arithmetic + OPERATOR * self.operators - CALL - self.elements / ELEMENTS
+        return arithmetic + OPERATOR * self.operators + self.fused / FUSED - CALL - self.elements / ELEMENTS
 
 
 def work_of(entry: fx.Node, members: Iterable[fx.Node]) -> Work:
@@ -56,6 +61,7 @@ def work_of(entry: fx.Node, members: Iterable[fx.Node]) -> Work:
         convolutions=len(convolutions),
         multiply_adds=sum(map(_multiply_adds, layers)),
         elements=elements_of(entry) + sum(map(elements_of, ends)),
+        fused=sum(elements_of(n) for n in inside.difference(layers)),
     )
 
 

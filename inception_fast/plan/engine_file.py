@@ -13,7 +13,7 @@ import secrets
 import stat
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -135,8 +135,16 @@ def write_engine(path: str | os.PathLike[str], engine: EngineFile) -> None:
         InputError: there is something else than a file at ``path``: a folder, a device, a pipe, a socket.
         OSError: as from ``open`` and ``write``.
     """
+    replace_file(path, _chunks(engine))
+
+
+def replace_file(path: str | os.PathLike[str], chunks: Sequence[bytes | memoryview]) -> None:
+    """Writes a file, which afterwards holds either all of ``chunks`` or what it held before.
+
+    Raises:
+        InputError, OSError: as :func:`write_engine`.
+    """
     target = _target_of(path)
-    chunks = _chunks(engine)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         with open(temporary, "xb") as file:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inception_fast.errors import UnsupportedOpError
-from inception_fast.graph import capture as capture_module
+from inception_fast.graph import export as export_module
 from inception_fast.graph.capture import capture
 from tests.graph.capturing import Model, check, example
 from tests.packages import VARIANTS, build
@@ -130,7 +130,7 @@ def test_the_short_way_gives_the_same_graph(name: str, monkeypatch: pytest.Monke
         traced.append(program)
         return program.run_decompositions({})
 
-    monkeypatch.setattr(capture_module, "functional", always)
+    monkeypatch.setattr(export_module, "functional", always)
     long = capture(model, image).graph
     assert traced and len(short.nodes) > 100
     assert str(long) == str(short)

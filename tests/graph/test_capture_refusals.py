@@ -158,7 +158,7 @@ UNSUPPORTED: dict[str, tuple[Forward, str, str]] = {
                       "the Inception family has no such operation"),
     "linear over pixels": (lambda m, x: F.linear(x, torch.ones(2, 9)), "aten.linear.default",
                            "only flat inputs (N, C) are supported"),
-    "half the way": (lambda m, x: F.relu(x.half()), "aten._to_copy.default",
+    "half the way": (lambda m, x: F.relu(x.half()), "aten.to.dtype",
                      "it changes the type from float32 to float16"),
     "comparison": (lambda m, x: (x > 0).to(x.dtype), "aten.gt.Scalar", "the Inception family has no such operation"),
     "L1 norm": (lambda m, x: F.normalize(x, p=1), "aten.linalg_vector_norm.default",

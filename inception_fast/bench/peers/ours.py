@@ -21,7 +21,7 @@ def prepare(task: Task, backend: str) -> list[Contestant]:
     except BackendUnavailableError as error:
         raise PeerUnavailableError(str(error)) from error
     model, example = copy.deepcopy(task.model).to(task.device), task.examples().to(task.device)
-    fast = optimize(model, example, precision=task.precision, backend=backend)
+    fast = optimize(model, example, precision=task.precision, backend=backend, strict=True)
     x = task.input(torch.channels_last)
     note = f"backend {fast.backend}, channels_last"
     return [Contestant(label(backend), lambda: fast(x), note, lambda: fast.static(x))]
