@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from inception_fast.backends import Lowering, select_backend, selection
 from inception_fast.errors import InputError, InputTypeError
@@ -84,16 +85,17 @@ def optimize(
     check_precision(precision)
     if accuracy not in ACCURACIES:
         raise InputError("accuracy", repr(accuracy), f"one of {', '.join(map(repr, ACCURACIES))}")
-    if strict:
-        images = single_example(example_inputs)
-        select_backend(backend, images.device, precision)
+    images = single_example(example_inputs) if strict else None
+    device = next((t.device for t in tree_leaves(example_inputs) if isinstance(t, torch.Tensor)), None)
+    if device is not None:
+        select_backend(backend, device, precision)
+    if images is not None:
         return build(capture(model, images), images, precision, backend, batch_invariant, accuracy)
     # Built on this module.
     from inception_fast.partition.capture import capture_parts, example_of
     from inception_fast.partition.partitioning import partitioned
 
     example = example_of(model, example_inputs)
-    select_backend(backend, example.device, precision)
     captured = capture_parts(model, example)
     if isinstance(captured, Captured):
         return build(captured, example.tensors[0], precision, backend, batch_invariant, accuracy)

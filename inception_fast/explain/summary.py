@@ -6,11 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from inception_fast.backends import Lowering
 from inception_fast.explain.labels import channels, epilogue, headline, planes
-from inception_fast.graph.capture import capture
+from inception_fast.graph.ir import Graph
 from inception_fast.graph.metrics import Metrics
 from inception_fast.graph.passes import optimize_graph
 from inception_fast.graph.report import PassReport
@@ -36,13 +35,9 @@ class Explanation:
     passes: tuple[PassReport, ...]
 
 
-def explain(model: nn.Module, example: torch.Tensor, precision: str, lowering: Lowering) -> Explanation:
-    """Captures a model and lowers it as a backend with such wishes would have it; nothing is made ready to run.
-
-    Args:
-        example: ``[N, C, H, W]``, as for :func:`inception_fast.optimize`.
-    """
-    graph, passes = optimize_graph(capture(model, example).graph, lowering)
+def explain_graph(captured: Graph, precision: str, lowering: Lowering) -> Explanation:
+    """Lowers a captured network as a backend with such wishes would have it; nothing is made ready to run."""
+    graph, passes = optimize_graph(captured, lowering)
     plan, _ = lower(graph, PRECISIONS[precision])
     return Explanation(plan, passes)
 

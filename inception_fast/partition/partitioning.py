@@ -41,7 +41,7 @@ def partitioned(
             on what reaches an engine.
         PlanError: ``int8``, and a layer sums more products than 32 bits hold.
     """
-    report = _report(parts, precision)
+    report = describe(parts, precision)
     if batch_invariant:
         first = f", such as {report.foreign[0]}" if report.foreign else ""
         raise InputError(
@@ -95,7 +95,8 @@ def _surroundings(parts: Parts, example: Example) -> dict[fx.Node, Surroundings]
     return found
 
 
-def _report(parts: Parts, precision: str) -> PartitionReport:
+def describe(parts: Parts, precision: str) -> PartitionReport:
+    """What runs where, before anything is built."""
     islands = tuple(_island(f"island{i}", region) for i, region in enumerate(parts.layout.regions))
     foreign = tuple(_foreign(parts, node) for node in parts.layout.foreign)
     open_sizes = sorted({s for spec in parts.contract.tensors for s in spec.shape if isinstance(s, str)})

@@ -80,3 +80,17 @@ def images(count: int) -> torch.Tensor:
 
 def not_a_module() -> str:
     return "no network"
+
+
+class _Parted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = small(), nn.Softmax(1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(x))
+
+
+def parted() -> nn.Module:
+    """The small network and an operator behind it that stays PyTorch's."""
+    return _Parted().eval()

@@ -78,3 +78,15 @@ def test_a_folder_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as caught:
         main([*QUICK, "--svg", str(tmp_path / "absent" / "net.svg")])
     assert caught.value.code == WRONG_USE
+
+
+def test_islands_and_what_is_pytorchs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    svg, path = tmp_path / "net.svg", tmp_path / "net.json"
+    parted = ["explain", "tests.bench.nets:parted", *QUICK[2:], "--svg", str(svg), "--json", str(path)]
+    assert main(parted) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"island0 +first\.\S+", out) and re.search(r"aten\.softmax\.int +second +1", out)
+    found = json.loads(path.read_text())
+    assert found["parts"]["foreign"][0]["op"] == "aten.softmax.int"
+    assert found["islands"]["island0"]["passes"][0]["name"] == "fold_batchnorm"
+    assert "island0" in svg.read_text()
