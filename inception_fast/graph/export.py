@@ -21,6 +21,7 @@ from inception_fast.graph.builder import Const
 from inception_fast.graph.confine import confined
 from inception_fast.graph.data_dependent import branch_on_values
 from inception_fast.graph.functional import functional
+from inception_fast.graph.normalizing import numbers_decide
 from inception_fast.graph.structure import TENSOR, OutputStructure
 from inception_fast.graph.twin import twin_of
 
@@ -73,7 +74,14 @@ def _export(model: nn.Module, args: tuple[Any, ...], kwargs: Kwargs, shapes: Any
     tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     kind, twin = tensors[0].device.type if tensors else "cpu", twin_of(model)
     try:
-        with EXPORTING, confined(), _quiet(), torch.inference_mode(), torch.autocast(kind, enabled=False):
+        with (
+            EXPORTING,
+            confined(),
+            numbers_decide(),
+            _quiet(),
+            torch.inference_mode(),
+            torch.autocast(kind, enabled=False),
+        ):
             return functional(torch.export.export(twin, args, dict(kwargs), dynamic_shapes=shapes, strict=False))
     except InceptionFastError:
         raise

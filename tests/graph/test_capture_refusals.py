@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from inception_fast.errors import CaptureError, InputError, InputTypeError, UnsupportedOpError
 from inception_fast.graph.capture import capture
-from tests.graph.capturing import SHAPE, Model, example
+from tests.graph.capturing import SHAPE, Model, example, relative_error
 
 Forward = Callable[[Any, Tensor], Any]
 
@@ -237,14 +237,31 @@ def test_a_value_asked_for_is_named_with_its_module_and_line(constant: bool) -> 
     )
 
 
+class Erases(nn.Module):
+    """As transforms do that ask for what they were given."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        functional = importlib.import_module("torchvision.transforms.functional")
+        return functional.normalize(x, [0.4] * 3, torch.full((3,), 0.2))
+
+
 def test_a_transform_that_asks_for_values_has_a_sister_that_does_not() -> None:
-    transforms = pytest.importorskip("torchvision.transforms")
-    mean, std = [0.4] * 3, [0.2] * 3
+    pytest.importorskip("torchvision.transforms")
     with pytest.raises(CaptureError, match=r"module '0' .*take the transform .* from torchvision\.transforms\.v2"):
-        capture(nn.Sequential(transforms.Normalize(mean, std)).eval(), example((3, 4, 4)))
-    sister = importlib.import_module("torchvision.transforms.v2").Normalize(mean, std)
-    nodes = capture(nn.Sequential(sister).eval(), example((3, 4, 4))).graph.nodes
-    assert [n.op.kind for n in nodes] == ["Input", "Affine", "Affine"], "the mean, then the deviation"
+        capture(nn.Sequential(Erases()).eval(), example((3, 4, 4)))
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_a_transform_decides_on_its_own_numbers(inplace: bool) -> None:
+    transforms = pytest.importorskip("torchvision.transforms")
+    before = importlib.import_module("torchvision.transforms._functional_tensor").normalize
+    model = nn.Sequential(nn.ReLU(), transforms.Normalize([0.4, 0.1, 0.3], [0.2, 0.5, 1.5], inplace)).eval()
+    captured = capture(model, example((3, 4, 4)))
+    assert [n.op.kind for n in captured.graph.nodes] == ["Input", "ReLU", "Affine"]
+    assert relative_error(captured, model, torch.rand(2, 3, 4, 4)) <= 1e-7
+    assert importlib.import_module("torchvision.transforms._functional_tensor").normalize is before
+    with pytest.raises(InputError, match="std evaluated to zero"):
+        capture(nn.Sequential(transforms.Normalize([0.4] * 3, [0.2, 0.0, 0.2])).eval(), example((3, 4, 4)))
 
 
 UNRUNNABLE: dict[str, tuple[nn.Module, str]] = {
