@@ -16,10 +16,12 @@ import torch
 from torch import SymInt, fx, nn
 from torch.nn import functional
 
-from inception_fast.errors import InputError
+from inception_fast.errors import InceptionFastError, InputError, UnsupportedOpError
 from inception_fast.fast_model import FastModel
+from inception_fast.integrations.dynamo_parts import Parts
 from inception_fast.nn.engines import Budget, Engines, Options
 from inception_fast.nn.original import run_original
+from inception_fast.partition.partitioned_model import PartitionedModel
 
 _RESHAPES = ("view", "reshape", torch.reshape)
 
@@ -33,42 +35,45 @@ def inception_fast_backend(
     and cost a new packing.
 
     Args:
-        gm: what dynamo has traced: one tensor ``[N, C, H, W]`` in, an Inception-family network, tensors out.
+        gm: what dynamo has traced. Of a graph that is not an Inception-family network as a whole, with one tensor
+            ``[N, C, H, W]`` in, parts stay PyTorch's, and a warning says why.
         example_inputs: the graph's inputs, weights among them.
-        options: ``precision``, ``backend`` and ``batch_invariant``, as for :func:`inception_fast.optimize`, and
-            ``memory_limit``, as for :func:`inception_fast.swap`; given as ``torch.compile(..., options={...})``.
+        options: ``precision``, ``backend``, ``batch_invariant`` and ``strict``, as for
+            :func:`inception_fast.optimize`, and ``memory_limit``, as for :func:`inception_fast.swap`; given as
+            ``torch.compile(..., options={...})``.
 
     Raises:
         InputError: an option or an input does not fit.
-        UnsupportedOpError: the graph has an operator that is not the family's. Nothing falls back in silence.
+        UnsupportedOpError: ``strict``, and the graph has an operator that is not the family's.
     """
-    chosen = _options(options or {})
+    chosen, strict = _options(options or {})
     if torch.is_grad_enabled() and any(isinstance(t, torch.Tensor) and t.requires_grad for t in example_inputs):
         raise InputError(
             "model",
             "parameters or an input with requires_grad=True, and grad enabled",
             "inference: torch.no_grad(), torch.inference_mode() or model.requires_grad_(False)",
         )
-    network = _Network(gm, example_inputs, chosen)
+    network = _Network(gm, example_inputs, chosen, strict)
     network.prepare(example_inputs)
     return network
 
 
-def _options(given: Mapping[str, Any]) -> Options:
-    known = {f.name for f in fields(Options)}
+def _options(given: Mapping[str, Any]) -> tuple[Options, bool]:
+    """How to build engines, and ``strict``."""
+    known = {"strict", *(f.name for f in fields(Options))}
     for name in given:
         if name not in known:
             raise InputError("options", repr(name), f"any of {', '.join(sorted(known))}")
-    return Options(**given)
+    return Options(**{name: value for name, value in given.items() if name != "strict"}), bool(given.get("strict"))
 
 
 class _Network:
     """A traced graph as a function of dynamo's inputs."""
 
-    def __init__(self, gm: fx.GraphModule, example_inputs: Sequence[Any], options: Options) -> None:
+    def __init__(self, gm: fx.GraphModule, example_inputs: Sequence[Any], options: Options, strict: bool) -> None:
         if any(map(_trains, gm.graph.nodes)):
             raise InputError("model", "training mode", "eval mode")
-        self._graph, self._options = gm, options
+        self._graph, self._options, self._strict = gm, options, strict
         placeholders = gm.graph.find_nodes(op="placeholder")
         # With dynamic=True, floats such as the epsilon of a normalisation come as tensors, new ones at every call.
         self._numbers = [i for i, p in enumerate(placeholders) if p.meta["grapharg"].pass_arg_as_tensor]
@@ -76,52 +81,73 @@ class _Network:
             i for i, value in enumerate(example_inputs) if isinstance(value, torch.Tensor) and i not in self._numbers
         ]
         self._weights = [i for i in tensors if _belongs_to_module(placeholders[i], example_inputs[i])]
-        images = [i for i in tensors if i not in self._weights]
-        if len(images) != 1:
-            names = ", ".join(placeholders[i].name for i in images) or "none"
-            raise InputError("model", f"{len(images)} input tensors ({names})", "one, of images [N, C, H, W]")
-        (self._images,) = images
+        self._images = [i for i in tensors if i not in self._weights]
+        self._reason: InceptionFastError | None = None
+        if len(self._images) != 1:
+            names = ", ".join(placeholders[i].name for i in self._images) or "none"
+            found = f"{len(self._images)} input tensors ({names})"
+            self._reason = InputError("model", found, "one, of images [N, C, H, W]")
+            if strict or not self._images:
+                raise self._reason
         self._engines: dict[tuple[float, ...], Engines] = {}
+        self._parts: dict[tuple[float, ...], Parts] = {}
         self._budget = Budget()
 
     def prepare(self, inputs: Sequence[Any]) -> None:
-        """Builds the engine for such inputs."""
-        self._engine(inputs)
+        """Builds what such inputs need."""
+        self._fast(inputs)
 
     def __call__(self, *inputs: Any) -> Any:
-        engine = self._engine(inputs)
-        if engine is None:
+        fast = self._fast(inputs)
+        if fast is None:
             if not self._options.batch_invariant:
                 return self._graph(*inputs)
-            return run_original(self._bind(inputs), inputs[self._images], batch_invariant=True)
-        return engine(inputs[self._images])
+            return run_original(self._bind(inputs), inputs[self._images[0]], batch_invariant=True)
+        return fast(*(inputs[i] for i in self._images))
 
-    def _engine(self, inputs: Sequence[Any]) -> FastModel | None:
-        x, weights = inputs[self._images], [inputs[i] for i in self._weights]
+    def _fast(self, inputs: Sequence[Any]) -> FastModel | PartitionedModel | None:
+        weights = [inputs[i] for i in self._weights]
         key = (*map(id, weights), *(inputs[i].item() for i in self._numbers))
+        if self._reason is None:
+            try:
+                return self._engine(inputs, weights, key)
+            except UnsupportedOpError as error:
+                if self._strict:
+                    raise
+                self._reason = error
+        parts = self._parts.get(key)
+        if parts is None:
+            self._parts = {k: p for k, p in self._parts.items() if p.alive}
+            parts = self._parts[key] = Parts(self._options, self._reason)
+        return parts.get([inputs[i] for i in self._images], weights, lambda: self._bind(inputs))
+
+    def _engine(self, inputs: Sequence[Any], weights: list[torch.Tensor], key: tuple[float, ...]) -> FastModel | None:
         engines = self._engines.get(key)
         if engines is None:
             self._engines = {k: e for k, e in self._engines.items() if e.alive}
             engines = self._engines[key] = Engines(self._options, budget=self._budget)
-        return engines.get(x, lambda: weights, lambda: self._bind(inputs))
+        return engines.get(inputs[self._images[0]], lambda: weights, lambda: self._bind(inputs))
 
     def _bind(self, inputs: Sequence[Any]) -> fx.GraphModule:
-        """The graph as a module of the images alone."""
+        """The graph as a module of the images, and whatever other tensors there are, alone."""
         root, graph = nn.Module(), fx.Graph()
         placeholders = self._graph.graph.find_nodes(op="placeholder")
-        x = placeholders[self._images]
-        images = graph.placeholder("x")
-        images.meta = dict(x.meta)
-        bound: dict[fx.Node, Any] = {x: images}
+        bound: dict[fx.Node, Any] = {}
+        for i in self._images:
+            x = placeholders[i]
+            bound[x] = graph.placeholder(x.name)
+            bound[x].meta = dict(x.meta)
+        images, from_images = bound[placeholders[self._images[0]]], set(bound)
         for i, placeholder in enumerate(placeholders):
             if i in self._weights:
                 root.register_buffer(f"weight{i}", inputs[i])
                 bound[placeholder] = graph.get_attr(f"weight{i}")
             elif i in self._numbers:
                 bound[placeholder] = inputs[i].item()
-            elif placeholder is not x:
-                bound[placeholder] = graph.call_method("size", (images, _dimension_of(placeholder, x)))
-        batch, from_images = inputs[self._images].shape[0], {x}
+            elif placeholder not in bound:
+                source, dimension = _size_of(placeholder, [placeholders[k] for k in self._images])
+                bound[placeholder] = graph.call_method("size", (bound[source], dimension))
+        batch = inputs[self._images[0]].shape[0]
         for node in self._graph.graph.nodes:
             if node.op == "call_method" and node.target == "item" and not isinstance(bound[node.args[0]], fx.Node):
                 bound[node] = bound[node.args[0]]
@@ -151,12 +177,13 @@ def _belongs_to_module(placeholder: fx.Node, value: torch.Tensor) -> bool:
     return isinstance(value, nn.Parameter) or source.guard_source.is_unspecialized_nn_module()
 
 
-def _dimension_of(size: fx.Node, x: fx.Node) -> int:
-    """The dimension of ``x`` whose size a symbolic input of the graph is."""
+def _size_of(size: fx.Node, tensors: Sequence[fx.Node]) -> tuple[fx.Node, int]:
+    """Of which tensor and dimension a symbolic input of the graph is the size."""
     wanted = size.meta["example_value"]
-    for dimension, extent in enumerate(x.meta["example_value"].shape):
-        if isinstance(wanted, SymInt) and isinstance(extent, SymInt) and extent.node.expr == wanted.node.expr:
-            return dimension
+    for x in tensors:
+        for dimension, extent in enumerate(x.meta["example_value"].shape):
+            if isinstance(wanted, SymInt) and isinstance(extent, SymInt) and extent.node.expr == wanted.node.expr:
+                return x, dimension
     raise InputError("model", f"the input '{size.name}' ({wanted})", "images [N, C, H, W] and nothing else")
 
 

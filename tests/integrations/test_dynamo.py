@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import warnings
 from typing import Any
 
 import pytest
@@ -189,10 +190,36 @@ class Unsupported(Network):
 
 
 def test_unsupported_op() -> None:
-    """No falling back: the operator, its module and the line are named."""
+    """Where asked for, there is no falling back: the operator, its module and the line are named."""
     with torch.no_grad(), pytest.raises(BackendCompilerFailed, match=r"silu.*test_dynamo\.py:\d+") as raised:
-        compiled(Unsupported().eval())(photos(2))
+        compiled(Unsupported().eval(), options={"strict": True})(photos(2))
     assert isinstance(raised.value.inner_exception, ifast.UnsupportedOpError)
+
+
+class Parted(Network):
+    """Two islands, and operators between and behind them that stay PyTorch's."""
+
+    def forward(self, x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+        y = self.block(nn.functional.silu(self.block(nn.functional.silu(self.stem(x)).repeat(1, 1, 2, 2))[:, :12]))
+        return self.fc(nn.functional.adaptive_avg_pool2d(y, 1).flatten(1)).softmax(1) * gate
+
+
+def test_falls_back_region_by_region() -> None:
+    model, gate = lively(Parted()), torch.tensor([[2.0]])
+    fast = compiled(model)
+    for weights in (1.0, 0.5):
+        with torch.no_grad():
+            model.fc.weight.mul_(weights)
+        truth = copy.deepcopy(model).double()
+        for number, batch in enumerate((1, 2, 5)):
+            x, g = photos(batch), gate.expand(batch, 1).contiguous()
+            with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                got, expected = fast(x, g), truth(x.double(), g.double())
+            assert (got.double() - expected).norm() <= 1e-5 * expected.norm()
+            said = [w for w in caught if "run on fast kernels" in str(w.message)]
+            assert len(said) <= 1 and (said or number), "the first call says so"
+            assert all("2 input tensors" in str(w.message) for w in said)
 
 
 def test_training_mode() -> None:
@@ -220,7 +247,7 @@ def test_two_inputs() -> None:
         torch.no_grad(),
         pytest.raises(BackendCompilerFailed, match=r"model: got 2 input tensors \(.*\), expected one"),
     ):
-        compiled(TwoInputs().eval())(photos(1), photos(2, seed=2)[:1])
+        compiled(TwoInputs().eval(), options={"strict": True})(photos(1), photos(2, seed=2)[:1])
 
 
 class Scaled(Network):
