@@ -15,7 +15,15 @@ from inception_fast.graph.builder import Const
 from inception_fast.graph.translate import is_number, place_of, source_line
 from inception_fast.partition.regions import Region
 
-_VIEWS = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)
+_SUBSTITUTES: dict[Any, Any] = {
+    # What an engine returns has other strides than what PyTorch would.
+    torch.ops.aten.view.default: torch.ops.aten.reshape.default,
+    torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default,
+    # The one in-place operator that a functional graph may have, see graph/functional.py.
+    torch.ops.aten.relu_.default: torch.ops.aten.relu.default,
+}
+_NORM = torch.ops.aten._native_batch_norm_legit_no_training.default
+"""Of its three results, only the first is ever read: the others are of use in training."""
 _BY_STRIDES = (torch.ops.aten.as_strided.default, torch.ops.aten.as_strided_copy.default)
 _FEW_CHANNELS = 4
 """Kernels read so many from images as they lie; of more, PyTorch changes the layout faster."""
@@ -85,7 +93,14 @@ class Layout:
     @property
     def foreign(self) -> list[fx.Node]:
         """The operators of PyTorch's that compute something at each call."""
-        return [n for n in self.outside if n.op == "call_function" and not self.is_constant(n) and not is_number(n)]
+        return [
+            n
+            for n in self.outside
+            if n.op == "call_function"
+            and n.target is not operator.getitem
+            and not self.is_constant(n)
+            and not is_number(n)
+        ]
 
     def is_constant(self, node: fx.Node) -> bool:
         """Whether a node's value is the same at every call."""
@@ -180,9 +195,14 @@ class _Writer:
         if node.target in _BY_STRIDES:
             reason = "it depends on how its input lies in memory, which engines lay out in another way"
             raise UnsupportedOpError(str(node.target), place_of(node).origin, source_line(node), reason)
+        if node.target is operator.getitem and node.args[0].target is _NORM:  # type: ignore[union-attr]
+            self._new[node] = self._node(node.args[0])  # type: ignore[arg-type]
+            return
         new = self._graph.node_copy(node, self._node)
-        # What an engine returns has other strides than what PyTorch would.
-        new.target = torch.ops.aten.reshape.default if node.target in _VIEWS else new.target
+        if node.target is _NORM:
+            *operands, momentum, eps = new.args
+            new.target, new.args = torch.ops.aten.batch_norm.default, (*operands, False, momentum, eps, False)
+        new.target = _SUBSTITUTES.get(node.target, new.target)
         self._new[node] = new
 
     def _node(self, node: fx.Node) -> fx.Node:

@@ -14,7 +14,7 @@ from math import prod
 from torch import Tensor, fx
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
-CALL = 15e-6
+CALL = 30e-6
 """Seconds that a call of an engine takes besides its work."""
 OPERATOR = 8e-6
 """Seconds that an operator costs besides its work, which an engine saves."""
