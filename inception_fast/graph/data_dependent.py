@@ -29,7 +29,7 @@ def branch_on_values(error: Exception, model: nn.Module) -> CaptureError | None:
         if not frame.f_code.co_filename.startswith((_TORCH, "<")):
             line = f"{frame.f_code.co_filename}:{number}"
     where = f"module '{path}'" if path else "the model"
-    remedy = "decide on Python's own numbers, or when the module is made"
+    remedy = "decide on Python's own numbers, or when the module is made, or let inception_fast.swap replace its parts"
     if "torchvision" in line and "transforms" in line:
         remedy = "take the transform of the same name from torchvision.transforms.v2"
     return CaptureError(f"{where} asks for a tensor's value in Python at {line}, which a trace does not have; {remedy}")

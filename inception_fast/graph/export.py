@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+import logging
 import textwrap
 import threading
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, fx, nn
-from torch.export import ExportedProgram
+from torch.export import ExportedProgram, _trace
 from torch.export.graph_signature import ConstantArgument, OutputKind, SymIntArgument, TensorArgument
 from torch.utils import _pytree as pytree
 
@@ -86,20 +88,36 @@ def _export(model: nn.Module, args: tuple[Any, ...], kwargs: Kwargs, shapes: Any
     except InceptionFastError:
         raise
     except Exception as error:
-        asked = branch_on_values(error, twin)
-        if asked:
-            raise asked from error
         failure = _failure(model, args, kwargs)
         if failure:
             got = f"{what}, for which the model itself fails: {_reason(failure)}"
             raise InputError("example_inputs", got, "images that fit the model") from error
+        asked = branch_on_values(error, twin)
+        if asked:
+            raise asked from error
         raise CaptureError(f"torch.export cannot trace the model for {what}: {_reason(error)}") from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the warning of attributes that are given a tensor, which are a twin's."""
-    with warnings.catch_warnings():
+    """Without the warning of attributes that are given a tensor, which are a twin's, and without the pages that PyTorch
+    logs and prints of a trace that fails, in this thread.
+    """
+    owner, call = threading.get_ident(), logging.Logger.callHandlers
+
+    def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
+        if threading.get_ident() != owner or not logger.name.startswith("torch"):
+            call(logger, record)
+
+    def tell(*values: Any, **kwargs: Any) -> None:
+        if threading.get_ident() != owner:
+            print(*values, **kwargs)
+
+    with (
+        warnings.catch_warnings(),
+        mock.patch.object(logging.Logger, "callHandlers", call_handlers),
+        mock.patch.object(_trace, "print", tell, create=True),
+    ):
         warnings.filterwarnings("ignore", r"The tensor attributes? .* assigned during export", UserWarning)
         yield
 
