@@ -12,7 +12,8 @@ from torch import fx
 
 from inception_fast.errors import InputError
 from inception_fast.fast_model import FastModel
-from inception_fast.nn.engines import Fingerprint, Options
+from inception_fast.nn.engines import Options
+from inception_fast.nn.fingerprint import Fingerprint
 from inception_fast.optimization import optimize
 from inception_fast.partition.partitioned_model import PartitionedModel
 

@@ -74,7 +74,7 @@ def _engines(parts: Parts, example: Example, precision: str, backend: str, accur
         captured = region.capture(parts.constants)
         lowering = selection(backend, example.device, precision).backend.lowering
         place = places.get(region.entry, ALONE)
-        engine = make_engine(captured, images, precision, lowering, False, accuracy, place)
+        engine = make_engine(captured, images, precision, lowering, accuracy=accuracy, place=place)
         yield FastModel(engine, captured.structure, backend, example.device)
 
 
