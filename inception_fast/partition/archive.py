@@ -128,6 +128,7 @@ def _contents(data: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
+            _require(any(e.filename == _MODEL for e in entries), "not an engine file, nor an archive of them")
             # Sizes are the file's own claims, compared with it before anything is read.
             _require(all(e.compress_type == zipfile.ZIP_STORED for e in entries), "a compressed entry")
             _require(sum(e.file_size for e in entries) <= len(data), "entries larger than the file")
