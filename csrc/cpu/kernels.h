@@ -131,8 +131,9 @@ struct WinogradKernels {
   void (*output)(const WinogradOutput&) = nullptr;
 };
 
-// Output pixels side by side: maximum, or sum * scale + bias, over windows inside the image that
-// are alike. In a quantised Plan scale and bias are in units of the result, of the maximum too.
+// Output pixels side by side: maximum, or average + bias, over windows inside the image that
+// are alike. In a quantised Plan scale, of sums, and bias are in units of the result, of the
+// maximum too.
 struct PoolCall {
   int pixels = 1;
   std::ptrdiff_t window_stride = 0;  // from one pixel's window to the next one's
@@ -143,7 +144,9 @@ struct PoolCall {
   int rows = 0;
   int columns = 0;
   int channels = 0;
-  float scale = 1.0f;
+  float scale = 1.0f;       // of a quantised Plan
+  float share = 1.0f;       // of a pixel in an average of float sums, rounded towards zero
+  float share_rest = 0.0f;  // what that took, as much of every result
   const float* bias = nullptr;
   int source_zero = 0;
   int zero = 0;  // of the result

@@ -1,6 +1,7 @@
 #include "cpu/pool_op.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "cpu/pixels.h"
 
@@ -24,6 +25,12 @@ Window window(int at, int kernel, int stride, int padding, int padding_end, int 
   w.counted =
       divisor == Divisor::kInside ? w.end - w.begin : std::min(last, extent + padding_end) - first;
   return w;
+}
+
+// 1 / n as the largest float that is not above it.
+float share_of(int n) {
+  const float nearest = 1.0f / static_cast<float>(n);
+  return nearest > 1.0 / n ? std::nextafter(nearest, 0.0f) : nearest;
 }
 
 // Loads cost about as much as the multiply-adds that a GEMM does meanwhile.
@@ -94,8 +101,10 @@ void PoolOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) c
         frame.at(source_, at.n, rows.begin, columns.begin) + channel * source_.element_size;
     call.rows = rows.end - rows.begin;
     call.columns = columns.end - columns.begin;
-    const float share = 1.0f / static_cast<float>(rows.counted * columns.counted);
-    call.scale = average ? scale_ * share : scale_;
+    const int counted = rows.counted * columns.counted;
+    call.scale = average ? scale_ / static_cast<float>(counted) : scale_;
+    call.share = share_of(counted);
+    call.share_rest = static_cast<float>(1.0 / counted - call.share);
     call.out = frame.at(out, at.n, at.y, at.x) + channel * out.element_size;
     pool(call);
   }

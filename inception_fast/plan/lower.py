@@ -33,6 +33,7 @@ from inception_fast.plan.plan import (
     Slice,
     Step,
 )
+from inception_fast.plan.rounding import rounded_affine, rounded_weights
 from inception_fast.plan.schedule import schedule
 
 
@@ -96,8 +97,7 @@ class _StepMaker:
             case ir.MaxPool() | ir.AvgPool() | ir.AdaptiveAvgPool():
                 return self.pool(node, source)
             case ir.Affine():
-                scale, shift = self.vector(f"{name}.scale", op.scale), self.vector(f"{name}.shift", op.shift)
-                return PointwiseStep(name, source, self.destination(name, op.relu), scale, shift)
+                return PointwiseStep(name, source, self.destination(name, op.relu), *self.affine(name, op))
             case ir.Add():
                 return PointwiseStep(name, source, self.destination(name, op.relu), other=second)
             case ir.ReLU() | ir.Copy():
@@ -143,6 +143,16 @@ class _StepMaker:
         """A bias, scale or shift, kept at the accumulator's precision."""
         return None if param is None else self.constant(name, self.graph.params[param], accumulator_dtype(self.dtype))
 
+    def affine(self, name: str, op: ir.Affine) -> tuple[str, str]:
+        scale, shift, dtype = self.graph.params[op.scale], self.graph.params[op.shift], accumulator_dtype(self.dtype)
+        if dtype == "float32":
+            scale, shift = rounded_affine(scale, shift)
+        return self.constant(f"{name}.scale", scale, dtype), self.constant(f"{name}.shift", shift, dtype)
+
+    def weights(self, name: str, packed: torch.Tensor) -> str:
+        """``[C_out, taps, C_in]``."""
+        return self.constant(name, rounded_weights(packed) if self.dtype == "float32" else packed, self.dtype)
+
     def convolution(self, name: str, op: ir.Conv2d) -> Convolution:
         weight = self.graph.params[op.weight]
         out_channels, in_channels, kernel_h, kernel_w = weight.shape
@@ -152,7 +162,7 @@ class _StepMaker:
         top, left, *_ = op.padding
         taps = tuple((r * op.dilation[0] - top, c * op.dilation[1] - left) for r, c in window)
         return Convolution(
-            self.constant(f"{name}.weight", packed, self.dtype),
+            self.weights(f"{name}.weight", packed),
             self.vector(f"{name}.bias", op.bias),
             in_channels,
             out_channels,
@@ -167,7 +177,7 @@ class _StepMaker:
         weight = self.graph.params[op.weight]
         packed = weight.view(-1, channels, height * width).transpose(1, 2)
         return Convolution(
-            self.constant(f"{node.name}.weight", packed, self.dtype),
+            self.weights(f"{node.name}.weight", packed),
             self.vector(f"{node.name}.bias", op.bias),
             channels,
             weight.shape[0],

@@ -23,6 +23,7 @@ from inception_fast.errors import InputError
 from inception_fast.graph import ir
 from inception_fast.graph.interpreter import apply_op
 from inception_fast.plan.plan import MOST_SENSITIVE, Sensitivity
+from inception_fast.plan.probes import probes
 from inception_fast.tensors import bytes_of
 
 VECTORS = 2
@@ -68,7 +69,17 @@ class _Convolved(_Rounded):
         source, and of all of it.
         """
         squares = torch.linalg.vector_norm(self.weight.detach(), dim=(2, 3)).double().square()
-        return squares @ _variation(self.source), squares @ _energy(self.source)
+        top, left, bottom, right = self.op.padding
+        padded = F.pad(self.source.detach(), (left, right, top, bottom))
+        return squares @ _variation(padded), squares @ _energy(padded)
+
+    def steady(self, gradient: torch.Tensor) -> float:
+        """Square of what wrong weights make of the source's means, by the gradient of the sums: the same error at every
+        pixel, which no pool averages out.
+        """
+        squares = torch.linalg.vector_norm(self.weight.detach(), dim=(2, 3)).double().square()
+        means = self.source.detach().mean((0, 2, 3)).double().square()
+        return (gradient.sum((0, 2, 3)).double().square() @ (squares @ means)).item()
 
     def before_relu(self, gradient: torch.Tensor) -> torch.Tensor:
         """The gradient of the sums, from that of the value."""
@@ -208,36 +219,6 @@ def _largest_ratio(squares: list[float], budgets: list[float]) -> float:
     return max(sqrt(r) if r < MOST_SENSITIVE**2 else MOST_SENSITIVE for r in ratios)
 
 
-def probes(graph: ir.Graph) -> Iterator[torch.Tensor]:
-    """Images ``[1, C, H, W]`` to measure on, the same each time: a smooth one, as normalised photographs are, behind
-    the input's own normalisation; and uniform noise.
-    """
-    assert isinstance(graph.input.op, ir.Input)
-    channels, height, width = graph.input.op.shape
-    generator = torch.Generator().manual_seed(0)
-    coarse = torch.randn(1, channels, height // 16 + 2, width // 16 + 2, generator=generator)
-    smooth = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=True)
-    smooth = smooth + 0.25 * torch.randn(smooth.shape, generator=generator)
-    yield _unnormalised(graph, smooth)
-    yield torch.rand(smooth.shape, generator=generator)
-
-
-def _unnormalised(graph: ir.Graph, x: torch.Tensor) -> torch.Tensor:
-    """What the affine steps in front of everything else turn into ``x``."""
-    steps: list[ir.Affine] = []
-    value = graph.input.name
-    while len(readers := graph.consumers[value]) == 1:
-        op = readers[0].op
-        if not isinstance(op, ir.Affine) or op.relu:
-            break
-        steps.append(op)
-        value = readers[0].name
-    for op in reversed(steps):
-        scale, shift = (graph.params[name].detach().float().view(1, -1, 1, 1) for name in (op.scale, op.shift))
-        x = ((x - shift) / scale).nan_to_num(0.0, 0.0, 0.0)
-    return x
-
-
 def _eager_errors(graph: ir.Graph, x: torch.Tensor, dtype: torch.dtype) -> list[float]:
     """Squares of the relative errors that one operator after the other has in half precision, by output."""
     unit = (ROUNDING * torch.finfo(dtype).eps / 2) ** 2
@@ -265,10 +246,13 @@ def _noise(graph: ir.Graph, x: torch.Tensor, of_weights: bool) -> _Noise:
         for vector in vectors:
             gradients = _gradients(output, [*(c.value for c in convs), *weights], vector)
             for i, conv in enumerate(convs):
-                arriving = factor * _squares(conv.before_relu(gradients[i]))
+                gradient = conv.before_relu(gradients[i])
+                arriving = factor * _squares(gradient)
                 varied, summed = sizes[i]
                 sums[i] += (varied @ arriving).item()
                 direct += SUM_ROUNDING**2 * conv.weight[0].numel() * (summed @ arriving).item()
+                if not of_weights:
+                    rounded[i] += factor * conv.steady(gradient)
             for i, weight in enumerate(weights):
                 rounded[i] += factor * _square(weight, gradients[len(convs) + i])
         for i, conv in enumerate(convs):

@@ -81,8 +81,9 @@ def test_an_offset_is_what_normalisations_take_away() -> None:
     assert abs(x.mean() - 100) < 1
     result = net(x)
     assert result.mean((0, 2, 3)).abs().max() < 1e-2 and (result.var((0, 2, 3)) - 1).abs().max() < 1e-2
-    with pytest.raises(d.Invalid):
-        module(d.Network((3, 1, 1), (d.Norm(),), offset=1.0))
+    for alone in ((d.Norm(),), (d.Resize((4, 4), True), d.Norm())):
+        with pytest.raises(d.Invalid):
+            module(d.Network((3, 1, 1), alone, offset=1.0))
 
 
 @torch.no_grad()

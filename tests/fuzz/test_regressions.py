@@ -6,7 +6,7 @@ import pytest
 
 from tests.backends.harness import here_on_the_cpu
 from tests.fuzz.checks import failure
-from tests.fuzz.description import Conv, Network, Norm
+from tests.fuzz.description import Conv, GlobalPool, Network, Norm, Tap
 from tests.fuzz.setting import Setting
 
 NETWORKS = {
@@ -14,6 +14,17 @@ NETWORKS = {
         image=(1, 1, 2),
         layers=(Norm(affine=False), Conv(channels=17), Conv(channels=12), Norm()),
         seed=20077,
+        offset=30.0,
+    ),
+    "a scale's rounding behind a mean": Network(
+        image=(1, 13, 4), layers=(GlobalPool(), Norm()), batch=2, seed=40078, offset=30.0
+    ),
+    "weights' rounding in front of a mean": Network(
+        image=(1, 6, 5),
+        layers=(Tap(), Conv(channels=1, kernel=(3, 3), padding=(1, 1, 1, 1)), Norm(affine=False), GlobalPool()),
+        batch=2,
+        returns="tuple",
+        seed=1318,
         offset=30.0,
     ),
 }

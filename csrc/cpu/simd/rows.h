@@ -50,10 +50,10 @@ void max_pool(const PoolCall& call) {
 }
 
 // The sum over a window, by halves where it is long: the error of a serial one grows with its
-// length.
+// length, and images far from zero show it.
 template <class T, class Load>
 Vec window_sum(const PoolCall& call, const T* pixel, int rows, int columns, Load load) {
-  constexpr std::ptrdiff_t kSerial = 256;
+  constexpr std::ptrdiff_t kSerial = 16;
   if (std::ptrdiff_t{1} * rows * columns > kSerial) {
     const bool wide = columns > rows;
     const int half = (wide ? columns : rows) / 2;
@@ -78,7 +78,9 @@ void average_pool(const PoolCall& call) {
   each_vector(call.channels, [&](int c, auto load, auto store) {
     const Vec total = window_sum(call, source + c, call.rows, call.columns, load);
     const Vec bias = call.bias ? load(call.bias + c) : broadcast(0.0f);
-    const Vec average = fma(total, broadcast(call.scale), bias);
+    // Nothing of an infinite sum would be NaN.
+    const Vec rest = call.share_rest > 0 ? fma(total, broadcast(call.share_rest), bias) : bias;
+    const Vec average = fma(total, broadcast(call.share), rest);
     store(out + c, call.relu ? relu(average) : average);
   });
 }
