@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import exp, inf
 
 import torch
@@ -116,7 +116,9 @@ def _first_normalisations(graph: ir.Graph) -> list[ir.Node]:
     return first
 
 
-def _misses(node: ir.Node, value: torch.Tensor, params: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+def _misses(
+    node: ir.Node, value: torch.Tensor, params: Mapping[str, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
     """How far the means ``[C]`` of a value are from a normalisation's, in its deviations; the logarithm of its
     deviations over those, of an image.
     """
