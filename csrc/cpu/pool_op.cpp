@@ -102,7 +102,7 @@ void PoolOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) c
     call.rows = rows.end - rows.begin;
     call.columns = columns.end - columns.begin;
     const int counted = rows.counted * columns.counted;
-    call.scale = average ? scale_ / static_cast<float>(counted) : scale_;
+    call.scale = average ? scale_ * (1.0f / static_cast<float>(counted)) : scale_;
     call.share = share_of(counted);
     call.share_rest = static_cast<float>(1.0 / counted - call.share);
     call.out = frame.at(out, at.n, at.y, at.x) + channel * out.element_size;
