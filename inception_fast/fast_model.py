@@ -118,6 +118,11 @@ class FastModel(nn.Module):
         return self._engine
 
     @property
+    def shared(self) -> Shared | None:
+        """With FastModels of the same network for other image sizes."""
+        return self._shared
+
+    @property
     def structure(self) -> OutputStructure:
         """How the outputs are nested."""
         return self._structure

@@ -43,6 +43,8 @@ def optimize(
     batch_invariant: bool = False,
     strict: bool = False,
     accuracy: str = "promise",
+    sizes: str = "example",
+    memory_limit: int | None = None,
 ) -> FastModel | PartitionedModel:
     """A faster module with the model's inputs and outputs.
 
@@ -69,6 +71,10 @@ def optimize(
             rounding is amplified on the way to the outputs is measured here, and fast algorithms go where it is
             little), ``eager`` (nothing that adds rounding of its own) or ``fast`` (the fastest algorithms,
             without measuring). All the same for ``int8``.
+        sizes: ``example``, or ``any``: other image sizes than the example's are taken too, as
+            :class:`inception_fast.many_sizes.ManySizes` says; for models that are served as a whole, of the precisions
+            not for ``int8``, and with the default of ``accuracy``.
+        memory_limit: bytes that the engines of all sizes may hold; by default as for :func:`inception_fast.swap`.
 
     Returns:
         A :class:`FastModel` of a model that is served as a whole, else a :class:`PartitionedModel`; with a warning
@@ -85,10 +91,15 @@ def optimize(
     check_precision(precision)
     if accuracy not in ACCURACIES:
         raise InputError("accuracy", repr(accuracy), f"one of {', '.join(map(repr, ACCURACIES))}")
+    if memory_limit is not None and sizes == "example":
+        raise InputError("memory_limit", memory_limit, "None, or sizes='any'")
     images = single_example(example_inputs) if strict else None
     device = next((t.device for t in tree_leaves(example_inputs) if isinstance(t, torch.Tensor)), None)
     if device is not None:
         select_backend(backend, device, precision)
+    if sizes != "example":
+        images = single_example(example_inputs)
+        return _of_many_sizes(model, images, sizes, precision, backend, batch_invariant, accuracy, memory_limit)
     if images is not None:
         return build(capture(model, images), images, precision, backend, batch_invariant, accuracy)
     # Built on this module.
@@ -100,6 +111,27 @@ def optimize(
     if isinstance(captured, Captured):
         return build(captured, example.tensors[0], precision, backend, batch_invariant, accuracy)
     return partitioned(captured, example, precision, backend, batch_invariant, accuracy)
+
+
+def _of_many_sizes(
+    model: nn.Module,
+    example: torch.Tensor,
+    sizes: str,
+    precision: str,
+    backend: str,
+    batch_invariant: bool,
+    accuracy: str,
+    memory_limit: int | None,
+) -> FastModel:
+    from inception_fast.many_sizes import ManySizes
+    from inception_fast.nn.engines import MEMORY_LIMIT, Options
+
+    if sizes != "any":
+        raise InputError("sizes", repr(sizes), "'example' or 'any'")
+    if accuracy != "promise":
+        raise InputError("accuracy", repr(accuracy), "'promise' where sizes='any'")
+    limit = MEMORY_LIMIT if memory_limit is None else memory_limit
+    return ManySizes(model, example, Options(precision, backend, batch_invariant, limit))
 
 
 def build(

@@ -122,16 +122,19 @@ class Engines:
         options: how to build the engines.
         kinds: what the module may be; empty means anything.
         budget: shared with the engines of other modules.
+        warns: where there is no room.
     """
 
-    def __init__(self, options: Options, kinds: Collection[Kind] = (), budget: Budget | None = None) -> None:
+    def __init__(
+        self, options: Options, kinds: Collection[Kind] = (), budget: Budget | None = None, warns: bool = True
+    ) -> None:
         self.options, self._kinds = options, kinds
         self.facts: Facts | None = None
         self._budget = budget or Budget()
         self._lock, self._building = threading.Lock(), threading.Lock()
         self._fingerprint = Fingerprint(())
         self._start_anew(self._fingerprint)
-        self._warned = False
+        self._warned = not warns
 
     def _start_anew(self, fingerprint: Fingerprint) -> None:
         self.facts, self._fingerprint, self._full = None, fingerprint, False
