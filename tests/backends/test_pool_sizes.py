@@ -10,6 +10,7 @@ import torch
 from inception_fast.backends import get_backend
 from inception_fast.plan.plan import Buffer, Constant, Destination, Output, Plan, PoolStep, Slice
 from tests.backends.harness import CPU
+from tests.plan.definition import pooled
 
 CHANNELS = 5
 POOLS = 60
@@ -43,29 +44,6 @@ def random_pool(rng: random.Random) -> tuple[PoolStep, Plan]:
     return step, Plan("float32", buffers, (step,), ((0,),), constants, (Output(1, False),), 0)
 
 
-def defined(step: PoolStep, x: torch.Tensor, size: tuple[int, int], bias: torch.Tensor | None) -> torch.Tensor:
-    """Window by window, float64."""
-    result = x.new_empty(len(x), CHANNELS, *size)
-    for y in range(size[0]):
-        for column in range(size[1]):
-            spans, area = [], 1
-            for at, kernel, stride, begin, end, extent in zip(
-                (y, column), step.kernel, step.stride, step.padding, step.padding_end, x.shape[2:], strict=True
-            ):
-                first = at * stride - begin
-                spans.append(slice(max(first, 0), min(first + kernel, extent)))
-                area *= min(first + kernel, extent + end) - first
-            seen = x[:, :, spans[0], spans[1]]
-            if step.mode == "max":
-                result[:, :, y, column] = seen.amax((2, 3))
-                continue
-            count = area if step.divisor == "window" else seen.shape[2] * seen.shape[3]
-            result[:, :, y, column] = seen.sum((2, 3)) / count
-    if bias is not None:
-        result += bias.double().view(-1, 1, 1)
-    return result.relu() if step.destination.relu else result
-
-
 def test_any_size(backend: str) -> None:
     rng = random.Random(0)
     torch.manual_seed(0)
@@ -77,7 +55,8 @@ def test_any_size(backend: str) -> None:
         executor = get_backend(backend).compile(plan, constants, device=CPU, precision="fp32")
         size = (plan.buffers[1].height, plan.buffers[1].width)
         got = executor.run(x)[0].double()
-        want = defined(step, x.double(), size, bias if constants else None)
+        want = pooled(step, x.double(), size, bias if constants else None)
+        want = want.relu() if step.destination.relu else want
         torch.testing.assert_close(got, want, rtol=0, atol=2e-6, msg=lambda text, s=step: f"{s}\n{text}")
 
 

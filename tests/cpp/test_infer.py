@@ -17,15 +17,14 @@ import pytest
 import torch
 
 from inception_fast.backends.cpu import CpuExecutor
-from inception_fast.backends.reference import ReferenceBackend
 from inception_fast.errors import EngineFileError
 from inception_fast.plan.engine_file import EngineFile, engine_bytes, read_engine_bytes, write_engine
 from inception_fast.plan.lower import lower
-from inception_fast.plan.plan import Plan
 from tests.cpp.building import MEMORY_SANITIZERS, ROOT, build, build_sanitized, run
 from tests.fuzz.sanitized import objection, write_networks
 from tests.graph.build import Build
 from tests.graph.check import relative_error
+from tests.plan.definition import plan_outputs
 from tests.plan.mutations import MUTATORS, mutations
 from tests.plan.tiny_engine import structure_of, tiny_engine
 
@@ -116,16 +115,9 @@ def test_same_bits_as_the_cpu_backend(infer: Path, tmp_path: Path, tiny: str) ->
 
 def test_close_to_float64(infer: Path, engine: Path) -> None:
     sound, x = tiny_engine(), torch.randn(BATCH, 3, 6, 6)
-    exact = {name: value.double() for name, value in sound.constants.items()}
-    plan = read_engine_bytes(engine_bytes(sound)).plan
-    truth = ReferenceBackend().compile(_in_float64(plan), exact, device=x.device).run(x.double())
+    truth = plan_outputs(sound.plan, sound.constants, x)
     for ours, wanted in zip(infer_arrays(infer, engine, x), truth, strict=True):
         assert relative_error(torch.from_numpy(ours).double().view_as(wanted), wanted) < 1e-6
-
-
-def _in_float64(plan: Plan) -> Plan:
-    constants = {name: replace(c, dtype="float64") for name, c in plan.constants.items()}
-    return replace(plan, dtype="float64", constants=constants)
 
 
 def test_bare_numbers(infer: Path, engine: Path, images: Path, tmp_path: Path) -> None:
