@@ -31,6 +31,7 @@ class Parts:
     Attributes:
         returned: the nodes of the tensors and numbers that it returns.
         structure: how they are nested.
+        inner: fast modules that the model has itself; operators of the program know them by name.
     """
 
     program: ExportedProgram
@@ -40,6 +41,7 @@ class Parts:
     structure: OutputStructure
     found: Found
     layout: Layout
+    inner: tuple[nn.Module, ...]
 
 
 def example_of(model: nn.Module, example_inputs: Any) -> Example:
@@ -75,22 +77,22 @@ def capture_parts(model: nn.Module, example: Example) -> Captured | Parts:
             except (UnsupportedOpError, CaptureError):
                 captured = None
             check_branches(model, *example.call(), {0}, EXPORTING)
-        except CaptureError as error:
+        except (CaptureError, InputError) as error:
             program = _for_this_batch(model, example, error)
             captured = None
-        return captured or _parts(program, example)
+        return captured or _parts(model, program, example)
     batched = example.batched()
     try:
         program = export_call(model, *example.call(), batched)
         check_branches(model, *example.call(), _open(program), EXPORTING)
     except (CaptureError, InputError) as error:
-        return _parts(_for_this_batch(model, example, error), example)
+        return _parts(model, _for_this_batch(model, example, error), example)
     if not _fits(program, example):
-        return _parts(_for_this_batch(model, example, None), example)
-    parts = _parts(program, example)
+        return _parts(model, _for_this_batch(model, example, None), example)
+    parts = _parts(model, program, example)
     if not parts.layout.regions and any(example.tensors[i].dim() == 3 for i in batched):
         # What was taken for the batch may be the rows of a single image.
-        return _parts(_for_this_batch(model, example, None), example)
+        return _parts(model, _for_this_batch(model, example, None), example)
     return parts
 
 
@@ -107,7 +109,7 @@ def _for_this_batch(model: nn.Module, example: Example, reason: Exception | None
     return program
 
 
-def _parts(program: ExportedProgram, example: Example) -> Parts:
+def _parts(model: nn.Module, program: ExportedProgram, example: Example) -> Parts:
     nodes, structure = returned(program, numbers=True)
     constants = constants_of(program)
     found = find_regions(program.graph, constants)
@@ -116,7 +118,8 @@ def _parts(program: ExportedProgram, example: Example) -> Parts:
     if len(specs) != len(example.tensors):
         raise CaptureError(f"torch.export has made {len(specs)} inputs of {len(example.tensors)} tensors")
     contract = Contract(example.signature, example.structure, specs)
-    return Parts(program, constants, contract, nodes, structure, found, layout)
+    inner = tuple(m for m in model.modules() if hasattr(m, "fake_outputs"))
+    return Parts(program, constants, contract, nodes, structure, found, layout, inner)
 
 
 def _inputs(program: ExportedProgram) -> list[Tensor]:

@@ -35,6 +35,7 @@ class PartitionedModel(nn.Module):
         precision: of the engines.
         backend: name of the backend asked for, or ``auto``.
         facts: what :meth:`report` says, without the engines' own reports.
+        inner: fast modules that operators of ``rest`` know by name, kept for them.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class PartitionedModel(nn.Module):
         precision: str,
         backend: str,
         facts: PartitionReport,
+        inner: tuple[nn.Module, ...] = (),
     ) -> None:
         super().__init__()
+        self._inner = inner
         self.rest, self.contract, self.structure = rest, contract, structure
         self.precision, self.requested, self.facts = precision, backend, facts
         self._build = structure.builder()
@@ -162,7 +165,9 @@ class PartitionedModel(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, object]) -> PartitionedModel:
         rest = copy.deepcopy(self.rest, memo)
-        made = PartitionedModel(rest, self.contract, self.structure, self.precision, self.requested, self.facts)
+        made = PartitionedModel(
+            rest, self.contract, self.structure, self.precision, self.requested, self.facts, self._inner
+        )
         return made.train(self.training)
 
     def __reduce__(self) -> tuple[object, ...]:

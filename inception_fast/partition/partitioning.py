@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from math import isfinite
 
 import torch
 from torch import Tensor, fx
@@ -55,7 +56,7 @@ def partitioned(
         )
     engines = list(_engines(parts, example, precision, backend, accuracy))
     rest = assemble(parts.program, parts.layout, parts.constants, parts.returned, engines)
-    return PartitionedModel(rest, parts.contract, parts.structure, precision, backend, report)
+    return PartitionedModel(rest, parts.contract, parts.structure, precision, backend, report, parts.inner)
 
 
 def _engines(parts: Parts, example: Example, precision: str, backend: str, accuracy: str) -> Iterator[FastModel]:
@@ -65,7 +66,11 @@ def _engines(parts: Parts, example: Example, precision: str, backend: str, accur
     if quantized and regions:
         calls = Probe(parts.program, parts.constants, example.tensors)
         reaching = calls.values({r.entry for r in regions})
-    places = {} if quantized or accuracy != "promise" else _surroundings(parts, example)
+    places: dict[fx.Node, Surroundings] | None = {}
+    if regions and accuracy == "promise" and not quantized:
+        places = _surroundings(parts, example)
+    if places is None:
+        places, accuracy = {}, "eager"
     for region in regions:
         value = region.entry.meta["val"]
         images = reaching.get(region.entry)
@@ -78,21 +83,34 @@ def _engines(parts: Parts, example: Example, precision: str, backend: str, accur
         yield FastModel(engine, captured.structure, backend, example.device)
 
 
-def _surroundings(parts: Parts, example: Example) -> dict[fx.Node, Surroundings]:
-    """What reaches each region and what becomes of its errors, by its entry."""
+def _surroundings(parts: Parts, example: Example) -> dict[fx.Node, Surroundings] | None:
+    """What reaches each region and what becomes of its errors, by its entry; None where nobody can tell, since the
+    model fails or makes infinities of what is not its user's own.
+    """
     regions = parts.layout.regions
     one = [
         t[:1] if s.shape and isinstance(s.shape[0], str) else t
         for t, s in zip(example.tensors, parts.contract.tensors, strict=True)
     ]
-    probe = Probe(parts.program, parts.constants, noise_like(one))
-    reaching = probe.values({r.entry for r in regions})
-    found = {}
-    for region in regions:
-        images = () if region.entry.op == "placeholder" else (reaching[region.entry][:1].detach().cpu().float(),)
-        grows = max(1.0, probe.amplification(region, parts.returned)) * len(regions) ** 0.5
-        found[region.entry] = Surroundings(images, grows)
-    return found
+    for tensors in (noise_like(one), one):
+        probe = Probe(parts.program, parts.constants, tensors)
+        try:
+            reaching = probe.values({r.entry for r in regions})
+            grows = probe.amplifications(regions, parts.returned)
+        except (RuntimeError, ValueError, IndexError, AssertionError):
+            continue
+        if all(map(isfinite, grows)) and all(bool(t.isfinite().all()) for t in reaching.values()):
+            share = len(regions) ** 0.5
+            return {
+                region.entry: Surroundings(_images(region, reaching), max(1.0, growth) * share)
+                for region, growth in zip(regions, grows, strict=True)
+            }
+    return None
+
+
+def _images(region: Region, reaching: Mapping[fx.Node, Tensor]) -> tuple[Tensor, ...]:
+    """What to measure a region with; none where its images are the caller's own."""
+    return () if region.entry.op == "placeholder" else (reaching[region.entry][:1].detach().cpu().float(),)
 
 
 def describe(parts: Parts, precision: str) -> PartitionReport:

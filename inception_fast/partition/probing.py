@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import inf, isfinite
 from typing import Any
 
 import torch
@@ -47,29 +48,28 @@ class Probe:
         self._run(look)
         return seen
 
-    def amplification(self, region: Region, returned: Sequence[fx.Node]) -> float:
-        """By how much a relative error of all outputs of a region grows on the way to what the model returns."""
-        generator = torch.Generator().manual_seed(0)
-        before: list[Tensor] = []
-        after: list[Tensor] = []
+    def amplifications(self, regions: Sequence[Region], returned: Collection[fx.Node]) -> list[float]:
+        """By how much a relative error of all outputs of each region grows on the way to what the model returns;
+        infinite where that is not finite.
+        """
+        before = self.values(returned)
+        return [self._amplification(region, before) for region in regions]
 
-        def collect(into: list[Tensor]) -> Callable[[fx.Node, Any], Any]:
-            def look(node: fx.Node, value: Any) -> Any:
-                if into is after and node in region.outputs:
-                    noise = torch.randn(value.shape, generator=generator).to(value)
-                    value = value + noise * (NUDGE * value.norm() / noise.norm())
-                if node in returned and isinstance(value, Tensor) and value.is_floating_point():
-                    into.append(value)
-                return value
+    def _amplification(self, region: Region, before: Mapping[fx.Node, Any]) -> float:
+        generator, outputs = torch.Generator().manual_seed(0), set(region.outputs)
+        ratios: list[float] = []
 
-            return look
+        def look(node: fx.Node, value: Any) -> Any:
+            if node in outputs:
+                noise = torch.randn(value.shape, generator=generator).to(value)
+                value = value + noise * (NUDGE * value.norm() / noise.norm())
+            true = before.get(node)
+            if isinstance(true, Tensor) and true.is_floating_point() and true.any():
+                ratios.append(((value - true).norm() / true.norm()).item() / NUDGE)
+            return value
 
-        self._run(collect(before))
-        self._run(collect(after))
-        ratios = [
-            ((b - a).norm() / a.norm()).item() / NUDGE for a, b in zip(before, after, strict=True) if a.norm() > 0
-        ]
-        return max((r for r in ratios if r == r), default=0.0)
+        self._run(look)
+        return max(ratios, default=0.0) if all(map(isfinite, ratios)) else inf
 
     def _run(self, look: Callable[[fx.Node, Any], Any]) -> None:
         # PyTorch keeps by thread what a caller's trace, transform or mode has under way.

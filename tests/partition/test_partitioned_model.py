@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import threading
 from typing import Any
@@ -12,6 +13,8 @@ import torch
 from torch import nn
 
 import inception_fast as ifast
+from inception_fast.plan.plan import convolutions_of
+from tests.nn.modules import lively
 from tests.partition.comparing import assert_keeps_promise
 from tests.partition.models import Parts, images, listed, model, vectors, with_metadata, with_softmax
 
@@ -208,6 +211,52 @@ def test_fixed_batches_are_told() -> None:
     assert_keeps_promise(fast, module, images(2))
     with pytest.raises(ifast.InputError, match=r"shape \[3, 3, 24, 24\], expected \[2, 3, 24, 24\]"):
         fast(images(3))
+
+
+def test_a_model_of_a_single_image() -> None:
+    class Single(Parts):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.logits(self.trunk(x)).view(1, 7).softmax(1)
+
+    module = Single(with_softmax).eval()
+    fast = ifast.optimize(module, images(1))
+    assert len(fast.engines) == 1
+    assert_keeps_promise(fast, module, images(1))
+    with pytest.raises(ifast.InputError, match=r"expected \[1, 3, 24, 24\]"):
+        fast(images(2))
+
+
+def test_a_model_with_a_fast_model_in_it() -> None:
+    plain = model("softmax head")
+    fast = ifast.optimize(nn.Sequential(ifast.optimize(plain.trunk, images(1)), nn.Softmax(1)).eval(), images(1))
+    gc.collect()
+    assert_keeps_promise(fast, nn.Sequential(plain.trunk, nn.Softmax(1)).eval(), images(3))
+
+
+def test_rounding_is_limited_by_what_follows_an_island() -> None:
+    """What is added to an island's outputs is amplified behind it; tiles are chosen for that."""
+    noises = {}
+    for growth in (0.01, 100.0):
+        module = lively(Parts(lambda m, x, growth=growth: torch.sin(growth * m.trunk(x))))
+        fast = ifast.optimize(module, images(1), backend="cpu")
+        assert_keeps_promise(fast, module, images(3))
+        (engine,) = fast.engines.values()
+        found = [c.sensitivity for s in engine.plan.steps for c in convolutions_of(s) if c.sensitivity]
+        noises[growth] = max(s.noise for s in found)
+    assert noises[100.0] > 10 * noises[0.01]
+
+
+def test_a_model_that_noise_is_not_for() -> None:
+    """Where nobody can tell what becomes of an error, nothing adds any."""
+
+    def forward(m: Parts, x: torch.Tensor) -> torch.Tensor:
+        return m.logits(m.trunk(x) * torch.log(x.amin() - 3).to(x.dtype)).softmax(1)
+
+    module = lively(Parts(forward))
+    fast = ifast.optimize(module, images(1), backend="cpu")
+    (engine,) = fast.engines.values()
+    assert "no algorithm that adds rounding" in str(engine.report())
+    assert_keeps_promise(fast, module, images(2) + 10)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
