@@ -17,7 +17,7 @@ class Island:
         modules: paths of the first and the last module in it.
         reads: where its images come from, with their shape.
         operators, convolutions: how many of PyTorch's it replaces.
-        multiply_adds: of one image.
+        multiply_adds: of one image, or of the batch where that is fixed.
         report: of its engine.
     """
 
@@ -45,7 +45,7 @@ class Foreign:
     Attributes:
         module: path of the module that calls it, ``''`` for the model itself.
         source: ``file:line``, ``''`` where PyTorch recorded none.
-        elements: read and written for one image, by shapes: what it costs where it is not arithmetic.
+        elements: read and written for one image, or a fixed batch, by shapes: what it costs where it is not arithmetic.
         reason: why no engine has it.
     """
 

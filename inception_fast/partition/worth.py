@@ -30,7 +30,7 @@ FUSED = 1e9
 
 @dataclass(frozen=True)
 class Work:
-    """What a region does for one image.
+    """What a region does for one image, or for the batch where that is fixed.
 
     Attributes:
         elements: that enter and leave.
@@ -78,7 +78,7 @@ def objection(work: Work) -> str | None:
 
 
 def elements_of(node: fx.Node) -> int:
-    """Of a node's value, for one image; 0 where it is no tensor."""
+    """Of a node's value, for one image or a fixed batch; 0 where it is no tensor."""
     value = node.meta.get("val")
     if not isinstance(value, Tensor):
         return 0
@@ -86,11 +86,9 @@ def elements_of(node: fx.Node) -> int:
 
 
 def _multiply_adds(node: fx.Node) -> int:
-    """Of a convolution or a linear layer, for one image."""
+    """Of a convolution or a linear layer."""
     weight = node.args[1] if len(node.args) > 1 else None
     value = weight.meta.get("val") if isinstance(weight, fx.Node) else None
     if not isinstance(value, Tensor) or not value.shape[0]:
         return 0
-    images = node.meta["val"].shape[0]
-    elements = elements_of(node) // (max(1, int(images)) if is_concrete_int(images) else 1)
-    return elements * (value.numel() // value.shape[0])
+    return elements_of(node) * (value.numel() // value.shape[0])
