@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -46,6 +47,10 @@ class Signature:
         plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         first = [p.name for p in parameters if p.kind in plain][: len(given)]
         self._positional = len(given) if first == list(given) else -1
+
+    def collects(self, name: str) -> bool:
+        """Whether a parameter is the one for all other keywords."""
+        return self._signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
         """The values of the parameters that are given, in order.
@@ -168,6 +173,13 @@ class Contract:
     signature: Signature
     structure: OutputStructure
     tensors: tuple[TensorSpec, ...]
+
+    @cached_property
+    def has_room_for_out(self) -> bool:
+        """Whether ``out`` is no argument of the model's own."""
+        given = zip(self.signature.given, self.structure.sample, strict=True)
+        by_name = [sample for name, sample in given if self.signature.collects(name) and isinstance(sample, dict)]
+        return not any(p.name == "out" for p in self.signature.parameters) and not any("out" in d for d in by_name)
 
     def tensors_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
         """The tensors of a call, each with its name; nothing is said of what they are.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from inception_fast.autocast import no_autocast
-from inception_fast.errors import InputAttributeError, InputError, NoParametersError
+from inception_fast.errors import InputAttributeError, InputError, InputTypeError, NoParametersError
 from inception_fast.fast_model import FastModel
 from inception_fast.gradients import refusing
 from inception_fast.graph.structure import OutputStructure
@@ -93,22 +93,51 @@ class PartitionedModel(nn.Module):
 
         Args:
             args, kwargs: the model's own, with the shapes and dtypes of the example that it was made with, and of any
-                batch size where the model allows it.
+                batch size where the model allows it. And ``out``, where the model has no argument of that name: the
+                caller's memory, tensors in the model's own structure, shapes and dtypes, to which results are copied.
 
         Returns:
-            What the model returned, in the model's own dtypes, under ``torch.autocast`` too.
+            What the model returned, in the model's own dtypes, under ``torch.autocast`` too. ``out`` where it was
+            given.
 
         Raises:
             InputError: names what does not fit; at the backward pass where an argument wants a gradient.
         """
+        out = kwargs.pop("out", None) if self.contract.has_room_for_out else None
         if is_traced():
-            return self._build(self.rest(*(t for _, t in self.contract.tensors_of(args, kwargs))))
+            results = self.rest(*(t for _, t in self.contract.tensors_of(args, kwargs)))
+            return self._build(results) if out is None else self._copied(results, out)
         if self.training:
             raise InputError("training", True, "False: PartitionedModel is for inference; call .eval()")
         tensors = self.contract.checked(args, kwargs, self._device())
         wanted = [t for t in tensors if t.requires_grad] if torch.is_grad_enabled() else []
-        results = self._refusing(tensors, wanted) if wanted else self._run(tensors)
-        return self._build(results)
+        if out is None:
+            return self._build(self._refusing(tensors, wanted) if wanted else self._run(tensors))
+        if wanted:
+            raise InputError("out", "arguments with requires_grad=True, and grad enabled", "inference: torch.no_grad()")
+        return self._copied(self._run(tensors), out)
+
+    def _copied(self, results: Sequence[Any], out: object) -> object:
+        """``out`` with the results in it, once all of it was seen to fit."""
+        pairs = [
+            (name, target, result)
+            for (name, target), result in zip(self.structure.flatten(out, "out"), results, strict=True)
+            if isinstance(result, Tensor)
+        ]
+        for name, target, result in pairs:
+            if not isinstance(target, Tensor):
+                raise InputTypeError(name, type(target).__name__, "a torch.Tensor")
+            if target.shape != result.shape:
+                raise InputError(name, f"shape {list(target.shape)}", f"{list(result.shape)} for these arguments")
+            if target.dtype != result.dtype:
+                raise InputTypeError(name, target.dtype, f"{result.dtype}, as the model returns")
+            if target.device != result.device:
+                raise InputError(name, f"device {target.device}", f"{result.device}, as the arguments")
+            if target.requires_grad and torch.is_grad_enabled():
+                raise InputError(name, "requires_grad=True with grad enabled", "torch.no_grad() or out.detach()")
+        for _, target, result in pairs:
+            target.copy_(result)
+        return out
 
     def _run(self, tensors: list[Tensor]) -> list[Any]:
         with no_autocast(tensors[0].device):

@@ -120,6 +120,22 @@ def test_traces_keep_engines_as_operators(fast: ifast.PartitionedModel) -> None:
     assert "inception_fast.run.default" in targets and not any("conv2d" in t for t in targets)
 
 
+def test_results_in_memory_of_the_callers(module: Parts, fast: ifast.PartitionedModel) -> None:
+    x = images(2), vectors(2)
+    out = torch.full((5, 2), float("nan")).t()
+    assert fast(*x, out=out) is out and torch.equal(out, fast(*x))
+    for wrong, message in (
+        (torch.zeros(2, 4), r"out: got shape \[2, 4\], expected \[2, 5\]"),
+        (torch.zeros(2, 5).half(), "out: got torch.float16"),
+        ([out], "out: got list, expected a torch.Tensor"),
+        (torch.zeros(2, 5).requires_grad_(), "requires_grad=True"),
+    ):
+        with pytest.raises(ifast.InputError, match=message):
+            fast(*x, out=wrong)
+    with pytest.raises(ifast.InputError, match="grad enabled"):
+        fast(x[0].requires_grad_(), x[1], out=out)
+
+
 def test_threads_share_it(fast: ifast.PartitionedModel) -> None:
     batches = [images(n, seed=n) for n in (1, 2, 3, 4)]
     expected = [fast(x, vectors(len(x))) for x in batches]
