@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 
 from inception_fast.backends.base import Executor, Out, StepTime, deliver
 from inception_fast.backends.memory import Memory
 from inception_fast.backends.pieces import run_per_image
-from inception_fast.backends.shared import Shared
+from inception_fast.backends.shared import Shared, T
 from inception_fast.backends.stopwatch import Stopwatch
 from inception_fast.backends.triton_ahead import CompileAhead
 from inception_fast.backends.triton_launches import (
@@ -72,7 +72,7 @@ class TritonExecutor(Executor):
         constants: canonical; packed for ``device``.
         batch_invariant: see :class:`inception_fast.tuning.choice.ConfigChoice`.
         choose: by default the device's.
-        shared: with executors for other image sizes; what convolutions of one launch have packed together is not.
+        shared: with executors for other image sizes.
     """
 
     def __init__(
@@ -105,9 +105,20 @@ class TritonExecutor(Executor):
         """Puts all constants on the device, convolutions by their step's index and vectors by name."""
         plan, device = self._plan, self._device
 
+        def packed_like(conv: Convolution) -> Convolution:
+            # Of no use here, and other at other sizes.
+            return replace(conv, sensitivity=None)
+
+        def used(conv: Convolution) -> list[torch.Tensor]:
+            return [constants[name] for name in (conv.weight, conv.bias) if name is not None]
+
         def pack(conv: Convolution) -> PackedConv:
-            used = [constants[name] for name in (conv.weight, conv.bias) if name is not None]
-            return shared.of(used, (conv, device), lambda: pack_conv(conv, constants, device))
+            return shared.of(used(conv), (packed_like(conv), device), lambda: pack_conv(conv, constants, device))
+
+        def for_these(steps: list[ConvStep]) -> Callable[[Callable[[], T]], T]:
+            convs = [step.conv for step in steps]
+            key = (*map(packed_like, convs), device)
+            return partial(shared.of, [t for conv in convs for t in used(conv)], key)
 
         def convert(vector: torch.Tensor) -> torch.Tensor:
             return shared.of([vector], device, lambda: vector.to(device, torch.float32))
@@ -117,7 +128,7 @@ class TritonExecutor(Executor):
         self._vectors: dict[str, torch.Tensor] = {}
         for members in groups_of(plan):
             steps = [step for i in members if isinstance(step := plan.steps[i], ConvStep)]
-            group = self._groups[members] = pack_group(steps, plan.buffers, constants, device)
+            group = self._groups[members] = pack_group(steps, plan.buffers, constants, device, for_these(steps))
             self._convs |= {i: (packed,) for i, packed in zip(members, group.convs, strict=True)}
         for index, step in enumerate(plan.steps):
             convs = convolutions_of(step)

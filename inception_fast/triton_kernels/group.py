@@ -16,7 +16,7 @@ Where there are few tiles, sums are split (:mod:`.split`), all of a launch into 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import gcd
 from typing import NamedTuple
@@ -275,13 +275,28 @@ class PackedGroup:
     border: bool
 
 
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+def _side_by_side(alone: Sequence[PackedConv]) -> Pair:
+    """Weights and padded biases of several convolutions, each in one tensor."""
+    return torch.cat([p.weight.flatten() for p in alone]), torch.cat([_padded_bias(p) for p in alone])
+
+
 def pack_group(
-    steps: Sequence[ConvStep], buffers: Sequence[Buffer], constants: Mapping[str, torch.Tensor], device: torch.device
+    steps: Sequence[ConvStep],
+    buffers: Sequence[Buffer],
+    constants: Mapping[str, torch.Tensor],
+    device: torch.device,
+    once: Callable[[Callable[[], Pair]], Pair] = lambda make: make(),
 ) -> PackedGroup:
-    """Packs steps of one stage, each of which :func:`inception_fast.tuning.group.can_group` allows."""
+    """Packs steps of one stage, each of which :func:`inception_fast.tuning.group.can_group` allows.
+
+    Args:
+        once: gives what its argument returns, or what it returned for the same steps and images of another size.
+    """
     alone = [pack_conv(step.conv, constants, device) for step in steps]
-    weights = torch.cat([p.weight.flatten() for p in alone])
-    biases = torch.cat([_padded_bias(p) for p in alone])
+    weights, biases = once(lambda: _side_by_side(alone))
     convs, problems, targets = [], [], []
     weight = bias = 0
     for step, packed in zip(steps, alone, strict=True):

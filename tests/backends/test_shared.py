@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,11 @@ from inception_fast.models.googlenet import Inception
 from inception_fast.models.layers import BasicConv2d
 from inception_fast.optimization import make_engine
 from inception_fast.plan.engine_file import EngineFile
+from tests.backends.harness import CPU, here_on_the_cpu
 from tests.nn.modules import lively
 
-CPU = torch.device("cpu")
 SIZES = [(17, 19), (5, 7), (33, 18), (1, 1)]
+SMALL = [(5, 7), (2, 3)]
 CHANNELS = 20
 
 
@@ -42,22 +44,28 @@ def compiled(engine: EngineFile, precision: str, backend: str, shared: Shared | 
     return get_backend(backend).compile(engine.plan, engine.constants, device=CPU, precision=precision, shared=shared)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("backend", ["cpu", "torch", "reference"])
 def test_bits_are_those_of_executors_that_share_nothing(backend: str, precision: str) -> None:
     network, shared, executors = module(), Shared(), []
-    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
-    for size in SIZES:
+    for size in SIZES if backend == "cpu" else SMALL:
         engine = engine_of(network, size, precision, backend)
-        executors.append(
-            (size, compiled(engine, precision, backend, shared), compiled(engine, precision, backend, None))
-        )
+        pair = [compiled(engine, precision, backend, s) for s in (shared, None)]
+        executors.append((engine, torch.randn(2, CHANNELS, *size), *pair))
     # In turn, so that each finds what another one has left in memory that they share.
-    for _ in range(2):
-        for size, sharing, alone in executors:
-            x = torch.randn(3, CHANNELS, *size, generator=torch.Generator().manual_seed(1)).to(dtype)
+    for _ in range(2 if backend == "cpu" else 1):
+        for engine, images, sharing, alone in executors:
+            x = images.to(getattr(torch, engine.plan.io_dtype))
             for got, expected in zip(sharing.run(x), alone.run(x), strict=True):
                 assert torch.equal(got, expected) and expected.count_nonzero()
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference", "triton"])
+def test_what_is_packed_alike_is_one(backend: str) -> None:
+    network, shared = module(), Shared()
+    engines = [engine_of(network, size, "bf16", here_on_the_cpu(backend)) for size in SMALL]
+    engines[1] = replace(engines[1], constants={k: engines[0].constants[k] for k in engines[1].constants})
+    first, second = (compiled(e, "bf16", backend, shared) for e in engines)
+    common = set(first.packed).intersection(second.packed)
+    assert common and sum(first.packed[key] for key in common) > first.weight_bytes / 4
 
 
 def pieces(executors: list[Executor]) -> dict[object, int]:
