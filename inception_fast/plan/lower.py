@@ -85,11 +85,13 @@ class _StepMaker:
         name = node.name
         match op:
             case ir.Conv2d():
-                conv = self.convolution(name, op)
+                conv = self.convolution(name, op, self.graph.shapes[node.inputs[0]])
                 return ConvStep(name, source, conv, self.destinations(node, op), second)
             case ir.ConvPair():
-                middle = conv_shape(op.first, self.graph.shapes[node.inputs[0]], self.graph.params)
-                first, last = self.convolution(f"{name}.first", op.first), self.convolution(f"{name}.second", op.second)
+                shape = self.graph.shapes[node.inputs[0]]
+                middle = conv_shape(op.first, shape, self.graph.params)
+                first = self.convolution(f"{name}.first", op.first, shape)
+                last = self.convolution(f"{name}.second", op.second, middle)
                 relu, targets = op.first.segments[0].relu, self.destinations(node, op.second)
                 return PairStep(name, source, first, relu, middle[1], middle[2], last, targets, second)
             case ir.Linear():
@@ -149,11 +151,13 @@ class _StepMaker:
             scale, shift = rounded_affine(scale, shift)
         return self.constant(f"{name}.scale", scale, dtype), self.constant(f"{name}.shift", shift, dtype)
 
-    def weights(self, name: str, packed: torch.Tensor) -> str:
-        """``[C_out, taps, C_in]``."""
-        return self.constant(name, rounded_weights(packed) if self.dtype == "float32" else packed, self.dtype)
+    def weights(self, name: str, packed: torch.Tensor, seen: bool) -> str:
+        """``[C_out, taps, C_in]``; ``seen``: most windows lie in the image, all of their taps."""
+        balanced = seen and self.dtype == "float32"
+        return self.constant(name, rounded_weights(packed) if balanced else packed, self.dtype)
 
-    def convolution(self, name: str, op: ir.Conv2d) -> Convolution:
+    def convolution(self, name: str, op: ir.Conv2d, shape: tuple[int, ...]) -> Convolution:
+        """shape: of the source."""
         weight = self.graph.params[op.weight]
         out_channels, in_channels, kernel_h, kernel_w = weight.shape
         window = op.taps or tuple((r, c) for r in range(kernel_h) for c in range(kernel_w))
@@ -161,8 +165,10 @@ class _StepMaker:
         packed = weight[:, :, rows, columns].transpose(1, 2)
         top, left, *_ = op.padding
         taps = tuple((r * op.dilation[0] - top, c * op.dilation[1] - left) for r, c in window)
+        extents = (max(axis) - min(axis) for axis in zip(*taps, strict=True))
+        seen = not any(op.padding) or all(size > 2 * e for size, e in zip(shape[1:], extents, strict=True))
         return Convolution(
-            self.weights(f"{name}.weight", packed),
+            self.weights(f"{name}.weight", packed, seen),
             self.vector(f"{name}.bias", op.bias),
             in_channels,
             out_channels,
@@ -177,7 +183,7 @@ class _StepMaker:
         weight = self.graph.params[op.weight]
         packed = weight.view(-1, channels, height * width).transpose(1, 2)
         return Convolution(
-            self.weights(f"{node.name}.weight", packed),
+            self.weights(f"{node.name}.weight", packed, seen=True),
             self.vector(f"{node.name}.bias", op.bias),
             channels,
             weight.shape[0],

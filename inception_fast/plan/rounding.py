@@ -13,7 +13,7 @@ def rounded_weights(weight: torch.Tensor) -> torch.Tensor:
     """``[C_out, taps, C_in]`` in float32, whose sums over the taps are those of ``weight``.
 
     The smallest tap of each kernel makes up for the others, for its own digits go furthest: over neighbours that are
-    alike nothing is lost. Zeros stay zeros.
+    alike nothing is lost. Zeros stay zeros. Not for windows of which the image shows some taps alone.
     """
     nearest = weight.float()
     if weight.dtype != torch.float64 or weight.shape[1] == 1:

@@ -61,6 +61,20 @@ def test_a_window_that_is_read_in_part_has_only_those_taps() -> None:
     assert constants[conv.weight].shape == (5, 5, 4)
 
 
+@pytest.mark.parametrize(
+    "width, padding, kept", [(9, (0, 1, 0, 1), True), (2, (0, 1, 0, 1), False), (3, (0,) * 4, True)]
+)
+def test_sums_over_taps_that_windows_see_are_kept(width: int, padding: tuple[int, int, int, int], kept: bool) -> None:
+    build = Build(4, 5, width)
+    build.conv("x", 6, (1, 3), padding=padding)
+    weight = build.params["p0"] = build.params["p0"].double() / 3
+    plan, constants = lower(build.graph())
+    got = constants[plan.steps[0].conv.weight].double().transpose(1, 2).view_as(weight)  # type: ignore[union-attr]
+    lost = (got - weight).sum(3).abs()
+    assert (lost <= 1.2e-7 * weight.abs().amin(3)).all() == kept
+    assert torch.equal(got, weight.float().double()) != kept
+
+
 def test_pair_keeps_its_intermediate_to_itself() -> None:
     plan = plan_of("factorized_pairs")
     assert all(isinstance(s, PairStep) for s in plan.steps) and len(plan.steps) == 5
