@@ -37,8 +37,8 @@ def test_same_outputs(name: str, size: tuple[int, int]) -> None:
     model, x = build(name), images(name, 1, size)
     truth, structure = pytree.tree_flatten(copy.deepcopy(model).double()(x.double()))
     eager = [relative_error(t.double(), u) for t, u in zip(pytree.tree_leaves(model(x)), truth, strict=True)]
-    fast = ifast.optimize(model, x, backend="triton") if DEVICE.type == "cpu" else None
-    fast = fast or ifast.optimize(model.to(DEVICE), x.to(DEVICE), backend="triton")
+    fast = ifast.optimize(model, x, backend="triton", strict=True) if DEVICE.type == "cpu" else None
+    fast = fast or ifast.optimize(model.to(DEVICE), x.to(DEVICE), backend="triton", strict=True)
 
     got, found = pytree.tree_flatten(fast(x.to(DEVICE)))
 
