@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
+from inception_fast.artefacts.choose import module_of
 from inception_fast.backends import Lowering, select_backend, selection
 from inception_fast.errors import InputError, InputTypeError
 from inception_fast.fast_model import FastModel
@@ -52,8 +53,8 @@ def optimize(
     an engine each, and the operators between them. The report says what runs where and why.
 
     Args:
-        model: any network of the Inception family, part of one, or a model with such parts, in eval mode. It is not
-            changed.
+        model: any network of the Inception family, part of one, or a model with such parts, in eval mode; also as a
+            module of ``torch.jit`` or a ``torch.export.ExportedProgram``. It is not changed.
         example_inputs: what the model is called with: one tensor, most often ``[N, C, H, W]``; a sequence of its
             positional arguments; or a dict of its arguments by name. Tensors may be inside of lists and dicts. Their
             shapes are what the result takes, for any batch size where the model allows it; their device is where the
@@ -93,6 +94,7 @@ def optimize(
         raise InputError("accuracy", repr(accuracy), f"one of {', '.join(map(repr, ACCURACIES))}")
     if memory_limit is not None and sizes == "example":
         raise InputError("memory_limit", memory_limit, "None, or sizes='any'")
+    model = module_of(model)
     images = single_example(example_inputs) if strict else None
     device = next((t.device for t in tree_leaves(example_inputs) if isinstance(t, torch.Tensor)), None)
     if device is not None:

@@ -29,10 +29,18 @@ def functional(program: ExportedProgram) -> ExportedProgram:
     are spared it: their only in-place op is a ReLU of a value that nobody else sees, which is a plain ReLU. So are
     others without in-place ops, as long as all their ops are known ones.
     """
-    if all(_is_pure(node) for node in program.graph.nodes if node.op == "call_function"):
-        return program
-    _remove_idle_dropout(program)
-    return program.run_decompositions({})
+    if not all(_is_pure(node) for node in program.graph.nodes if node.op == "call_function"):
+        _remove_idle_dropout(program)
+        program = program.run_decompositions({})
+    _remove_assertions(program)
+    return program
+
+
+def _remove_assertions(program: ExportedProgram) -> None:
+    """What a conversion's argument is like is known; constants are evaluated in float64, where it would not hold."""
+    for node in list(program.graph.nodes):
+        if _packet(node) == "_assert_tensor_metadata":
+            program.graph.erase_node(node)
 
 
 def _remove_idle_dropout(program: ExportedProgram) -> None:

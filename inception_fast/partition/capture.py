@@ -105,6 +105,8 @@ def _for_this_batch(model: nn.Module, example: Example, reason: Exception | None
         if reason is not None:
             raise reason from None
         raise
+    # A model that changes its state is told so, before anything that follows from it.
+    returned(program, numbers=True)
     check_branches(model, args, kwargs, (), EXPORTING)
     return program
 

@@ -1,0 +1,1 @@
+"""Models as files and artefacts that people have, in place of a Python module: each becomes one."""
