@@ -78,7 +78,7 @@ def check(network: Network, setting: Setting) -> None:
 def check_captured(network: Network, setting: Setting) -> None:
     """The public way: the module's own structure, and the promise."""
     net, x = module(network)
-    fast = ifast.optimize(net, x, precision=setting.precision, backend=setting.backend)
+    fast = ifast.optimize(net, x, precision=setting.precision, backend=setting.backend, strict=True)
     results, want = fast(x), net(x)
     if type(results) is not type(want):
         raise Wrong("structure", f"got {type(results)}, expected {type(want)}")
