@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from inception_fast.artefacts.exported import named_arguments
 from inception_fast.artefacts.torchscript import import_script
 from inception_fast.graph.twin import twin_of
 
@@ -23,12 +24,12 @@ def module_of(model: Any) -> Any:
         CaptureError: a script has hooks.
     """
     if isinstance(model, ExportedProgram):
-        return model.module()
+        return named_arguments(model.module())
     if isinstance(model, torch.jit.ScriptModule):
         return import_script(model)
     if isinstance(model, nn.Module) and any(isinstance(m, torch.jit.ScriptModule) for m in model.modules()):
         return _with_scripts(model)
-    return model
+    return named_arguments(model) if isinstance(model, nn.Module) else model
 
 
 def _with_scripts(model: nn.Module) -> nn.Module:
