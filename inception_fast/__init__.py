@@ -18,6 +18,8 @@ from inception_fast.errors import (
     InceptionFastError,
     InputError,
     InputTypeError,
+    ModelFileError,
+    OnnxUnavailableError,
     PlanError,
     UnsupportedOpError,
 )
@@ -38,6 +40,8 @@ __all__ = [
     "InceptionFastError",
     "InputError",
     "InputTypeError",
+    "ModelFileError",
+    "OnnxUnavailableError",
     "PartitionReport",
     "PartitionedModel",
     "PlanError",

@@ -60,6 +60,14 @@ class EngineFileError(InceptionFastError, ValueError):
     """An engine file is truncated, corrupt, of another version, or packed for another backend."""
 
 
+class ModelFileError(InceptionFastError, ValueError):
+    """A file or artefact that a model should be made of is missing, malformed, or of a version that is not read."""
+
+
+class OnnxUnavailableError(InceptionFastError, ImportError):
+    """The package that reads ONNX files is not installed."""
+
+
 class BackendUnavailableError(InceptionFastError, RuntimeError):
     """The backend asked for cannot run here; the message says why."""
 

@@ -36,7 +36,7 @@ FEWEST_IMAGES = 4
 
 
 def optimize(
-    model: nn.Module,
+    model: Any,
     example_inputs: Any,
     *,
     precision: str = "fp32",
@@ -54,7 +54,8 @@ def optimize(
 
     Args:
         model: any network of the Inception family, part of one, or a model with such parts, in eval mode; also as a
-            module of ``torch.jit`` or a ``torch.export.ExportedProgram``. It is not changed.
+            module of ``torch.jit``, a ``torch.export.ExportedProgram``, the path of an ``.onnx`` file or an
+            ``onnx.ModelProto``. It is not changed.
         example_inputs: what the model is called with: one tensor, most often ``[N, C, H, W]``; a sequence of its
             positional arguments; or a dict of its arguments by name. Tensors may be inside of lists and dicts. Their
             shapes are what the result takes, for any batch size where the model allows it; their device is where the
@@ -86,6 +87,8 @@ def optimize(
         UnsupportedOpError: ``strict``, and the model uses an operator that is not the family's; the message says which
             and where.
         CaptureError: ``torch.export`` cannot trace the model.
+        ModelFileError: a file is missing, or holds no model.
+        OnnxUnavailableError: ONNX files need the ``onnx`` package.
         BackendUnavailableError: the backend asked for cannot run here.
         PlanError: ``int8``, and a layer sums more products than 32 bits hold.
     """
@@ -94,9 +97,9 @@ def optimize(
         raise InputError("accuracy", repr(accuracy), f"one of {', '.join(map(repr, ACCURACIES))}")
     if memory_limit is not None and sizes == "example":
         raise InputError("memory_limit", memory_limit, "None, or sizes='any'")
-    model = module_of(model)
-    images = single_example(example_inputs) if strict else None
     device = next((t.device for t in tree_leaves(example_inputs) if isinstance(t, torch.Tensor)), None)
+    model = module_of(model, device)
+    images = single_example(example_inputs) if strict else None
     if device is not None:
         select_backend(backend, device, precision)
     if sizes != "example":

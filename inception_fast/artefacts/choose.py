@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,16 +15,24 @@ from inception_fast.artefacts.torchscript import import_script
 from inception_fast.graph.twin import twin_of
 
 
-def module_of(model: Any) -> Any:
+def module_of(model: Any, device: torch.device | None = None) -> Any:
     """The module of Python's that computes what ``model`` does; a module of Python's itself.
 
     Args:
-        model: a module of ``torch.jit``, or one that has such inside; a ``torch.export.ExportedProgram``; else it is
-            returned.
+        model: a module of ``torch.jit``, or one that has such inside; a ``torch.export.ExportedProgram``; the path of
+            an ``.onnx`` file, or an ``onnx.ModelProto``; else it is returned.
+        device: where the module of a file is to be; the CPU by default. Others stay where they are.
 
     Raises:
         CaptureError: a script has hooks.
+        ModelFileError, OnnxUnavailableError, UnsupportedOpError: see
+            :func:`inception_fast.artefacts.onnx.files.load_onnx`.
     """
+    if type(model).__name__ == "ModelProto" or _is_path(model, ".onnx"):
+        # The onnx package is an extra.
+        from inception_fast.artefacts.onnx.files import load_onnx
+
+        return load_onnx(model).to(device)
     if isinstance(model, ExportedProgram):
         return named_arguments(model.module())
     if isinstance(model, torch.jit.ScriptModule):
@@ -30,6 +40,10 @@ def module_of(model: Any) -> Any:
     if isinstance(model, nn.Module) and any(isinstance(m, torch.jit.ScriptModule) for m in model.modules()):
         return _with_scripts(model)
     return named_arguments(model) if isinstance(model, nn.Module) else model
+
+
+def _is_path(model: Any, suffix: str) -> bool:
+    return isinstance(model, str | os.PathLike) and Path(model).suffix.lower() == suffix
 
 
 def _with_scripts(model: nn.Module) -> nn.Module:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from inception_fast.artefacts.choose import module_of
 from inception_fast.errors import InputError
 from inception_fast.models import input_size, list_models
 from inception_fast.models.calibration import calibrate_batchnorm, initialize
@@ -21,8 +22,8 @@ DEFAULT_SIZE = 299
 CALIBRATION = 10
 """Images that ``int8`` is calibrated on."""
 EXPECTED = (
-    "a reference model, torchvision/NAME, timm/NAME, facenet-pytorch/InceptionResnetV1, or module:function that "
-    "returns an nn.Module"
+    "a reference model, torchvision/NAME, timm/NAME, facenet-pytorch/InceptionResnetV1, the path of an .onnx file, or "
+    "module:function that returns an nn.Module"
 )
 
 
@@ -44,18 +45,22 @@ def load_target(name: str, size: int | None = None, *, random: bool = False) -> 
 
     Args:
         name: one of :func:`inception_fast.list_models`; ``torchvision/...``, ``timm/...`` or ``facenet-pytorch/...``
-            for a package's network, which gets random weights that keep its activations alive; or
-            ``module:function``, called without arguments, whose weights stay as they come.
+            for a package's network, which gets random weights that keep its activations alive; the path of an
+            ``.onnx`` file; or ``module:function``, called without arguments, whose weights stay as they come.
         size: of its images; None for the size that it was made for (299 where that is not known).
         random: random weights are kept alive by noise, not by photographs.
 
     Raises:
         InputError: there is no such network, or it does not take images of that size.
+        ModelFileError, OnnxUnavailableError, UnsupportedOpError: see :func:`inception_fast.artefacts.choose.module_of`.
         PhotosUnavailableError: the photographs are needed, and the packages that carry them are not installed.
     """
     if name in list_models():
         images = load_images(input_size(name), len(NAMES), random=random)
         return _fitting(Target(name, create_calibrated(name, images), size or input_size(name)))
+    if name.lower().endswith(".onnx"):
+        imported = module_of(name)
+        return _fitting(Target(name, imported, size or _declared_size(imported)))
     package, slash, rest = name.partition("/")
     module, colon, function = name.partition(":")
     if slash and package in _PACKAGES:
@@ -133,6 +138,11 @@ def _facenet(name: str) -> tuple[nn.Module, int]:
 
 
 _PACKAGES = {"torchvision": _torchvision, "timm": _timm, "facenet-pytorch": _facenet}
+
+
+def _declared_size(model: nn.Module) -> int:
+    """That of the images that an imported file says it takes."""
+    return next((s[-1] for s in getattr(model, "meta", {}).get("input_shapes", []) if s and s[-1]), DEFAULT_SIZE)
 
 
 def _call_factory(module: str, function: str) -> nn.Module:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import torch
 
 MODELS_HELP = (
-    "a reference model (inception_v3, ...), torchvision/NAME, timm/NAME, facenet-pytorch/InceptionResnetV1, or "
-    "module:function that returns an nn.Module; default: inception_v3"
+    "a reference model (inception_v3, ...), torchvision/NAME, timm/NAME, facenet-pytorch/InceptionResnetV1, the path "
+    "of an .onnx file, or module:function that returns an nn.Module; default: inception_v3"
 )
 
 

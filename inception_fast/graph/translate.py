@@ -22,7 +22,8 @@ from inception_fast.graph.aten import RULES
 from inception_fast.graph.builder import Builder, CannotExpress, Const, Data, Place, Symbolic
 
 _FRAME = re.compile(r'File "(.*)", line (\d+)')
-_TORCH = Path(torch.__file__).parent
+_NOT_THE_USERS = {Path(torch.__file__).parent, Path(__file__).parents[1] / "artefacts"}
+"""Code of these is not where a model was written."""
 _CONTAINERS = ("torch.nn.modules.container.", "torch.nn.modules.module.")
 _ALIASES = {
     "clip.default": "clamp.default",
@@ -181,7 +182,11 @@ def place_of(node: fx.Node) -> Place:
 def source_line(node: fx.Node) -> str:
     """``file:line`` of the innermost frame outside PyTorch, ``''`` where none was recorded."""
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
-    own = [(file, line) for file, line in frames if _TORCH not in Path(file).parents and not file.startswith("<")]
+    own = [
+        (file, line)
+        for file, line in frames
+        if _NOT_THE_USERS.isdisjoint(Path(file).parents) and not file.startswith("<")
+    ]
     return "{}:{}".format(*own[-1]) if own else ""
 
 

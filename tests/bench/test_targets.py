@@ -34,6 +34,16 @@ def test_a_wrong_name_is_told_what_is_possible(name: str, word: str) -> None:
     assert word in str(caught.value)
 
 
+def test_an_onnx_file_says_which_size_it_takes(tmp_path) -> None:
+    onnx = pytest.importorskip("onnx")
+    from tests.artefacts.graphs import noise, single
+
+    path = tmp_path / "m.onnx"
+    onnx.save(single("Conv", 13, noise(1, 3, 9, 9, dtype="float32"), [noise(2, 3, 3, 3, dtype="float32")]), path)
+    assert load_target(str(path)).size == 9
+    assert load_target(str(path), 12).size == 12
+
+
 @pytest.mark.parametrize("name", ["torchvision/nosuch", "timm/nosuch", "facenet-pytorch/Nosuch"])
 def test_a_package_without_that_network_says_so(name: str) -> None:
     with pytest.raises(

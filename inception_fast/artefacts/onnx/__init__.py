@@ -1,0 +1,1 @@
+"""ONNX files as fx modules of PyTorch's own operators."""
