@@ -12,6 +12,8 @@ from torch import Tensor
 
 import inception_fast as ifast
 from inception_fast.artefacts.choose import module_of
+from inception_fast.graph import ir
+from inception_fast.graph.capture import capture
 
 pytest.importorskip("onnx")
 
@@ -148,6 +150,25 @@ def test_a_foreign_head_is_pytorchs_by_the_name_of_its_node(tmp_path: pathlib.Pa
         assert_promised(module, proto, x, truth(x, head=head))
     with pytest.raises(ifast.UnsupportedOpError, match=r"softplus\S* in module 'head\.Softplus':"):
         ifast.optimize(proto, torch.zeros(1, 3, 41, 43), backend="cpu", strict=True)
+
+
+def test_the_norm_of_an_embedding_and_weights_that_are_written_once() -> None:
+    """``F.normalize`` as PyTorch exports it."""
+    head = [
+        helper.make_node("Identity", ["fc.bias"], ["shift"]),
+        helper.make_node("Add", ["scores", "shift"], ["moved"]),
+        helper.make_node("ReduceL2", ["moved"], ["norm"], axes=[1]),
+        helper.make_node("Constant", [], ["least"], value_float=1e-12),
+        helper.make_node("Clip", ["norm", "least"], ["positive"]),
+        helper.make_node("Shape", ["moved"], ["all"]),
+        helper.make_node("Expand", ["positive", "all"], ["repeated"]),
+        helper.make_node("Div", ["moved", "repeated"], ["embedding"]),
+    ]
+    module, x = module_of(network(13, head=head)), images(3, np.float64)
+    captured = capture(module, torch.zeros(1, 3, 41, 43))
+    assert any(isinstance(node.op, ir.Normalize) for node in captured.graph.nodes)
+    (expected,) = reference(network(16, dtype=np.float64, head=head), {"images": x})
+    torch.testing.assert_close(module.double()(torch.from_numpy(x)), expected)
 
 
 @pytest.mark.parametrize("last", [56, -1])

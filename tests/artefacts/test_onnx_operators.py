@@ -151,6 +151,8 @@ VIEWS: list[Case] = [
     ("Squeeze", 13, noise(3, 4, 1, 1), [], {}),
     ("Unsqueeze", 11, ROWS, [], {"axes": [0, 3]}),
     ("Unsqueeze", 13, ROWS, [ints(-1, 1)], {}),
+    ("Expand", 9, noise(3, 1, 4), [ints(2, 1, 5, 1)], {}),
+    ("Expand", 13, noise(3, 4), [ints(1)], {}),
     ("Concat", 9, ROWS, [noise(5, 3)], {"axis": 1}),
     ("Concat", NEWEST, ROWS, [noise(2, 7)], {"axis": -2}),
     ("Split", 11, IMAGES, [], {"split": [1, 2, 3], "axis": 1, "outputs": 3}),

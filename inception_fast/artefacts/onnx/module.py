@@ -102,6 +102,10 @@ class GraphBuilder:
             if node.op == "Constant":
                 self._constants[proto.output[0]] = _constant(node)
                 continue
+            if node.op == "Identity" and self._is_constant(proto.input[0]):
+                # Exporters write equal weights once.
+                self._constants[proto.output[0]] = self._constant(proto.input[0])
+                continue
             self._add(node, proto, batch)
         outputs = [
             self._tensor(o.name) if self._is_constant(o.name) else self._computed(o.name) for o in self._onnx.output
@@ -187,7 +191,7 @@ class GraphBuilder:
         """A constant as a parameter or buffer of the module."""
         if name not in self._values:
             constant: Any = self._constant(name)
-            if constant.is_floating_point() and name in self._protos and name not in self._statistics:
+            if constant.is_floating_point() and name not in self._statistics:
                 constant = nn.Parameter(constant, requires_grad=False)
             self._values[name] = self._graph.get_attr(self._enter(name, constant))
         return self._values[name]

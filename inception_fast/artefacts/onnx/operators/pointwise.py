@@ -67,7 +67,7 @@ def _quotient(a: Any, b: Any) -> Any:
 @rule("Pow")
 def power(node: OnnxNode, a: Any, b: Any) -> Any:
     result = _binary(node, operator.pow, a, b)
-    return result.to(a.dtype) if isinstance(a, Tensor) else result
+    return result.to(a.dtype) if isinstance(a, Tensor) and result.dtype is not a.dtype else result
 
 
 @rule("Neg")

@@ -36,7 +36,7 @@ def reduce(node: OnnxNode, x: Tensor, axes: Any = None) -> Tensor:
         dims = list(range(x.dim()))
     result = _REDUCTIONS[node.op](x, dims, bool(node.get("keepdims", 1)))
     # Sums of whole numbers have their own type in PyTorch.
-    return result.to(x.dtype)
+    return result if result.dtype is x.dtype else result.to(x.dtype)
 
 
 @rule("ArgMax")

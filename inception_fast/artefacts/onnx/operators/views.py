@@ -52,6 +52,16 @@ def transpose(node: OnnxNode, x: Any) -> Any:
     return x.permute(node.get("perm") or list(reversed(range(x.dim()))))
 
 
+@rule("Expand")
+def expand(node: OnnxNode, x: Tensor, extents: Any) -> Tensor:
+    node.require(isinstance(x, Tensor) and is_numbers(extents), "a shape that is computed, or sizes that are expanded")
+    extents = listed(extents)
+    rank = max(x.dim(), len(extents))
+    own, wanted = ([1] * (rank - len(s)) + list(s) for s in (x.shape, extents))
+    # Either is repeated along the other.
+    return x.expand([o if fixed([w]) and w == 1 else w for o, w in zip(own, wanted, strict=True)])
+
+
 def _axes(node: OnnxNode, axes: Any) -> list[int] | None:
     """Those of the input from opset 13 on, of the attribute before."""
     axes = node.get("axes") if node.opset < 13 else axes
