@@ -108,6 +108,10 @@ def _tensor(data: Any, dtype: int | None = None, device: Any = None, requires_gr
     return torch.tensor(data, dtype=named("ScalarType", dtype), device=device)
 
 
+def _as_tensor(data: Any, dtype: int | None = None, device: Any = None) -> Tensor:
+    return torch.as_tensor(data, dtype=named("ScalarType", dtype), device=device)
+
+
 def _convolution(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, transposed: bool,
     output_padding: Any, groups: int, *_: bool,
@@ -195,6 +199,7 @@ CONTAINERS: dict[str, Callable[..., Any]] = {
     "aten::dim": Tensor.dim,
     "aten::numel": Tensor.numel,
     "aten::tensor": _tensor,
+    "aten::as_tensor": _as_tensor,
     "aten::_convolution": _convolution,
     "aten::warn": _nothing,
     "prim::Print": _nothing,
@@ -209,6 +214,8 @@ CONTAINERS: dict[str, Callable[..., Any]] = {
     "prim::min": _least,
     "prim::max": _most,
     "prim::abs": abs,
+    "prim::EnumValue": lambda member: member.value,
+    "prim::EnumName": lambda member: member.name,
     "prim::dtype": lambda x: _SCALAR_TYPES.index(x.dtype),
     "prim::device": lambda x: x.device,
     "prim::layout": lambda x: 0,
@@ -217,6 +224,33 @@ CONTAINERS: dict[str, Callable[..., Any]] = {
     "prim::requires_grad": lambda x: False,
 }
 """Operators that are the same for values and tensors, or no operators of PyTorch's."""
+
+
+_PYTHON: dict[str, Any] = {
+    "TensorType": Tensor,
+    "IntType": (int, SymInt),
+    "FloatType": (float, SymFloat),
+    "BoolType": (bool, SymBool),
+    "StringType": str,
+    "NoneType": type(None),
+    "ListType": list,
+    "TupleType": tuple,
+    "DictType": dict,
+}
+
+
+def is_of_type(value: Any, kind: tuple[Any, ...]) -> bool:
+    """Whether a script takes a value for one of a type.
+
+    Args:
+        kind: the name of the type, and the kinds of what it contains.
+    """
+    name, inside = kind
+    if name not in _PYTHON or not isinstance(value, _PYTHON[name]):
+        return False
+    if isinstance(value, bool) != (name == "BoolType"):
+        return False
+    return name != "ListType" or all(is_of_type(element, inside[0]) for element in value)
 
 
 def function_of(kind: str, overload: torch._ops.OpOverload | None, tensors: bool) -> Callable[..., Any] | None:

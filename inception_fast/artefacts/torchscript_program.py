@@ -35,6 +35,7 @@ class Step:
         overload: PyTorch's operator, where it has one.
         function: the body of ``prim::CallFunction``.
         fields: the names of a named tuple.
+        types: those that ``prim::isinstance`` asks for, each with what it contains.
         line: ``file:line`` in what was scripted, ``''`` where none was recorded.
     """
 
@@ -46,6 +47,7 @@ class Step:
     overload: torch._ops.OpOverload | None = None
     function: Program | None = None
     fields: tuple[str, tuple[str, ...]] | None = None
+    types: tuple[tuple[Any, ...], ...] = ()
     line: str = ""
 
 
@@ -88,6 +90,7 @@ def _program(block: Any, outputs: Any, adopt: Adopt) -> Program:
                 _overload(node),
                 program_of(_body(node), adopt) if kind == _CALL else None,
                 _fields(node) if kind == "prim::TupleConstruct" else None,
+                tuple(map(_kind, node.tys("types"))) if kind == "prim::isinstance" else (),
                 line_of(node),
             )
         )
@@ -96,6 +99,10 @@ def _program(block: Any, outputs: Any, adopt: Adopt) -> Program:
 
 def _numbers(values: Any) -> tuple[int, ...]:
     return tuple(v.unique() for v in values)
+
+
+def _kind(kind: Any) -> tuple[Any, ...]:
+    return kind.kind(), tuple(map(_kind, kind.containedTypes()))
 
 
 def _constant(value: Any, adopt: Adopt) -> Any:

@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._pytree import tree_leaves
 
-from inception_fast.artefacts.torchscript_operators import function_of, named
+from inception_fast.artefacts.torchscript_operators import function_of, is_of_type, named
 from inception_fast.artefacts.torchscript_program import Program, Step, TensorConstant
 from inception_fast.errors import CaptureError
 
@@ -17,6 +19,9 @@ _ASKS = frozenset(
     f"aten::{name}" for name in ("Int", "Float", "Bool", "IntImplicit", "FloatImplicit", "ScalarImplicit", "item")
 )
 """Operators that make a number of a tensor."""
+
+_MADE_OF_NUMBERS = ("aten::tensor", "aten::as_tensor")
+_FEW = 64
 
 
 class ScriptRaised(RuntimeError):
@@ -35,12 +40,19 @@ def run(program: Program, module: Any, args: Sequence[Any]) -> Any:
             does not have.
         ScriptRaised: as it says.
     """
-    return _Run(module).block(program, args, {})[0]
+    return _Run(module, {}).block(program, args, {})[0]
 
 
 class _Run:
-    def __init__(self, module: Any) -> None:
-        self._module = module
+    """A call of a method, and of the functions in it.
+
+    Attributes:
+        known: by the id of a small tensor that follows from numbers alone, itself and its value, which a trace would
+            not tell; scripts of transforms look at such.
+    """
+
+    def __init__(self, module: Any, known: dict[int, tuple[Tensor, Tensor]]) -> None:
+        self._module, self._known = module, known
 
     def block(self, program: Program, args: Sequence[Any], values: dict[int, Any]) -> list[Any]:
         """Takes the steps of a block, whose own values join ``values``."""
@@ -58,7 +70,8 @@ class _Run:
         if step.kind == "prim::Loop":
             return self._loop(step, args, values)
         if step.function is not None:
-            return [run(step.function, self._module, [self._tensor(a) for a in args])]
+            inside = _Run(self._module, self._known)
+            return [inside.block(step.function, [self._tensor(a) for a in args], {})[0]]
         if step.kind == "prim::GetAttr":
             return [args[0].attribute(step.name)]
         if step.kind == "prim::CallMethod":
@@ -70,6 +83,8 @@ class _Run:
         if step.kind == "prim::TupleConstruct":
             elements = [self._tensor(a) for a in args]
             return [namedtuple(*step.fields)(*elements) if step.fields else tuple(elements)]  # type: ignore[misc]
+        if step.kind == "prim::isinstance":
+            return [any(is_of_type(self._tensor(args[0]), kind) for kind in step.types)]
         if step.kind == "prim::RaiseException":
             raise ScriptRaised(str(args[0]))
         if step.kind == "prim::SetAttr":
@@ -98,9 +113,27 @@ class _Run:
                 f"the script has the operator {step.kind}{at(step)}, which Python does not have; hand over the Python "
                 "module that it was made of"
             )
-        if isinstance(function, torch._ops.OpOverload):
-            return function(*_positional(function, args), **_by_name(function, args))
-        return function(*args)
+        result = _applied(function, args)
+        self._follow(step, function, args, result)
+        return result
+
+    def _follow(self, step: Step, function: Any, args: list[Any], result: Any) -> None:
+        """Computes the value of a result that follows from numbers, besides the trace."""
+        if step.overload is not None and step.overload._schema.is_mutable:
+            # Others may be views of what has changed.
+            if any(id(a) in self._known for a in args):
+                self._known.clear()
+            return
+        tensors = [a for a in args if isinstance(a, Tensor)]
+        if not isinstance(result, Tensor) or not all(id(t) in self._known for t in tensors):
+            return
+        if result.numel() > _FEW or not (tensors or step.kind in _MADE_OF_NUMBERS):
+            return
+        if any(isinstance(leaf, torch.SymInt | torch.SymFloat) for leaf in tree_leaves(args)):
+            return
+        with _disable_current_modes():
+            value = _applied(function, [self._known[id(a)][1] if isinstance(a, Tensor) else a for a in args])
+        self._known[id(result)] = result, value
 
     def _tensor(self, value: Any) -> Any:
         if isinstance(value, TensorConstant):
@@ -113,7 +146,7 @@ class _Run:
 
     def _value(self, tensor: Tensor, step: Step) -> Any:
         try:
-            value = tensor.item()
+            value = self._known.get(id(tensor), (tensor, tensor))[1].item()
         except Exception:
             value = None
         if not isinstance(value, bool | int | float):
@@ -122,6 +155,12 @@ class _Run:
                 "numbers, or when the module is made"
             )
         return value
+
+
+def _applied(function: Any, args: list[Any]) -> Any:
+    if isinstance(function, torch._ops.OpOverload):
+        return function(*_positional(function, args), **_by_name(function, args))
+    return function(*args)
 
 
 def at(step: Step) -> str:

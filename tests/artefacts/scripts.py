@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from inception_fast.models.layers import BasicConv2d
 from tests.nn.modules import lively
@@ -106,3 +107,19 @@ def network(kind: type[Network]) -> Network:
     """In eval mode, with statistics that are not those of new layers."""
     torch.manual_seed(1)
     return lively(kind())
+
+
+@torch.no_grad()
+def assert_same(module: nn.Module, script: nn.Module, *args: object, **kwargs: object) -> None:
+    """Of the same structure, and the same to the last bit."""
+    # The script's own optimisations take long, and might round otherwise.
+    with torch.jit.optimized_execution(False):
+        got, expected = module(*args, **kwargs), script(*args, **kwargs)
+    if isinstance(expected, tuple):
+        assert getattr(got, "_fields", None) == getattr(expected, "_fields", None)
+        got, expected = tuple(got), tuple(expected)
+    ours, spec = pytree.tree_flatten(got)
+    theirs, expected_spec = pytree.tree_flatten(expected)
+    assert spec == expected_spec
+    assert any(isinstance(t, Tensor) for t in theirs)
+    assert all(torch.equal(a, b) if isinstance(b, Tensor) else a == b for a, b in zip(ours, theirs, strict=True))

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 import inception_fast as ifast
 from inception_fast.artefacts.choose import module_of
@@ -18,6 +17,7 @@ from tests.artefacts.scripts import (
     Named,
     Network,
     Tuple,
+    assert_same,
     frozen,
     images,
     loaded,
@@ -40,22 +40,6 @@ def _one_thread() -> None:
 def photos(batch: int) -> Tensor:
     generator = torch.Generator().manual_seed(batch)
     return torch.randint(0, 256, (batch, 3, 41, 50), dtype=torch.uint8, generator=generator)
-
-
-@torch.no_grad()
-def assert_same(module: nn.Module, script: nn.Module, *args: object, **kwargs: object) -> None:
-    """Of the same structure, and the same to the last bit."""
-    # The script's own optimisations take long, and might round otherwise.
-    with torch.jit.optimized_execution(False):
-        got, expected = module(*args, **kwargs), script(*args, **kwargs)
-    if isinstance(expected, tuple):
-        assert getattr(got, "_fields", None) == getattr(expected, "_fields", None)
-        got, expected = tuple(got), tuple(expected)
-    ours, spec = pytree.tree_flatten(got)
-    theirs, expected_spec = pytree.tree_flatten(expected)
-    assert spec == expected_spec
-    assert any(isinstance(t, Tensor) for t in theirs)
-    assert all(torch.equal(a, b) if isinstance(b, Tensor) else a == b for a, b in zip(ours, theirs, strict=True))
 
 
 @pytest.mark.parametrize(
