@@ -117,6 +117,23 @@ def test_damaged_graphs() -> None:
             optimize(proto)
 
 
+def test_damaged_bytes_are_told_by_type(tmp_path: pathlib.Path) -> None:
+    path, whole = tmp_path / "model.onnx", convolution().SerializeToString()
+    generator = np.random.default_rng(0)
+    # The structure is what lies around the weights.
+    places = [i for i in range(len(whole)) if not 100 <= i < len(whole) - 100]
+    refused = 0
+    for _ in range(400):
+        content = bytearray(whole)
+        content[generator.choice(places)] = generator.integers(256)
+        path.write_bytes(bytes(content))
+        try:
+            module_of(path)
+        except ifast.InceptionFastError:
+            refused += 1
+    assert refused > 100
+
+
 def test_a_fill_that_no_bytes_stand_for() -> None:
     nodes = [
         helper.make_node("ConstantOfShape", ["huge"], ["ones"]),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import fx
 
-from inception_fast.errors import ModelFileError, OnnxUnavailableError
+from inception_fast.errors import InceptionFastError, ModelFileError, OnnxUnavailableError
 
 if TYPE_CHECKING:
     import onnx
@@ -42,31 +42,44 @@ def load_onnx(source: Any) -> fx.GraphModule:
         raise OnnxUnavailableError(
             "ONNX models are read by the onnx package: pip install 'inception-fast[onnx]'"
         ) from error
-    from inception_fast.artefacts.onnx.module import GraphBuilder
-
     if isinstance(source, str | os.PathLike):
         name, model = os.fspath(source), _parse(Path(source))
     elif isinstance(source, onnx.ModelProto):
         name, model = "the ONNX model", source
     else:
         raise ModelFileError(f"a {type(source).__name__} is neither the path of an ONNX file nor an onnx.ModelProto")
+    try:
+        return _module(name, model, Path(name) if model is not source else None)
+    except InceptionFastError:
+        raise
+    except Exception as error:
+        # What damaged messages raise, protobuf and the checker do not say.
+        raise ModelFileError(f"{name} is no valid ONNX model: {_gist(error)}") from error
+
+
+def _module(name: str, model: onnx.ModelProto, path: Path | None) -> fx.GraphModule:
+    """Args:
+    path: of the file that the model was read from.
+    """
+    import onnx
+
+    from inception_fast.artefacts.onnx.module import GraphBuilder
+
     opset = _opset(name, model)
     external = [t for t in _tensors(model.graph) if t.data_location == onnx.TensorProto.EXTERNAL]
-    if external and model is source:
+    if external and path is None:
         raise ModelFileError(f"{name} keeps weights in other files; hand over the path of its file")
-    _load_external(Path(name), external)
+    if path is not None:
+        _load_external(path, external)
     builder = GraphBuilder(name, model.graph, opset)
     # Operators that are refused by name come first: the checker knows no others than the standard's.
     builder.check_operators()
     context = onnx.checker.C.CheckerContext()
     context.ir_version = model.ir_version or onnx.IR_VERSION
     context.opset_imports = {"": opset}
-    try:
-        for node in model.graph.node:
-            if node.domain in DOMAINS:
-                onnx.checker.check_node(node, context)
-    except onnx.checker.ValidationError as error:
-        raise ModelFileError(f"{name} is no valid ONNX model: {_gist(error)}") from error
+    for node in model.graph.node:
+        if node.domain in DOMAINS:
+            onnx.checker.check_node(node, context)
     return builder.build()
 
 
