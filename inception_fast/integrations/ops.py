@@ -127,7 +127,7 @@ def _backward(ctx: Any, gradients: Sequence[torch.Tensor | None]) -> tuple[Any, 
         torch.ops.inception_fast.refuse_gradient(gradient, shape) if shape is not None and needed[place] else None
         for place, shape in zip((0, 2), ctx.shapes, strict=True)
     )
-    return for_x, None, for_weight, None
+    return (for_x, None, for_weight, None)[: len(ctx.needs_input_grad)]
 
 
 run.register_autograd(_backward, setup_context=_keep_shapes)

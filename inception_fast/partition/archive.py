@@ -111,7 +111,7 @@ def read_archive_bytes(data: bytes, backend: str, device: torch.device) -> Parti
         arguments = OutputStructure.from_json(fields["arguments"])
         outputs = OutputStructure.from_json(fields["outputs"])
         contract = Contract(_signature_from_json(fields["signature"]), arguments, tensors)
-        results = next(reversed(rest.graph.nodes)).args[0]
+        results = rest.graph.output_node().args[0]
         _require(isinstance(results, tuple | list) and len(results) == outputs.tensors, "other outputs than operators")  # type: ignore[arg-type]
         _require(len(rest.graph.find_nodes(op="placeholder")) == len(tensors) == arguments.tensors, "other arguments")
         _require(isinstance(arguments.sample, list), "arguments that are no list")
