@@ -22,7 +22,7 @@ from inception_fast.cli.output import log
 from inception_fast.cli.progress import progress
 from inception_fast.cli.table import render_table
 from inception_fast.cli.verify import render_verdicts
-from inception_fast.explain import summary
+from inception_fast.explain import islands, summary
 from inception_fast.explain.network import draw
 from inception_fast.photos import NAMES, load_photos
 
@@ -41,7 +41,7 @@ def main() -> int:
     log("2/4 optimising")
     fast = ifast.optimize(model.to(device), photos[:1].to(device))
     model.cpu()
-    explained = summary.explain(model, photos[:1], "fp32", get_backend(fast.backend).lowering)
+    ((_, explained),) = islands.explain(model, photos[:1], "fp32", get_backend(fast.backend).lowering).islands
     print(f"{MODEL} on {device} with backend '{fast.backend}'; numbers are per image\n")
     print(render_table(summary.PASS_COLUMNS, summary.pass_rows(explained)))
     print("\n" + "\n".join(summary.facts(fast.plan)), flush=True)
