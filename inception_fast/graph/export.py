@@ -166,7 +166,7 @@ def returned(program: ExportedProgram, *, numbers: bool = False) -> tuple[list[f
     Raises:
         CaptureError: the model does more than to compute tensors.
     """
-    (values,) = next(n for n in reversed(program.graph.nodes) if n.op == "output").args
+    (values,) = program.graph.output_node().args
     nodes: list[fx.Node] = []
     leaves: list[Any] = []
     for value, spec in zip(values, program.graph_signature.output_specs, strict=True):

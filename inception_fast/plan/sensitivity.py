@@ -145,14 +145,13 @@ def sensitivities(
         known: where to look for a measurement of the same network before it is made, and to leave it; of a network
             that is alone.
     """
-    known = {} if known is None else known
     # PyTorch keeps by thread what a caller's trace, transform or mode has under way.
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(_measured, original, prepared, dtype, known, place).result()
 
 
 def _measured(
-    original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype, known: MeasuredBefore, place: Surroundings
+    original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype, known: MeasuredBefore | None, place: Surroundings
 ) -> dict[str, Sensitivity]:
     assert isinstance(original.input.op, ir.Input)
     _, height, width = original.input.op.shape
@@ -169,9 +168,9 @@ def _measured(
 
 
 def _once(
-    original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype, known: MeasuredBefore, place: Surroundings
+    original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype, known: MeasuredBefore | None, place: Surroundings
 ) -> dict[str, Sensitivity]:
-    if place is not ALONE:
+    if known is None or place is not ALONE:
         return _sensitivities(original, prepared, dtype, place)
     # Passes make the parameters of the one graph from those of the other.
     digest = hashlib.sha256(repr((original.nodes, original.outputs, prepared.nodes, prepared.outputs, dtype)).encode())
