@@ -61,16 +61,7 @@ class OutputMemory:
             InputError: what does not fit, by name.
         """
         for (name, tensor), shape in zip(out, self.shapes(x.shape[0]), strict=True):
-            if not isinstance(tensor, torch.Tensor):
-                raise InputTypeError(name, type(tensor).__name__, "a torch.Tensor")
-            if tuple(tensor.shape) != shape:
-                raise InputError(name, f"shape {list(tensor.shape)}", f"{list(shape)} for this input")
-            if tensor.dtype != x.dtype:
-                raise InputTypeError(name, tensor.dtype, f"{x.dtype}, as the input")
-            if tensor.device != x.device:
-                raise InputError(name, f"device {tensor.device}", f"{x.device}, as the input")
-            if tensor.requires_grad and torch.is_grad_enabled():
-                raise InputError(name, "requires_grad=True with grad enabled", "torch.no_grad() or out.detach()")
+            check_result_memory(name, tensor, shape, x.dtype, x.device, ("this input", "the input", "the input"))
 
     def check(self, out: Sequence[tuple[str, torch.Tensor]], x: torch.Tensor) -> None:
         """:meth:`check_kind`, and that no two elements of the outputs share memory, nor with the input.
@@ -108,6 +99,35 @@ class OutputMemory:
             else torch.empty((images, *shape), dtype=dtype, device=device, memory_format=layout)
             for buffer, (shape, layout) in self._new.items()
         }
+
+
+def check_result_memory(
+    name: str,
+    tensor: object,
+    shape: Sequence[int | torch.SymInt],
+    dtype: torch.dtype,
+    device: torch.device,
+    sources: tuple[str, str, str],
+) -> None:
+    """Whether a result of this kind fits into a tensor of the caller's.
+
+    Args:
+        name: of the tensor, for people.
+        sources: what decides the shape, the dtype and the device, for people.
+
+    Raises:
+        InputError: what does not fit.
+    """
+    if not isinstance(tensor, torch.Tensor):
+        raise InputTypeError(name, type(tensor).__name__, "a torch.Tensor")
+    if tuple(tensor.shape) != tuple(shape):
+        raise InputError(name, f"shape {list(tensor.shape)}", f"{list(shape)} for {sources[0]}")
+    if tensor.dtype != dtype:
+        raise InputTypeError(name, tensor.dtype, f"{dtype}, as {sources[1]}")
+    if tensor.device != device:
+        raise InputError(name, f"device {tensor.device}", f"{device}, as {sources[2]}")
+    if tensor.requires_grad and torch.is_grad_enabled():
+        raise InputError(name, "requires_grad=True with grad enabled", "torch.no_grad() or out.detach()")
 
 
 def _is_injective(shape: Sequence[int], strides: Sequence[int]) -> bool:

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from inception_fast.autocast import no_autocast
-from inception_fast.errors import InputAttributeError, InputError, InputTypeError, NoParametersError
+from inception_fast.errors import InputAttributeError, InputError, NoParametersError
 from inception_fast.fast_model import FastModel
 from inception_fast.gradients import refusing
 from inception_fast.graph.structure import OutputStructure
+from inception_fast.outputs import check_result_memory
 from inception_fast.partition.arguments import Contract
 from inception_fast.partition.report import PartitionReport
 from inception_fast.tensors import is_traced
@@ -125,16 +126,8 @@ class PartitionedModel(nn.Module):
             if isinstance(result, Tensor)
         ]
         for name, target, result in pairs:
-            if not isinstance(target, Tensor):
-                raise InputTypeError(name, type(target).__name__, "a torch.Tensor")
-            if target.shape != result.shape:
-                raise InputError(name, f"shape {list(target.shape)}", f"{list(result.shape)} for these arguments")
-            if target.dtype != result.dtype:
-                raise InputTypeError(name, target.dtype, f"{result.dtype}, as the model returns")
-            if target.device != result.device:
-                raise InputError(name, f"device {target.device}", f"{result.device}, as the arguments")
-            if target.requires_grad and torch.is_grad_enabled():
-                raise InputError(name, "requires_grad=True with grad enabled", "torch.no_grad() or out.detach()")
+            sources = ("these arguments", "the model returns", "the arguments")
+            check_result_memory(name, target, result.shape, result.dtype, result.device, sources)
         for _, target, result in pairs:
             target.copy_(result)
         return out
