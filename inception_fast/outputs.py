@@ -70,16 +70,7 @@ class OutputMemory:
             InputError: what does not fit, by name.
         """
         self.check_kind(out, x)
-        for position, (name, tensor) in enumerate(out):
-            if in_memory(name, tensor) is not tensor:
-                raise InputError(
-                    name, "a tensor whose memory holds other values (a lazy negation)", "memory to write to"
-                )
-            if not _is_injective(tensor.shape, tensor.stride()):
-                raise InputError(name, f"strides {tensor.stride()}", "every element at a place of its own")
-            for other_name, other in (("x", x), *out[:position]):
-                if not _apart(tensor, other):
-                    raise InputError(name, f"memory that overlaps {other_name}'s", "memory of its own")
+        check_apart(out, [("x", x)])
 
     def direct(self, out: Iterable[torch.Tensor]) -> dict[int, torch.Tensor]:
         """Those of the tensors that can be a Plan's output buffers; see :data:`inception_fast.backends.base.Out`."""
@@ -128,6 +119,22 @@ def check_result_memory(
         raise InputError(name, f"device {tensor.device}", f"{device}, as {sources[2]}")
     if tensor.requires_grad and torch.is_grad_enabled():
         raise InputError(name, "requires_grad=True with grad enabled", "torch.no_grad() or out.detach()")
+
+
+def check_apart(out: Sequence[tuple[str, torch.Tensor]], others: Sequence[tuple[str, torch.Tensor]] = ()) -> None:
+    """Whether no two elements of some tensors, by name, share memory, nor with that of others.
+
+    Raises:
+        InputError: which do.
+    """
+    for position, (name, tensor) in enumerate(out):
+        if in_memory(name, tensor) is not tensor:
+            raise InputError(name, "a tensor whose memory holds other values (a lazy negation)", "memory to write to")
+        if not _is_injective(tensor.shape, tensor.stride()):
+            raise InputError(name, f"strides {tensor.stride()}", "every element at a place of its own")
+        for other_name, other in (*others, *out[:position]):
+            if not _apart(tensor, other):
+                raise InputError(name, f"memory that overlaps {other_name}'s", "memory of its own")
 
 
 def _is_injective(shape: Sequence[int], strides: Sequence[int]) -> bool:

@@ -16,7 +16,7 @@ from inception_fast.errors import InputAttributeError, InputError, NoParametersE
 from inception_fast.fast_model import FastModel
 from inception_fast.gradients import refusing
 from inception_fast.graph.structure import OutputStructure
-from inception_fast.outputs import check_result_memory
+from inception_fast.outputs import check_apart, check_result_memory
 from inception_fast.partition.arguments import Contract
 from inception_fast.partition.report import PartitionReport
 from inception_fast.tensors import is_traced
@@ -128,6 +128,8 @@ class PartitionedModel(nn.Module):
         for name, target, result in pairs:
             sources = ("these arguments", "the model returns", "the arguments")
             check_result_memory(name, target, result.shape, result.dtype, result.device, sources)
+        if not is_traced():
+            check_apart([(name, target) for name, target, _ in pairs])
         for _, target, result in pairs:
             target.copy_(result)
         return out

@@ -129,6 +129,7 @@ def test_results_in_memory_of_the_callers(module: Parts, fast: ifast.Partitioned
         (torch.zeros(2, 5).half(), "out: got torch.float16"),
         ([out], "out: got list, expected a torch.Tensor"),
         (torch.zeros(2, 5).requires_grad_(), "requires_grad=True"),
+        (torch.zeros(2, 1).expand(2, 5), "every element at a place of its own"),
     ):
         with pytest.raises(ifast.InputError, match=message):
             fast(*x, out=wrong)
