@@ -54,7 +54,7 @@ std::unique_ptr<cpu::Executor> make_executor(const std::string& json,
 
 std::vector<Address> packed_weights(const cpu::Executor& executor) {
   std::vector<Address> pieces;
-  for (const auto& weights : executor.weights().weights()) {
+  for (const auto& weights : executor.weights()) {
     if (weights->arrays.empty()) continue;
     pieces.emplace_back(reinterpret_cast<std::uintptr_t>(weights->arrays.front()), weights->bytes);
   }

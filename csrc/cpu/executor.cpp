@@ -198,6 +198,16 @@ void Executor::run(const Call& call, std::vector<OpReport>* reports) {
   give_back(std::move(context));
 }
 
+std::vector<std::shared_ptr<const PackedWeights>> Executor::weights() const {
+  auto found = program_.weights.weights();
+  for (const auto& op : program_.ops) {
+    if (const WeightStore* late = op->late_weights()) {
+      found.insert(found.end(), late->weights().begin(), late->weights().end());
+    }
+  }
+  return found;
+}
+
 std::vector<OpReport> Executor::report() const {
   std::vector<OpReport> reports(program_.ops.size());
   for (std::size_t s = 0; s < program_.stages.size(); ++s) {

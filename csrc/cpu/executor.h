@@ -54,8 +54,9 @@ class Executor {
   // Every operator in order of execution, without times.
   std::vector<OpReport> report() const;
   int threads() const { return threads_; }
-  // Those that other executors use besides among them.
-  const WeightStore& weights() const { return program_.weights; }
+  // Those that other executors use besides among them, and those that extreme tiles have asked for
+  // up to now.
+  std::vector<std::shared_ptr<const PackedWeights>> weights() const;
   // Of activations and scratch that calls which have ended left for the next ones, of executors
   // that share this one's memory too.
   std::size_t working_bytes() const { return memory_->working_bytes(); }

@@ -8,6 +8,8 @@
 
 namespace ifast::cpu {
 
+class WeightStore;
+
 // Elements between neighbours; the channel stride is 1 everywhere but in the caller's input.
 struct Strides {
   std::ptrdiff_t image = 0;
@@ -88,6 +90,8 @@ class Op {
   virtual Tiling tile(int batch, int threads) const = 0;
   virtual void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const = 0;
   virtual std::string describe() const = 0;  // the algorithm, for people
+  // What it has packed since it was made; null where nothing.
+  virtual const WeightStore* late_weights() const { return nullptr; }
 };
 
 // Element `part` of `count` nearly equal ranges of [0, total).

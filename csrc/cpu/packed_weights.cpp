@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <mutex>
-#include <set>
 
 #include "cpu/thread_pool.h"
 
@@ -18,15 +17,6 @@ void WeightPool::add(const std::string& key, const std::shared_ptr<const PackedW
   const std::lock_guard lock(fork_safe_mutex());
   std::erase_if(known_, [](const auto& entry) { return entry.second.expired(); });
   known_[key] = weights;
-}
-
-std::size_t WeightStore::bytes() const {
-  std::size_t total = 0;
-  std::set<const PackedWeights*> counted;
-  for (const auto& weights : weights_) {
-    if (counted.insert(weights.get()).second) total += weights->bytes;
-  }
-  return total;
 }
 
 float* WeightStore::take(std::size_t count, PackedWeights& owner) {

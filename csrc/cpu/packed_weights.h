@@ -40,7 +40,6 @@ class WeightStore {
                        std::size_t block = std::size_t{32} << 20)
       : pool_(std::move(pool)), block_(block) {}
 
-  std::size_t bytes() const;
   const std::vector<std::shared_ptr<const PackedWeights>>& weights() const { return weights_; }
 
  private:

@@ -38,6 +38,10 @@ WinogradConv::WinogradConv(ConvProblem problem, WinogradLayout layout, const Ker
 
 WinogradConv::~WinogradConv() { delete direct_.load(); }
 
+const WeightStore* WinogradConv::late_weights() const {
+  return direct_.load(std::memory_order_acquire) ? &direct_store_ : nullptr;
+}
+
 std::size_t WinogradConv::input_stride(int tiles) const {
   return odd_lines(static_cast<std::size_t>(tiles) * row_stride_);
 }

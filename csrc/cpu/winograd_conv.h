@@ -27,6 +27,7 @@ class WinogradConv : public Op {
   Tiling tile(int batch, int threads) const override;
   void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
   std::string describe() const override { return layout_.name(); }
+  const WeightStore* late_weights() const override;
 
  private:
   // A tile's place in the output, and how many more follow to the right, itself included.

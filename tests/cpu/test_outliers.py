@@ -181,6 +181,24 @@ def test_bits_of_threads_and_batches(isa: str) -> None:
             assert torch.equal(torch.cat([outputs[i] for outputs in alone]), want[i])
 
 
+def test_their_weights_are_counted(isa: str) -> None:
+    """Packed when the first extreme tile needs them, once."""
+    problem = layer((3, 3))
+    plan, x, constants = operands(problem, torch.float32)
+    executor = make_native(plan, constants, isa, algorithm="F(4x4, 3x3)")
+    before = dict(executor.packed_weights)
+    run_guarded(executor, plan, x.clamp(-1, 1))
+    assert dict(executor.packed_weights) == before
+    x[0, 5, 6, 8] = 1e4
+    run_guarded(executor, plan, x)
+    counted = dict(executor.packed_weights)
+    (late,) = counted.keys() - before.keys()
+    # Columns of zeros fill vectors up.
+    assert constants["tested.w"].numel() * 4 <= counted[late] < constants["tested.w"].numel() * 16
+    run_guarded(executor, plan, x)
+    assert dict(executor.packed_weights) == counted
+
+
 class Features(nn.Module):
     """What each of some layers gives."""
 
