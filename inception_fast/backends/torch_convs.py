@@ -48,9 +48,11 @@ class _PaddedConv:
     def __init__(self, conv: Convolution, constants: Mapping[str, torch.Tensor], source: Pair, size: Pair) -> None:
         window, origin = dense_window(conv, constants[conv.weight])
         top, left, _, _ = window_padding(conv, origin, tuple(window.shape[2:]), source, size)
-        # A library rounds the last partial stride down, so the end needs no more than the beginning already gives.
+        # A library rounds the last partial stride down, so the end needs no more than the beginning already gives. Of
+        # windows that lie in the padding alone there are some over which oneDNN ends the process.
         symmetric = all(
-            begin >= 0 and (source[i] + 2 * begin - window.shape[2 + i]) // conv.stride[i] + 1 == size[i]
+            0 <= begin < window.shape[2 + i]
+            and (source[i] + 2 * begin - window.shape[2 + i]) // conv.stride[i] + 1 == size[i]
             for i, begin in enumerate((top, left))
         )
         self.padding = [top, left] if symmetric else [0, 0]

@@ -16,7 +16,7 @@ import inception_fast as ifast
 from inception_fast.backends import get_backend, torch_convs
 from inception_fast.backends.reference import padded
 from inception_fast.backends.torch import TorchExecutor
-from inception_fast.backends.torch_convs import PLAIN, ConvKernel, Proven, defined_conv
+from inception_fast.backends.torch_convs import PLAIN, AtenConv, ConvKernel, OneDnnConv, Proven, defined_conv
 from inception_fast.errors import PlanError
 from inception_fast.plan.plan import Convolution
 from tests.backends.harness import CPU
@@ -142,6 +142,31 @@ def test_definition_in_bands_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     for elements in (1, 400, 1000):
         monkeypatch.setattr(torch_convs, "BAND_ELEMENTS", elements)
         assert torch.equal(defined_conv(x, CONV, CONSTANTS, SIZE), whole)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "stride", "source", "size", "padding"),
+    [
+        ((-1, 0, 1), (-1, 0, 1), (1, 1), (4, 5), (4, 5), [1, 1]),
+        ((-2, -1, 0), (-1, 0), (1, 1), (4, 5), (6, 6), [2, 1]),
+        ((-2, 0, 2), (-2,), (1, 3), (4, 1), (4, 2), [0, 0]),
+        ((0,), (-2, -1), (1, 1), (3, 4), (3, 7), [0, 0]),
+        ((-1,), (0,), (2, 1), (2, 4), (2, 4), [0, 0]),
+    ],
+)
+def test_windows_in_padding_alone_are_not_the_librarys(
+    rows: tuple[int, ...], columns: tuple[int, ...], stride: Pair, source: Pair, size: Pair, padding: list[int]
+) -> None:
+    """oneDNN ends the process over some of them."""
+    taps = tuple((dy, dx) for dy in rows for dx in columns)
+    conv = Convolution("w", "b", 4, 5, taps, stride)
+    constants = {"w": torch.arange(20.0 * len(taps)).view(5, len(taps), 4) - 17, "b": torch.arange(5.0)}
+    x = torch.randint(-3, 4, (4, 4, *source)).float().contiguous(memory_format=torch.channels_last)
+    want = convolve(x.double(), constants["w"].double(), taps, stride, size) + constants["b"].view(-1, 1, 1)
+    for make in (AtenConv, OneDnnConv):
+        kernel = make(conv, constants, source, size, False)
+        assert kernel.padding == padding
+        assert torch.equal(kernel(x, None).double(), want)
 
 
 def spoiled(amount: float) -> object:

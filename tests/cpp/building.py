@@ -6,13 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-WITHOUT_AVX = [f"-DIFAST_COMPILES_{name}=OFF" for name in ("AVX2", "AVX512", "AVX512BF16", "AVX512VNNI")]
-"""The portable kernels alone, which take the least time to compile."""
+KERNELS = {"avx2": ("AVX2",), "avx512": ("AVX512", "AVX512BF16", "AVX512VNNI")}
+"""What is compiled for an instruction set besides the portable kernels, which take the least time."""
 
 # What takes least to compile. Checks of every pointer would double it; AddressSanitizer sees where a wrong one leads.
 MEMORY_SANITIZERS = "-O0 -fsanitize=address,undefined -fno-sanitize=null,alignment,object-size,vptr"
@@ -37,8 +38,10 @@ def build(source: Path, folder: Path, *defines: str, target: str = "all") -> Pat
     return folder
 
 
-def build_sanitized(folder: Path, flags: str, *, target: str) -> Path:
-    """Builds ``tests/cpp`` with the portable kernels under sanitizers; skips where the compiler or system has none."""
+def build_sanitized(folder: Path, flags: str, *, target: str, isas: Sequence[str] = ()) -> Path:
+    """Builds ``tests/cpp`` with the portable kernels, and those of some instruction sets, under sanitizers; skips where
+    the compiler or system has none.
+    """
     compiler = os.environ.get("CXX", "c++").split()
     tool(compiler[0])
     probe = folder / "probe.cpp"
@@ -47,7 +50,8 @@ def build_sanitized(folder: Path, flags: str, *, target: str) -> Path:
     if compiled.returncode != 0 or subprocess.run([folder / "probe"], capture_output=True).returncode != 0:
         pytest.skip(f"{compiler[0]} has no {flags} here")
     options = ["-DCMAKE_BUILD_TYPE=Debug", f"-DCMAKE_CXX_FLAGS_DEBUG=-g1 -fno-sanitize-recover=all {flags}"]
-    return build(Path(__file__).parent, folder / "build", *WITHOUT_AVX, *options, target=target)
+    left_out = [f"-DIFAST_COMPILES_{name}=OFF" for isa, names in KERNELS.items() if isa not in isas for name in names]
+    return build(Path(__file__).parent, folder / "build", *left_out, *options, target=target)
 
 
 def run(*command: str | Path) -> None:

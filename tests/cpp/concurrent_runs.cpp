@@ -1,13 +1,16 @@
-// Runs an engine file from several threads at once, on executors with different numbers of workers,
-// and compares every result with that of one thread alone. For sanitizers; needs no Python and no
-// PyTorch.
+// concurrent_runs ISA FILE...: runs engine files from several threads at once, on executors with
+// different numbers of workers, and compares every result with that of one thread alone. For
+// sanitizers; needs no Python and no PyTorch.
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 #include <thread>
 #include <vector>
 
+#include "cpu/convert.h"
 #include "cpu/executor.h"
 #include "plan/engine_file.h"
 
@@ -24,12 +27,16 @@ class Pass {
  public:
   Pass(const ifast::Plan& plan, int seed) {
     const ifast::Buffer& in = plan.buffers[plan.input()];
-    image_.resize(kBatch * in.size());
-    for (float& x : image_) x = static_cast<float>((seed = seed * 75 % 65537) % 17 - 8);
+    const ifast::Dtype dtype = ifast::outside_of(plan.dtype);
+    std::vector<float> image(kBatch * in.size());
+    for (float& x : image) x = static_cast<float>((seed = seed * 75 % 65537) % 17 - 8);
+    image_ = ifast::cpu::from_floats(image, dtype);
     const std::ptrdiff_t row = in.width, plane = row * in.height;
     call_.strides = {plane * in.channels, row, 1, plane};
     for (const ifast::Buffer& b : plan.buffers) {
-      if (b.home == ifast::Home::kOutput) outputs_.emplace_back(kBatch * b.size(), -1.0f);
+      if (b.home == ifast::Home::kOutput) {
+        outputs_.emplace_back(kBatch * b.size() * ifast::size_of(dtype));
+      }
     }
   }
 
@@ -45,26 +52,35 @@ class Pass {
   // Whether the first `batch` images gave the same bits.
   bool same(const Pass& other, int batch) const {
     for (std::size_t i = 0; i < outputs_.size(); ++i) {
-      const std::size_t bytes = outputs_[i].size() / kBatch * batch * sizeof(float);
+      const std::size_t bytes = outputs_[i].size() / kBatch * batch;
       if (std::memcmp(outputs_[i].data(), other.outputs_[i].data(), bytes) != 0) return false;
     }
     return true;
   }
 
  private:
-  std::vector<float> image_;
-  std::vector<std::vector<float>> outputs_;
+  std::vector<std::byte> image_;
+  std::vector<std::vector<std::byte>> outputs_;
   ifast::cpu::Call call_;
 };
+
+ifast::cpu::Isa isa_of(std::string_view name) {
+  for (ifast::cpu::Isa isa : ifast::cpu::available_isas()) {
+    if (ifast::cpu::name_of(isa) == name) return isa;
+  }
+  std::fprintf(stderr, "%s cannot run here\n", name.data());
+  std::exit(2);
+}
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
+  if (argc < 2) return 2;
+  const ifast::cpu::Isa isa = isa_of(argv[1]);
+  for (int i = 2; i < argc; ++i) {
     const ifast::EngineFile engine = ifast::read_engine(argv[i]);
     const auto make = [&](int threads) {
-      return Executor(engine.plan, engine.constants,
-                      {ifast::cpu::available_isas().front(), threads, ""});
+      return Executor(engine.plan, engine.constants, {isa, threads, "", nullptr, {}});
     };
     Executor alone = make(1), two = make(2), three = make(3);
     Executor* const executors[] = {&two, &three, &alone};

@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the first; the others follow")
     parser.add_argument("--minutes", type=float, default=float("inf"), metavar="M", help="end after so many")
     parser.add_argument("--backend", default="cpu", help="default: cpu")
-    parser.add_argument("--isa", action="append", help="of cpu; may be given again; default: all here, in turn")
+    parser.add_argument("--isa", action="append", help="of cpu; may be given again; default: all; portable, sanitized")
     parser.add_argument("--precision", action="append", help="may be given again; default: all of it, in turn")
     parser.add_argument("--captured", type=int, default=50, metavar="K", help="every K-th through optimize; 0 for none")
     parser.add_argument("--factor", type=float, default=1.0, metavar="F", help="errors up to F times what is promised")
@@ -42,7 +42,7 @@ def main() -> int:
     if args.sanitize:
         from tests.fuzz.sanitized import sweep_sanitized
 
-        found_by = sweep_sanitized(args.sanitize, seeds)
+        found_by = sweep_sanitized(args.sanitize, seeds, args.isa or ["portable"])
     else:
         isas: list[str] = [""]
         if args.backend == "cpu":
