@@ -10,9 +10,10 @@ from torch import nn
 from inception_fast.errors import InputError
 from inception_fast.fast_model import FastModel
 from inception_fast.integrations import ops
-from inception_fast.nn.block import tensors_of
-from inception_fast.nn.engines import Engines, Options
+from inception_fast.nn.block import contents_of
+from inception_fast.nn.engines import Engines
 from inception_fast.nn.fingerprint import Fingerprint
+from inception_fast.nn.forms import Options
 from inception_fast.static_call import StaticCall
 from inception_fast.tensors import is_traced
 
@@ -32,14 +33,14 @@ class ManySizes(FastModel):
     """
 
     def __init__(self, model: nn.Module, example: torch.Tensor, options: Options) -> None:
-        engines, fingerprint = Engines(options, warns=False), Fingerprint(tensors_of(model))
+        engines, fingerprint = Engines(options, warns=False), Fingerprint(contents_of(model))
 
-        def weights() -> list[torch.Tensor]:
-            tensors = tensors_of(model)
-            if not fingerprint.matches(tensors):
+        def weights() -> list[object]:
+            contents = contents_of(model)
+            if not fingerprint.matches(contents):
                 expected = "the weights that it was optimized with; optimize the model again"
                 raise InputError("x", "images of a new size, and the model's weights have changed", expected)
-            return tensors
+            return contents
 
         def build(example: torch.Tensor) -> FastModel | None:
             return engines.get(example, weights, lambda: model)

@@ -129,7 +129,7 @@ def _of_many_sizes(
     memory_limit: int | None,
 ) -> FastModel:
     from inception_fast.many_sizes import ManySizes
-    from inception_fast.nn.engines import MEMORY_LIMIT, Options
+    from inception_fast.nn.forms import MEMORY_LIMIT, Options
 
     if sizes != "any":
         raise InputError("sizes", repr(sizes), "'example' or 'any'")

@@ -15,8 +15,9 @@ from inception_fast.backends import select_backend
 from inception_fast.errors import CaptureError, InceptionFastError, InputError, InputTypeError, UnsupportedOpError
 from inception_fast.graph.foreign import foreign, is_exported
 from inception_fast.nn import ConvBNReLU, FactorizedConv, InceptionBlock
-from inception_fast.nn.block import Block, tensors_of
-from inception_fast.nn.engines import MEMORY_LIMIT, Budget, Engines, Options
+from inception_fast.nn.block import Block, contents_of
+from inception_fast.nn.engines import Engines
+from inception_fast.nn.forms import MEMORY_LIMIT, Budget, Options
 from inception_fast.report import Report
 
 _CLASSES: dict[str, type[Block]] = {"ConvBNReLU": ConvBNReLU, "FactorizedConv": FactorizedConv}
@@ -232,7 +233,7 @@ class _Plan:
 
     def _build(self, module: nn.Module, engines: Engines) -> Iterator[Report]:
         for x in self._calls[module].images.values():
-            engine = engines.get(x, lambda: tensors_of(module), lambda: module)
+            engine = engines.get(x, lambda: contents_of(module), lambda: module)
             if engine is not None:
                 yield engine.report()
 

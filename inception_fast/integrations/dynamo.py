@@ -18,9 +18,10 @@ from torch.nn import functional
 
 from inception_fast.errors import InceptionFastError, InputError, UnsupportedOpError
 from inception_fast.fast_model import FastModel
-from inception_fast.integrations.dynamo_parts import Parts
-from inception_fast.nn.engines import Budget, Engines, Options
+from inception_fast.nn.engines import Engines
+from inception_fast.nn.forms import Budget, Options
 from inception_fast.nn.original import run_original
+from inception_fast.nn.parts import Arguments, Parts
 from inception_fast.partition.partitioned_model import PartitionedModel
 
 _RESHAPES = ("view", "reshape", torch.reshape)
@@ -118,8 +119,9 @@ class _Network:
         parts = self._parts.get(key)
         if parts is None:
             self._parts = {k: p for k, p in self._parts.items() if p.alive}
-            parts = self._parts[key] = Parts(self._options, self._reason)
-        return parts.get([inputs[i] for i in self._images], weights, lambda: self._bind(inputs))
+            parts = self._parts[key] = Parts(self._options, self._budget, self._reason, empty=True)
+        call = Arguments([inputs[i] for i in self._images], {})
+        return parts.get(call, lambda: weights, lambda: self._bind(inputs))
 
     def _engine(self, inputs: Sequence[Any], weights: list[torch.Tensor], key: tuple[float, ...]) -> FastModel | None:
         engines = self._engines.get(key)

@@ -15,7 +15,8 @@ from inception_fast.fast_model import FastModel
 from inception_fast.gradients import refusing
 from inception_fast.graph.structure import TENSOR, OutputStructure
 from inception_fast.integrations import ops
-from inception_fast.nn.engines import Engines, Options
+from inception_fast.nn.engines import Engines
+from inception_fast.nn.forms import Options
 from inception_fast.nn.kinds import Kind
 from inception_fast.nn.original import run_original
 from inception_fast.tensors import is_traced
@@ -119,7 +120,11 @@ class Block(nn.Module):
         """The engine that images like those of ``x`` run on, built where there is none; None where there is no room
         within ``memory_limit`` and the original module computes them.
         """
-        return self._engines.get(x, lambda: tensors_of(self), lambda: self.original)
+        return self._engines.get(x, self._contents, lambda: self.original)
+
+    def _contents(self) -> list[object]:
+        """What engines are built from."""
+        return contents_of(self)
 
     def examine(self) -> None:
         """Raises where the original is not what this class is for, now rather than at its first image.
@@ -226,17 +231,19 @@ class Block(nn.Module):
         return f"precision={options.precision}, backend={options.backend}"
 
 
-def tensors_of(module: nn.Module) -> list[torch.Tensor]:
-    """Parameters and buffers of a module and all in it, by a shorter way than ``parameters()``: it is walked at every
-    call.
+def contents_of(module: nn.Module) -> list[object]:
+    """Parameters and buffers of a module and all in it, and the modules in it, by a shorter way than ``parameters()``:
+    it is walked at every call.
     """
-    found: list[torch.Tensor] = []
+    found: list[object] = []
     pending = [module]
     while pending:
         current = pending.pop()
         for table in (current._parameters, current._buffers):
             found += [t for t in table.values() if t is not None]
-        pending += [m for m in current._modules.values() if m is not None]
+        parts = [m for m in current._modules.values() if m is not None]
+        found += parts
+        pending += parts
     return found
 
 

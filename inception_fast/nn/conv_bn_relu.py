@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from inception_fast.errors import InputError
 from inception_fast.nn.block import Block
-from inception_fast.nn.engines import Options
+from inception_fast.nn.forms import Options
 from inception_fast.nn.kinds import Kind
 
 IntOrPair = int | tuple[int, int]

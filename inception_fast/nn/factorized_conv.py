@@ -9,7 +9,7 @@ from torch import nn
 from inception_fast.errors import InputError
 from inception_fast.nn.block import Block
 from inception_fast.nn.conv_bn_relu import PlainConvBNReLU
-from inception_fast.nn.engines import Options
+from inception_fast.nn.forms import Options
 from inception_fast.nn.kinds import Kind
 
 

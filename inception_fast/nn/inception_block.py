@@ -9,7 +9,7 @@ from torch import nn
 from inception_fast.errors import InputError
 from inception_fast.models.layers import Concat
 from inception_fast.nn.block import Block
-from inception_fast.nn.engines import Options
+from inception_fast.nn.forms import Options
 
 
 class InceptionBlock(Block):

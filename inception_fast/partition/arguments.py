@@ -111,6 +111,11 @@ class Example:
             raise InputTypeError(
                 "example_inputs", type(given).__name__, "a torch.Tensor [N, C, H, W], or a sequence of the arguments"
             )
+        return Example.of_call(model, args, kwargs)
+
+    @staticmethod
+    def of_call(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Example:
+        """:meth:`of` for positional and keyword arguments."""
         signature = inspect.signature(model.forward)
         try:
             bound = signature.bind(*args, **kwargs).arguments

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,16 @@ def example_of(model: nn.Module, example_inputs: Any) -> Example:
         InputError: an argument of ``optimize`` is not.
     """
     check_model(model)
-    example = Example.of(model, example_inputs)
+    return _placed(model, Example.of(model, example_inputs))
+
+
+def example_of_call(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Example:
+    """:func:`example_of` for positional and keyword arguments."""
+    check_model(model)
+    return _placed(model, Example.of_call(model, args, kwargs))
+
+
+def _placed(model: nn.Module, example: Example) -> Example:
     devices = {t.device for t in (*model.parameters(), *model.buffers())} or {example.device}
     for x in example.tensors:
         if x.device not in devices:

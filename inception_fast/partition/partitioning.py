@@ -25,6 +25,7 @@ from inception_fast.partition.worth import elements_of
 from inception_fast.plan.engine_file import PRECISIONS
 from inception_fast.plan.plan import QUANTIZED
 from inception_fast.plan.sensitivity import ALONE, Surroundings
+from inception_fast.shared_weights import SharedWeights
 
 
 def partitioned(
@@ -34,8 +35,12 @@ def partitioned(
     backend: str,
     batch_invariant: bool = False,
     accuracy: str = "promise",
+    weights: SharedWeights | None = None,
 ) -> PartitionedModel:
     """The module of a model's parts, their engines built.
+
+    Args:
+        weights: shared with the engines of the same model for other arguments.
 
     Raises:
         InputError: ``batch_invariant``, which operators of PyTorch's do not promise; or ``int8`` cannot be calibrated
@@ -54,12 +59,14 @@ def partitioned(
         warnings.warn(
             f"nothing of this model runs on fast kernels, all of it is PyTorch's: {'; '.join(reasons)}", stacklevel=3
         )
-    engines = list(_engines(parts, example, precision, backend, accuracy))
+    engines = list(_engines(parts, example, precision, backend, accuracy, weights or SharedWeights()))
     rest = assemble(parts.program, parts.layout, parts.constants, parts.returned, engines)
     return PartitionedModel(rest, parts.contract, parts.structure, precision, backend, report, parts.inner)
 
 
-def _engines(parts: Parts, example: Example, precision: str, backend: str, accuracy: str) -> Iterator[FastModel]:
+def _engines(
+    parts: Parts, example: Example, precision: str, backend: str, accuracy: str, weights: SharedWeights
+) -> Iterator[FastModel]:
     regions = parts.layout.regions
     quantized = PRECISIONS[precision] == QUANTIZED
     reaching: dict[fx.Node, Tensor] = {}
@@ -71,7 +78,7 @@ def _engines(parts: Parts, example: Example, precision: str, backend: str, accur
         places = _surroundings(parts, example)
     if places is None:
         places, accuracy = {}, "eager"
-    for region in regions:
+    for index, region in enumerate(regions):
         value = region.entry.meta["val"]
         images = reaching.get(region.entry)
         if images is None:
@@ -80,7 +87,7 @@ def _engines(parts: Parts, example: Example, precision: str, backend: str, accur
         lowering = selection(backend, example.device, precision).backend.lowering
         place = places.get(region.entry, ALONE)
         engine = make_engine(captured, images, precision, lowering, accuracy=accuracy, place=place)
-        yield FastModel(engine, captured.structure, backend, example.device)
+        yield weights.fast_model(engine, captured.structure, backend, example.device, str(index))
 
 
 def _surroundings(parts: Parts, example: Example) -> dict[fx.Node, Surroundings] | None:

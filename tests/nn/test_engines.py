@@ -16,6 +16,7 @@ from inception_fast.fast_model import FastModel
 from inception_fast.models.googlenet import Inception
 from inception_fast.models.layers import BasicConv2d
 from inception_fast.nn import engines as engines_module
+from inception_fast.nn import forms as forms_module
 from inception_fast.optimization import make_engine
 from tests.nn.modules import assert_same, lively
 
@@ -114,7 +115,7 @@ def test_the_size_that_does_not_fit_is_built_once(deep: nn.Module, built: list[F
     """What a size takes shows when it is built: here another layout of the weights."""
     trial = ifast.nn.InceptionBlock.from_torch(deep, backend="cpu")
     assert trial.engine_for(torch.zeros(1, 16, 24, 24)) is not None
-    limit = trial.memory + deep[1].conv.weight.nbytes // 2 + engines_module._OVERHEAD
+    limit = trial.memory + deep[1].conv.weight.nbytes // 2 + forms_module._OVERHEAD
     fast = ifast.nn.InceptionBlock.from_torch(deep, backend="cpu", memory_limit=limit)
     built.clear()
     assert_same(fast, deep, 1, 16, 24, 24)
@@ -164,7 +165,7 @@ def test_a_size_costs_no_weights(deep: nn.Module) -> None:
     assert weights[0] is weights[1]
     weight = deep[1].conv.weight.nbytes
     assert memory[0] > engines[0].weight_bytes + weight > 3 * weight
-    assert {b - a for a, b in pairwise(memory)} == {engines_module._OVERHEAD}
+    assert {b - a for a, b in pairwise(memory)} == {forms_module._OVERHEAD}
     with torch.no_grad():
         deep[1].conv.weight.mul_(2)
     assert_same(fast, deep, 1, 16, 40, 50)
