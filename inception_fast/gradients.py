@@ -34,6 +34,18 @@ def refusing(run: Callable[[], list[torch.Tensor]], wanted: Sequence[torch.Tenso
     return [distinct[i] for i in places]
 
 
+def refusing_leaves(run: Callable[[], list[Any]], wanted: Sequence[torch.Tensor]) -> list[Any]:
+    """:func:`refusing` where other things are among what ``run`` returns, which stay as they are."""
+    results: list[Any] = []
+
+    def tensors() -> list[torch.Tensor]:
+        results.extend(run())
+        return [r for r in results if isinstance(r, torch.Tensor)]
+
+    refused = iter(refusing(tensors, wanted))
+    return [next(refused) if isinstance(r, torch.Tensor) else r for r in results]
+
+
 class _Refusing(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, run: Callable[[], list[torch.Tensor]], places: list[int], *_: torch.Tensor) -> Any:

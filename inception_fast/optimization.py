@@ -263,7 +263,13 @@ def check_precision(precision: str, *, calibrating: bool = True) -> None:
     """
     names = [name for name in PUBLIC_PRECISIONS if calibrating or PRECISIONS[name] != QUANTIZED]
     if precision not in names:
-        raise InputError("precision", repr(precision), f"one of {', '.join(map(repr, names))}")
+        expected = f"one of {', '.join(map(repr, names))}"
+        if precision in PUBLIC_PRECISIONS:
+            expected += (
+                ": it is calibrated on images, and there are none where a new size or new weights call for another "
+                "engine; optimize(model, images, precision='int8') does that"
+            )
+        raise InputError("precision", repr(precision), expected)
 
 
 def single_example(example_inputs: torch.Tensor | Sequence[torch.Tensor]) -> torch.Tensor:

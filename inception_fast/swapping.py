@@ -2,90 +2,62 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from inception_fast.artefacts.choose import module_of
 from inception_fast.backends import select_backend
 from inception_fast.errors import CaptureError, InceptionFastError, InputError, InputTypeError, UnsupportedOpError
 from inception_fast.graph.foreign import foreign, is_exported
+from inception_fast.graph.hooks import is_hooked
 from inception_fast.nn import ConvBNReLU, FactorizedConv, InceptionBlock
 from inception_fast.nn.block import Block, contents_of
+from inception_fast.nn.cut_points import cuts_in
 from inception_fast.nn.engines import Engines
+from inception_fast.nn.entry import Entry, converted, is_convertible
 from inception_fast.nn.forms import MEMORY_LIMIT, Budget, Options
+from inception_fast.nn.in_place import InPlace
+from inception_fast.nn.installed import Installed, is_in_place
+from inception_fast.nn.observing import Calls, observe
+from inception_fast.nn.parts import Arguments
+from inception_fast.nn.runs import Runs, find_runs
+from inception_fast.partition.report import PartitionReport
 from inception_fast.report import Report
+from inception_fast.swap_report import LeftAlone, Replaced, SwapReport
 
 _CLASSES: dict[str, type[Block]] = {"ConvBNReLU": ConvBNReLU, "FactorizedConv": FactorizedConv}
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
-
-@dataclass(frozen=True)
-class Replaced:
-    """A module that runs on fast kernels now.
-
-    Attributes:
-        kind: ``ConvBNReLU``, ``FactorizedConv``, ``InceptionBlock``, ``ResidualBlock`` or ``Network``.
-        reports: what was fused in it, for each image size of the example.
-    """
-
-    path: str
-    kind: str
-    reports: tuple[Report, ...]
-
-    def __str__(self) -> str:
-        steps = ", ".join(f"{count} {kind}" for kind, count in self.reports[0].steps.items())
-        return f"{self.path}: {self.kind}, {steps}"
-
-
-@dataclass(frozen=True)
-class LeftAlone:
-    """A module with convolutions that stays as it was; parts of it may have been replaced."""
-
-    path: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class SwapReport:
-    """Returned by :func:`swap`."""
-
-    replaced: tuple[Replaced, ...]
-    left_alone: tuple[LeftAlone, ...]
-
-    def __str__(self) -> str:
-        counts = ", ".join(f"{n} {kind}" for kind, n in Counter(r.kind for r in self.replaced).items())
-        lines = [f"replaced: {counts or 'nothing'}", *(f"    {r}" for r in self.replaced)]
-        return "\n".join([*lines, "left alone:", *(f"    {r}" for r in self.left_alone)])
+_CLOSE = 1e-2
+"""Relative L2 distance of results in the same precision, far above rounding."""
+_REFUSALS = (InputError, UnsupportedOpError, CaptureError)
 
 
 def swap(
     model: nn.Module,
-    example_inputs: torch.Tensor | Sequence[Any],
+    example_inputs: torch.Tensor | Sequence[Any] | Mapping[str, Any],
     *,
     precision: str = "fp32",
     backend: str = "auto",
     batch_invariant: bool = False,
     memory_limit: int = MEMORY_LIMIT,
 ) -> SwapReport:
-    """Replaces every part of ``model`` that is an Inception-family network or block by its fast form, in place.
+    """Gives ``model``, and where that cannot be its parts from the top down, a fast form, in place.
 
-    The largest such parts are found from the top down; the model itself stays. A part qualifies if it takes one tensor
-    ``[N, C, H, W]``, has convolutions and consists of the family's operators. It keeps its parameters and their names.
-    Feed the model channels_last images where speed matters: the parts keep to the memory format of what they are given.
+    A module with convolutions whose operators are the family's becomes an engine; of another one, whatever it is
+    called with, the largest such regions do, with PyTorch's operators between them, as :func:`inception_fast.optimize`
+    has it. What cannot be captured, since it branches on values or has hooks inside, is looked for such parts. The
+    model stays what it is: its type, its parameters and their names, its attributes and its hooks; parts that are one
+    engine become drop-in modules (:mod:`inception_fast.nn`), the model itself and all else get another ``forward``.
+    Results have the memory format of the images that are given.
 
     Args:
-        model: in eval mode.
-        example_inputs: a tensor, or a sequence of the model's positional arguments (tensors may be inside of lists
-            and dicts), to see what its parts are called with. The model is run on it twice.
-        precision, backend, batch_invariant: as for :func:`inception_fast.optimize`.
+        model: in eval mode; modules of ``torch.jit`` may be inside.
+        example_inputs: what the model is called with: a tensor, a sequence of its positional arguments, or a dict of
+            its arguments by name; tensors may be inside of lists and dicts. The model is run on it twice.
+        precision, backend, batch_invariant: as for :func:`inception_fast.optimize`; ``int8`` is refused.
         memory_limit: bytes that the engines of all parts may hold together, one for each part and each image size that
             it meets; those of one part share their weights. Beyond it a part's first size still has an engine, and new
             ones run on the original module.
@@ -98,17 +70,17 @@ def swap(
         BackendUnavailableError: the backend asked for cannot run here.
         InceptionFastError: the model does not run with the new parts. It is as it was before, as with any exception.
     """
-    arguments = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
-    _check(model, arguments)
+    call = _call(example_inputs)
+    _check(model, call)
     options = Options(precision, backend, batch_invariant, memory_limit)
-    select_backend(backend, next(_tensors(arguments)).device, precision)
+    select_backend(backend, call.device, precision)
 
-    plan = _Plan(_observe(model, arguments), options)
+    plan = _Plan(observe(model, call), options)
     plan.visit(model, "")
     plan.apply()
     try:
         with torch.no_grad():
-            model(*arguments)
+            results = model(*call.args, **call.kwargs)
     except BaseException as error:
         plan.undo()
         if isinstance(error, InceptionFastError) or not isinstance(error, Exception):
@@ -116,10 +88,18 @@ def swap(
         raise InceptionFastError(
             f"the model does not run with the parts replaced, and was restored: {error}"
         ) from error
-    return SwapReport(tuple(plan.replaced), tuple(plan.left_alone))
+    if len(plan.replaced) > 1 and not is_in_place(model):
+        plan.convert_images(model, call, results)
+    return SwapReport(tuple(plan.replaced), tuple(plan.left_alone), plan.undo)
 
 
-def _check(model: nn.Module, arguments: tuple[Any, ...]) -> None:
+def _call(example_inputs: Any) -> Arguments:
+    if isinstance(example_inputs, Mapping):
+        return Arguments((), dict(example_inputs))
+    return Arguments((example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs), {})
+
+
+def _check(model: nn.Module, call: Arguments) -> None:
     if not isinstance(model, nn.Module):
         raise InputTypeError("model", type(model).__name__, "a torch.nn.Module")
     script = foreign(model)
@@ -127,131 +107,157 @@ def _check(model: nn.Module, arguments: tuple[Any, ...]) -> None:
         raise InputTypeError("model", *script)
     if model.training and not is_exported(model):
         raise InputError("model", "training mode", "eval mode")
-    if next(_tensors(arguments), None) is None:
-        raise InputError(
-            "example_inputs", f"{len(arguments)} arguments without a tensor", "what the model is called with"
-        )
-
-
-def _tensors(arguments: Any) -> Iterator[torch.Tensor]:
-    return (leaf for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, torch.Tensor))
-
-
-@dataclass
-class _Calls:
-    """What a module was called with.
-
-    Attributes:
-        images: an example of each shape and dtype.
-        other: what was not a single tensor of images, empty where nothing was.
-    """
-
-    images: dict[tuple[Any, ...], torch.Tensor] = field(default_factory=dict)
-    other: str = ""
-
-
-def _observe(model: nn.Module, arguments: tuple[Any, ...]) -> dict[nn.Module, _Calls]:
-    """Runs the model, and returns what each module in it was called with."""
-    seen: dict[nn.Module, _Calls] = {}
-
-    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        calls = seen.setdefault(module, _Calls())
-        x = args[0] if args else None
-        if len(args) != 1 or kwargs or not isinstance(x, torch.Tensor) or x.dim() != 4 or x.is_quantized:
-            named = [f"{name}={_describe(value)}" for name, value in kwargs.items()]
-            calls.other = calls.other or ", ".join([*map(_describe, args), *named]) or "nothing"
-            return
-        calls.images[(x.shape[1:], x.dtype, x.device)] = x.new_zeros(x.shape)
-
-    handles = []
-    try:
-        for module in model.modules():
-            if not isinstance(module, torch.jit.ScriptModule):
-                handles.append(module.register_forward_pre_hook(note, with_kwargs=True))
-        with torch.no_grad():
-            model(*arguments)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen
-
-
-def _describe(value: Any) -> str:
-    if not isinstance(value, torch.Tensor):
-        return type(value).__name__
-    return f"a {'quantised ' if value.is_quantized else ''}tensor {list(value.shape)}"
+    if not call.tensors:
+        given = len(call.args) + len(call.kwargs)
+        raise InputError("example_inputs", f"{given} arguments without a tensor", "what the model is called with")
 
 
 class _Plan:
     """Which modules are to be replaced by what. Nothing changes before :meth:`apply`."""
 
-    def __init__(self, calls: dict[nn.Module, _Calls], options: Options) -> None:
+    def __init__(self, calls: dict[nn.Module, Calls], options: Options) -> None:
         self._calls, self._options, self._budget = calls, options, Budget()
         self._blocks: dict[nn.Module, Block | None] = {}
-        self._places: list[tuple[dict[str, nn.Module | None], str, Block]] = []
+        self._places: list[tuple[dict[str, nn.Module | None], str, nn.Module, Block]] = []
+        self._forwards: list[Installed] = []
+        self._undo: list[Callable[[], None]] = []
         self.replaced: list[Replaced] = []
         self.left_alone: list[LeftAlone] = []
 
-    def visit(self, parent: nn.Module, path: str) -> None:
-        """Decides on the children of ``parent``, and on theirs where they are not replaced."""
-        for name, child in parent._modules.items():
-            if child is None or isinstance(child, Block) or not _has_convolutions(child):
-                continue
-            where = f"{path}.{name}" if path else name
-            if child not in self._blocks:
-                self._blocks[child] = self._decide(child, where)
-                if self._blocks[child] is None:
-                    self.visit(child, where)
-            block = self._blocks[child]
-            if block is not None:
-                self._places.append((parent._modules, name, block))
+    def visit(self, module: nn.Module, path: str, place: tuple[dict[str, nn.Module | None], str] | None = None) -> None:
+        """Decides on a module, and on those in it where it is not replaced.
+
+        Args:
+            place: the table that has it, and its name there; None for the model itself.
+        """
+        if is_in_place(module) or isinstance(module, Block) or not _has_convolutions(module):
+            return
+        if module not in self._blocks:
+            self._blocks[module] = self._decide(module, path, place is None)
+        block = self._blocks[module]
+        if block is not None and place is not None:
+            self._places.append((*place, module, block))
 
     def apply(self) -> None:
-        for table, name, block in self._places:
+        for table, name, module, block in self._places:
+            self._undo.append(lambda table=table, name=name, module=module: table.update({name: module}))  # type: ignore[misc]
             table[name] = block
+        self._undo += [fast.install() for fast in self._forwards]
 
     def undo(self) -> None:
-        for table, name, block in self._places:
-            table[name] = block.original
+        while self._undo:
+            self._undo.pop()()
 
-    def _decide(self, module: nn.Module, path: str) -> Block | None:
+    def convert_images(self, model: nn.Module, call: Arguments, results: Any) -> None:
+        """Has the model change the layout of its images once, if it then does the same."""
+        if not any(map(is_convertible, call.tensors)):
+            return
+        args, kwargs = converted((call.args, call.kwargs))
+        try:
+            with torch.no_grad():
+                again = model(*args, **kwargs)
+        except RuntimeError:
+            return
+        if all(map(_close, pytree.tree_leaves(results), pytree.tree_leaves(again))):
+            self._undo.append(Entry(model).install())
+
+    def _decide(self, module: nn.Module, path: str, stays: bool) -> Block | None:
+        """What is to take the place of a module; a fast ``forward`` where there is none."""
         reason = self._objection(module)
+        parts: tuple[InPlace, Replaced] | None = None
         if reason is None:
-            engines = Engines(self._options, budget=self._budget)
+            calls = self._calls[module]
+            stays = stays or any(map(is_hooked, module.modules()))
+            if not calls.other and not stays:
+                try:
+                    return self._block(module, path)
+                except _REFUSALS as error:
+                    reason = str(error)
             try:
-                reports = tuple(self._build(module, engines))
-            except (InputError, UnsupportedOpError, CaptureError) as error:
-                reason = str(error)
-            else:
-                assert engines.facts is not None
-                kind = engines.facts.kind
-                self.replaced.append(Replaced(path, kind, reports))
-                return _CLASSES.get(kind, InceptionBlock).wrap(module, self._options, engines)
+                parts = self._in_place(module, path, whole=reason is None)
+            except _REFUSALS as error:
+                reason = reason or str(error)
+        if parts is not None and all(map(_takes_any_batch, parts[1].reports)):
+            self._take(*parts)
+            return None
         if reason:
             self.left_alone.append(LeftAlone(path, reason))
+        before = len(self.replaced)
+        together = self._together(module, path)
+        for name, child in module._modules.items():
+            if name not in together and child is not None and (module in self._calls or self._was_called(child)):
+                self.visit(child, f"{path}.{name}" if path else name, (module._modules, name))
+        if parts is not None and len(self.replaced) == before:
+            # All that there is to have, though for these shapes alone.
+            self._take(*parts)
         return None
 
-    def _build(self, module: nn.Module, engines: Engines) -> Iterator[Report]:
+    def _together(self, module: nn.Module, path: str) -> set[str]:
+        """The names of parts that become engines with their neighbours."""
+        if type(module).forward is not nn.Sequential.forward or not isinstance(module, nn.Sequential):
+            return set()
+        runs = list(find_runs(module, self._calls, self._options, self._budget)) if module in self._calls else []
+        for run in runs:
+            first, last = (f"{path}.{name}" if path else name for name in (run.names[0], run.names[-1]))
+            reports = tuple(form.report() for form in run.fast.forms)
+            self.replaced.append(Replaced(f"{first} to {last}", run.fast.kind, reports))
+        if runs:
+            self._forwards.append(Runs(module, runs))
+        return {name for run in runs for name in run.names}
+
+    def _was_called(self, module: nn.Module) -> bool:
+        """Whether anything in a module was; else there is one thing to say of all of it."""
+        return any(part in self._calls for part in module.modules())
+
+    def _take(self, fast: InPlace, what: Replaced) -> None:
+        self._forwards.append(fast)
+        self.replaced.append(what)
+        for inner, part in cuts_in(fast.original).items():
+            self.visit(part, f"{what.path}.{inner}" if what.path else inner)
+
+    def _block(self, module: nn.Module, path: str) -> Block:
+        original, engines = module_of(module), Engines(self._options, budget=self._budget)
+        reports = tuple(self._build(original, engines, module))
+        assert engines.facts is not None
+        kind = engines.facts.kind
+        self.replaced.append(Replaced(path, kind, reports))
+        # A script becomes a module of Python's, another module stays itself.
+        original = original if isinstance(module, torch.jit.ScriptModule) else module
+        return _CLASSES.get(kind, InceptionBlock).wrap(original, self._options, engines)
+
+    def _build(self, original: nn.Module, engines: Engines, module: nn.Module) -> Iterator[Report]:
         for x in self._calls[module].images.values():
-            engine = engines.get(x, lambda: contents_of(module), lambda: module)
+            engine = engines.get(x, lambda: contents_of(original), lambda: original)
             if engine is not None:
                 yield engine.report()
+
+    def _in_place(self, module: nn.Module, path: str, whole: bool) -> tuple[InPlace, Replaced]:
+        fast = InPlace(module, self._options, self._budget, whole)
+        forms = [fast.prepare(call) for call in self._calls[module].all.values()]
+        return fast, Replaced(path, fast.kind, tuple(form.report() for form in forms if form is not None))
 
     def _objection(self, module: nn.Module) -> str | None:
         """Why a module cannot be tried; empty where there is nothing to say."""
         calls, found = self._calls.get(module), foreign(module)
-        if found:
+        if found and not isinstance(module, torch.jit.ScriptModule):
             return f"{found[0]}, which cannot be captured"
         if calls is None:
             return "" if isinstance(module, nn.ModuleList | nn.ModuleDict) else "the example did not call it"
-        if calls.other:
-            return f"it was called with {calls.other}, not with one tensor [N, C, H, W] by position"
         if isinstance(module, nn.Conv2d):
             return "a convolution on its own, with nothing to fuse"
-        hooked = [path for path, part in module.named_modules() if any(getattr(part, hooks) for hooks in _HOOKS)]
-        if hooked:
-            return f"hooks on {hooked[0] or 'it'} would be lost"
+        if any(isinstance(part, Block) or is_in_place(part) for part in module.modules()):
+            return ""
         return None
+
+
+def _close(a: Any, b: Any) -> bool:
+    if not isinstance(a, torch.Tensor):
+        return True
+    return a.shape == b.shape and bool((a - b).double().norm() <= _CLOSE * a.double().norm())
+
+
+def _takes_any_batch(report: object) -> bool:
+    return not isinstance(report, PartitionReport) or report.takes_any_batch
 
 
 def _has_convolutions(module: nn.Module) -> bool:

@@ -23,14 +23,37 @@ def check_hooks(model: nn.Module) -> None:
         CaptureError: names the hook and its module.
     """
     for where, hook in _hooks(model):
-        function = getattr(hook, "func", hook)
-        home = getattr(function, "__module__", None) or type(function).__module__
-        if not home.startswith(("torch.nn.", "torch.export.")):
+        if _is_lost(hook):
+            function = getattr(hook, "func", hook)
             name = getattr(function, "__qualname__", type(function).__qualname__)
             raise CaptureError(
                 f"the forward hook {name} on {where} would never be called again; remove it before, "
                 "or return from the model what it looks at"
             )
+
+
+def is_hooked(module: nn.Module) -> bool:
+    """Whether a module has a forward hook itself that a Graph would lose. It is asked at every call."""
+    for table in _TABLES:
+        hooks = getattr(module, table, None)
+        if hooks and any(map(_is_lost, hooks.values())):
+            return True
+    return False
+
+
+def sees_every_module() -> bool:
+    """Whether there is a hook on all modules of the process, other than PyTorch's own, which keep count of them."""
+    tables = (global_hooks._global_forward_pre_hooks, global_hooks._global_forward_hooks)
+    return any(not _home(hook).startswith("torch.") for hooks in tables for hook in hooks.values())
+
+
+def _is_lost(hook: Any) -> bool:
+    return not _home(hook).startswith(("torch.nn.", "torch.export."))
+
+
+def _home(hook: Any) -> str:
+    function = getattr(hook, "func", hook)
+    return getattr(function, "__module__", None) or type(function).__module__
 
 
 def _hooks(model: nn.Module) -> Iterator[tuple[str, Any]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_leaves
 
 from inception_fast.autocast import autocast_dtype
 from inception_fast.errors import InputError, InputTypeError
@@ -18,21 +20,10 @@ from inception_fast.integrations import ops
 from inception_fast.nn.engines import Engines
 from inception_fast.nn.forms import Options
 from inception_fast.nn.kinds import Kind
-from inception_fast.nn.original import run_original
+from inception_fast.nn.original import fake_run, laid_out_like, run_original, share_tables
 from inception_fast.tensors import is_traced
 
-_SHARED = (
-    "_parameters",
-    "_buffers",
-    "_non_persistent_buffers_set",
-    "_modules",
-    "_state_dict_hooks",
-    "_state_dict_pre_hooks",
-    "_load_state_dict_pre_hooks",
-    "_load_state_dict_post_hooks",
-)
-
-_CAST = (torch.float32, torch.float16, torch.bfloat16)
+CAST = (torch.float32, torch.float16, torch.bfloat16)
 """Types that autocast turns into one another."""
 
 Self = TypeVar("Self", bound="Block")
@@ -63,9 +54,7 @@ class Block(nn.Module):
         if not isinstance(original, nn.Module) or isinstance(original, torch.jit.ScriptModule):
             raise InputTypeError("module", type(original).__name__, "a torch.nn.Module")
         self.training = original.training
-        # The tables themselves, not their entries: what is loaded, moved or replaced in one is so in the other.
-        for table in _SHARED:
-            self.__dict__[table] = original.__dict__[table]
+        share_tables(self, original)
         # Past nn.Module's registration, which would repeat every name.
         self.__dict__["original"] = original
         self._engines = engines or Engines(options, self.kinds)
@@ -147,20 +136,19 @@ class Block(nn.Module):
         engine = self.engine_for(self._taken(x))
         if engine is None:
             with torch.no_grad():
-                outputs = torch.utils._pytree.tree_leaves(self._run_original(x))
-            return [_laid_out_like(x, t) for t in outputs if isinstance(t, torch.Tensor)]
+                outputs = tree_leaves(self._run_original(x))
+            return [laid_out_like(x, t) for t in outputs if isinstance(t, torch.Tensor)]
         return self._run(engine, x)
 
     def fake_outputs(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Empty tensors with the shapes, strides and dtypes of :meth:`run_checked`'s."""
         self._check(x)
-        tensors = {**dict(self.original.named_parameters()), **dict(self.original.named_buffers())}
-        empty = {name: torch.empty(t.shape, dtype=t.dtype, device=x.device) for name, t in tensors.items()}
-        with torch.no_grad():
-            outputs = torch.func.functional_call(self.original, empty, (x,))
-        leaves = torch.utils._pytree.tree_leaves(outputs)
-        fakes = [torch.empty(t.shape, dtype=t.dtype, device=x.device) for t in leaves if isinstance(t, torch.Tensor)]
-        return [_laid_out_like(x, t) for t in fakes]
+        return [laid_out_like(x, t) for t in self._fakes((x,), {}) if isinstance(t, torch.Tensor)]
+
+    def _fakes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+        """What the original returns for arguments without values, flat; tensors are contiguous."""
+        device = next(t.device for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor))
+        return tree_leaves(fake_run(self.original, args, kwargs, device))
 
     def _run_original(self, x: torch.Tensor) -> Any:
         return run_original(self.original, x, self._engines.options.batch_invariant)
@@ -169,11 +157,11 @@ class Block(nn.Module):
         results = engine.run_flat(self._taken(x))
         if autocast_dtype(x.device):
             results = [t.to(dtype) for t, dtype in zip(results, self._autocast_dtypes(x), strict=True)]
-        return [_laid_out_like(x, t) for t in results]
+        return [laid_out_like(x, t) for t in results]
 
     def _taken(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` as the engine takes it: autocast may have given it another floating-point type than the weights'."""
-        if x.dtype not in _CAST or not autocast_dtype(x.device):
+        if x.dtype not in CAST or not autocast_dtype(x.device):
             return x
         return x.to(next((p.dtype for p in self.original.parameters()), x.dtype))
 
@@ -245,12 +233,3 @@ def contents_of(module: nn.Module) -> list[object]:
         found += parts
         pending += parts
     return found
-
-
-def _laid_out_like(x: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
-    """``result`` in the memory format of ``x``, so that a ``view`` behind the module works where it did before."""
-    if result.dim() != 4:
-        return result
-    # A single channel is contiguous in both formats; PyTorch then takes the strides for NCHW.
-    channels_last = x.stride(1) == 1 and x.is_contiguous(memory_format=torch.channels_last)
-    return result.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)

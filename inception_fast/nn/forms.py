@@ -108,6 +108,12 @@ class Forms(ABC, Generic[Call, Form]):
         """False where the weights that the forms were built from are gone."""
         return self._fingerprint.alive
 
+    @property
+    def forms(self) -> list[Form]:
+        """Those that there are."""
+        with self._lock:
+            return list(self._made)
+
     def __len__(self) -> int:
         """Kinds of calls that have a form."""
         return len(self._made)

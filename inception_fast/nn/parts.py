@@ -12,9 +12,11 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from inception_fast.artefacts.choose import module_of
-from inception_fast.errors import CaptureError, InputError
+from inception_fast.errors import CaptureError, InceptionFastError, InputError
 from inception_fast.fast_model import FastModel
 from inception_fast.graph.capture import Captured
+from inception_fast.nn.cut_points import CutPoint
+from inception_fast.nn.fingerprint import Fingerprint
 from inception_fast.nn.forms import Budget, Forms, Options, run_apart
 from inception_fast.optimization import build
 from inception_fast.partition.capture import Parts as CapturedParts
@@ -36,6 +38,20 @@ class Arguments:
     def tensors(self) -> list[torch.Tensor]:
         leaves = pytree.tree_leaves((self.args, self.kwargs))
         return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+
+    @property
+    def device(self) -> torch.device:
+        """Of the first tensor; the CPU where there is none."""
+        return next((t.device for t in self.tensors), torch.device("cpu"))
+
+    @property
+    def key(self) -> object:
+        """Tells calls apart of which one might be served and the other not; batch sizes are not looked at."""
+        leaves, spec = pytree.tree_flatten((tuple(self.args), dict(self.kwargs)))
+        return str(spec), tuple(
+            (leaf.dtype, leaf.device, leaf.shape[1:]) if isinstance(leaf, torch.Tensor) else repr(leaf)
+            for leaf in leaves
+        )
 
     def __str__(self) -> str:
         named = [f"{name}={describe(value)}" for name, value in self.kwargs.items()]
@@ -69,16 +85,30 @@ class Parts(Forms[Arguments, Fast]):
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.options, None, self._reason, self._empty)
 
+    def _start_anew(self, fingerprint: Fingerprint) -> None:
+        super()._start_anew(fingerprint)
+        self._refused: dict[object, InceptionFastError] = {}
+
     def _find(self, call: Arguments) -> Fast | None:
+        if self._refused and (error := self._refused.get(call.key)):
+            raise error.with_traceback(None)
         return next((model for model in self._made if _takes(model, call)), None)
 
     def _build(self, call: Arguments, module: nn.Module) -> tuple[Fast, Callable[[], None]]:
-        model = run_apart(lambda: self._model(call, module_of(module)), call.tensors[0].device)
+        try:
+            model = run_apart(lambda: self._model(call, module_of(module)), call.device)
+        except InceptionFastError as error:
+            # Not to be tried at every call.
+            self._refused[call.key] = error.with_traceback(None)
+            raise
         if self._reason and not self._made:
             islands = len(self._engines_of([model]))
             warnings.warn(
                 f"parts of the graph stay PyTorch's, {islands} run on fast kernels: {self._reason}", stacklevel=5
             )
+        for point in getattr(model, "inner", ()):
+            if isinstance(point, CutPoint):
+                point.live = True
         return model, lambda: None
 
     def _model(self, call: Arguments, module: nn.Module) -> Fast:

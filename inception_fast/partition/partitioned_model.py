@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from inception_fast.autocast import no_autocast
 from inception_fast.errors import InputAttributeError, InputError, NoParametersError
 from inception_fast.fast_model import FastModel
-from inception_fast.gradients import refusing
+from inception_fast.gradients import refusing_leaves
 from inception_fast.graph.structure import OutputStructure
 from inception_fast.outputs import check_apart, check_result_memory
 from inception_fast.partition.arguments import Contract
@@ -36,7 +36,7 @@ class PartitionedModel(nn.Module):
         precision: of the engines.
         backend: name of the backend asked for, or ``auto``.
         facts: what :meth:`report` says, without the engines' own reports.
-        inner: fast modules that operators of ``rest`` know by name, kept for them.
+        inner: modules that operators of ``rest`` know by name, kept for them.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class PartitionedModel(nn.Module):
         inner: tuple[nn.Module, ...] = (),
     ) -> None:
         super().__init__()
-        self._inner = inner
+        self.inner = inner
         self.rest, self.contract, self.structure = rest, contract, structure
         self.precision, self.requested, self.facts = precision, backend, facts
         self._build = structure.builder()
@@ -113,7 +113,7 @@ class PartitionedModel(nn.Module):
         tensors = self.contract.checked(args, kwargs, self._device())
         wanted = [t for t in tensors if t.requires_grad] if torch.is_grad_enabled() else []
         if out is None:
-            return self._build(self._refusing(tensors, wanted) if wanted else self._run(tensors))
+            return self._build(refusing_leaves(lambda: self._run(tensors), wanted) if wanted else self._run(tensors))
         if wanted:
             raise InputError("out", "arguments with requires_grad=True, and grad enabled", "inference: torch.no_grad()")
         return self._copied(self._run(tensors), out)
@@ -137,17 +137,6 @@ class PartitionedModel(nn.Module):
     def _run(self, tensors: list[Tensor]) -> list[Any]:
         with no_autocast(tensors[0].device):
             return list(self.rest(*tensors))
-
-    def _refusing(self, tensors: list[Tensor], wanted: list[Tensor]) -> list[Any]:
-        """The results, of which tensors refuse a gradient; numbers are as they are."""
-        results: list[Any] = []
-
-        def run() -> list[Tensor]:
-            results.extend(self._run(tensors))
-            return [r for r in results if isinstance(r, Tensor)]
-
-        refused = iter(refusing(run, wanted))
-        return [next(refused) if isinstance(r, Tensor) else r for r in results]
 
     def _device(self) -> torch.device | None:
         """Where the constants of the rest are; None where there are none."""
@@ -190,7 +179,7 @@ class PartitionedModel(nn.Module):
     def __deepcopy__(self, memo: dict[int, object]) -> PartitionedModel:
         rest = copy.deepcopy(self.rest, memo)
         made = PartitionedModel(
-            rest, self.contract, self.structure, self.precision, self.requested, self.facts, self._inner
+            rest, self.contract, self.structure, self.precision, self.requested, self.facts, self.inner
         )
         return made.train(self.training)
 

@@ -79,6 +79,10 @@ class PartitionReport:
         """How many of PyTorch's operators of each kind are left."""
         return dict(Counter(f.op for f in self.foreign))
 
+    @property
+    def takes_any_batch(self) -> bool:
+        return self.batch.startswith("any ")
+
     def __str__(self) -> str:
         taken = sum(i.operators for i in self.islands)
         plural = "" if len(self.islands) == 1 else "s"

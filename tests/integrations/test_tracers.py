@@ -31,17 +31,25 @@ def whole() -> nn.Module:
     return ifast.optimize(model(), photos(1))
 
 
-def blocks() -> nn.Module:
+def in_place() -> nn.Module:
     swapped = model()
     ifast.swap(swapped, photos(1))
     swapped(photos(2))
     return swapped
 
 
-@pytest.fixture(params=[whole, blocks])
+def blocks() -> nn.Module:
+    first, second = model()
+    made = nn.Sequential(ifast.nn.ConvBNReLU.from_torch(first), ifast.nn.ConvBNReLU.from_torch(second)).eval()
+    made(photos(2))
+    return made
+
+
+@pytest.fixture(params=[whole, in_place, blocks])
 def net(request: pytest.FixtureRequest) -> nn.Module:
     made = request.param()
-    assert any(type(m).__module__.startswith("inception_fast") for m in made.modules())
+    parts = [*made.modules(), vars(made).get("forward")]
+    assert any(type(m).__module__.startswith("inception_fast") for m in parts)
     return made
 
 

@@ -25,6 +25,22 @@ def block(channels: int = 12, seed: int = 0) -> nn.Module:
     return lively(Inception(channels, 4, 6, 8, 2, 4, 4), seed)
 
 
+class Guard(nn.Module):
+    """A branch on values, so that what has it cannot be captured and parts of it are replaced one by one."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not x.isfinite().all():
+            raise ValueError("not finite")
+        return x
+
+
+class Erf(nn.Module):
+    """An operator that is not the family's."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.erf(x)
+
+
 class Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -41,18 +57,18 @@ class Larger(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 12, 3, stride=2), nn.SiLU())
+        self.guard, self.stem = Guard(), nn.Sequential(nn.Conv2d(3, 12, 3, stride=2), Erf())
         self.layer = BasicConv2d(12, 12, 3, padding=1)
         self.residual = Residual()
         self.pair = nn.Sequential(
             BasicConv2d(12, 12, (1, 7), padding=(0, 3)), BasicConv2d(12, 12, (7, 1), padding=(3, 0))
         )
         self.deep = nn.ModuleList([nn.ModuleDict({"block": block()}), nn.Sequential(block(20), block(20))])
-        self.mixed = nn.Sequential(BasicConv2d(20, 8, 1), nn.Sigmoid(), BasicConv2d(8, 8, 3))
+        self.mixed = nn.Sequential(BasicConv2d(20, 8, 1), Erf(), BasicConv2d(8, 8, 3))
         self.head = nn.Linear(8, 5)
 
     def forward(self, x: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
-        x = self.pair(self.residual(self.layer(self.stem(x))))
+        x = self.pair(self.residual(self.layer(self.stem(self.guard(x)))))
         x = self.mixed(self.deep[1](self.deep[0]["block"](x)) * scale)
         # Takes the memory format of images for granted, as many models do.
         return self.head(x.view(x.shape[0], 8, -1).mean(2))
@@ -95,8 +111,9 @@ def test_replaces_every_kind(images: torch.Tensor) -> None:
     }
     assert type(model.layer) is ifast.nn.ConvBNReLU and type(model.pair) is ifast.nn.FactorizedConv
     assert type(model.residual) is type(model.deep[1]) is ifast.nn.InceptionBlock
-    assert reasons(report).keys() == {"stem", "stem.0", "mixed"}
-    assert "silu" in reasons(report)["stem"] and "sigmoid" in reasons(report)["mixed"]
+    assert reasons(report).keys() == {"", "stem", "stem.0", "mixed"}
+    assert "erf" in reasons(report)["stem"] and "erf" in reasons(report)["mixed"]
+    assert "branches on values" in reasons(report)[""] or "guard" in reasons(report)[""]
     assert reasons(report)["stem.0"] == "a convolution on its own, with nothing to fuse"
     assert list(model.state_dict()) == keys
     assert_unchanged_results(model, original, (2, 3, 19, 17), (1, 3, 19, 17), (3, 3, 23, 16))
@@ -146,7 +163,7 @@ class CalledTwice(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first = self.again = BasicConv2d(3, 3, 3)
-        self.inner = nn.Sequential(nn.Sigmoid(), self.first)
+        self.inner = nn.Sequential(Guard(), self.first)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.inner(self.again(self.first(x)))
@@ -169,12 +186,6 @@ def test_a_second_swap_changes_nothing(images: torch.Tensor) -> None:
     assert [m for m in model.modules() if isinstance(m, Block)] == blocks
 
 
-def test_the_model_itself_stays(images: torch.Tensor) -> None:
-    model = lively(BasicConv2d(3, 4, 3))
-    report = swap(model, images)
-    assert not report.replaced and type(model) is BasicConv2d
-
-
 class Passes(nn.Module):
     """Calls ``part`` with more than images."""
 
@@ -184,22 +195,6 @@ class Passes(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.part(x, *self.rest, **self.named)
-
-
-class Scaled(BasicConv2d):
-    def forward(self, x: torch.Tensor, factor: float = 1.0) -> torch.Tensor:
-        return super().forward(x) * factor
-
-
-class Named(nn.Module):
-    """Calls its part by keyword."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.part = BasicConv2d(3, 4, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.part(x=x)
 
 
 class InPlace(BasicConv2d):
@@ -219,10 +214,10 @@ class Flat(nn.Module):
 class Unused(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.used, self.unused = BasicConv2d(3, 4, 1), BasicConv2d(3, 4, 1)
+        self.guard, self.used, self.unused = Guard(), BasicConv2d(3, 4, 1), BasicConv2d(3, 4, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.used(x)
+        return self.used(self.guard(x))
 
 
 def training_part() -> nn.Module:
@@ -237,35 +232,13 @@ def quantised_part() -> nn.Module:
     return Passes(nn.Sequential(*layers)).eval()
 
 
-def hooked_part() -> nn.Module:
-    model = lively(Passes(nn.Sequential(BasicConv2d(3, 4, 1))))
-    model.part[0].conv.register_forward_hook(lambda *_: None)
-    return model
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 @pytest.mark.parametrize(
     ("make", "path", "reason"),
     [
-        (lambda: lively(Passes(Scaled(3, 4, 1), 2.0)), "part", r"it was called with a tensor \[2, 3, 19, 17\], float"),
-        (
-            lambda: lively(Passes(Scaled(3, 4, 1), factor=2.0)),
-            "part",
-            "with a tensor .*, factor=float, not with one tensor .* by position",
-        ),
         (lambda: lively(Passes(InPlace(3, 4, 1))), "part", "changes"),
         (lambda: lively(Unused()), "unused", "the example did not call it"),
-        (lambda: lively(Passes(nn.Conv2d(3, 6, 1, groups=3))), "part", "a convolution on its own"),
-        (lambda: lively(Passes(nn.Sequential(nn.Conv2d(3, 6, 1, groups=3), nn.ReLU()))), "part", "groups=3"),
+        (lambda: lively(Passes(nn.Sequential(Guard(), nn.Conv2d(3, 6, 1)))), "part.1", "a convolution on its own"),
         (training_part, "part", r"training mode \(module 'bn'\)"),
-        (hooked_part, "part", "hooks on 0.conv would be lost"),
-        (hooked_part, "part.0", "hooks on conv would be lost"),
-        (
-            lambda: Passes(torch.jit.trace(lively(BasicConv2d(3, 4, 1)), torch.zeros(1, 3, 4, 4))).eval(),
-            "part",
-            "a TopLevelTracedModule of torch.jit, which cannot be captured",
-        ),
-        (lambda: lively(Named()), "part", r"with x=a tensor \[2, 3, 19, 17\], not with one tensor .* by position"),
         (quantised_part, "part.1", "a quantised Conv2d, which cannot be captured"),
         (quantised_part, "part", r"got a quantised Quantize \(module '0'\)"),
     ],
@@ -285,9 +258,7 @@ def test_other_ranks(images: torch.Tensor) -> None:
     model = lively(Passes(Flat()))
     report = swap(model, images[0])
     assert kinds(report) == {"part.conv": "ConvBNReLU"}
-    assert reasons(report) == {
-        "part": "it was called with a tensor [3, 19, 17], not with one tensor [N, C, H, W] by position"
-    }
+    assert reasons(report).keys() == {"", "part"} and "too few" in reasons(report)["part"]
 
 
 def test_hooks_elsewhere_go_on(images: torch.Tensor) -> None:
@@ -308,10 +279,10 @@ class Indexed(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.part = nn.Sequential(BasicConv2d(3, 4, 1), nn.ReLU())
+        self.guard, self.part = Guard(), nn.Sequential(BasicConv2d(3, 4, 1), nn.ReLU())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.part(x) + len(self.part)
+        return self.part(self.guard(x)) + len(self.part)
 
 
 def test_restores_what_does_not_run(images: torch.Tensor) -> None:
@@ -365,6 +336,7 @@ def test_extra_arguments(images: torch.Tensor) -> None:
         (lambda a: a | {"example_inputs": ([3, {"a": 2.0}],)}, "example_inputs: got 1 arguments without a tensor"),
         (lambda a: a | {"example_inputs": ()}, "example_inputs: got 0 arguments without a tensor"),
         (lambda a: a | {"precision": "fp12"}, "precision: got 'fp12'"),
+        (lambda a: a | {"precision": "int8"}, "precision: got 'int8', .*calibrated on images.*optimize.*does that"),
         (lambda a: a | {"backend": "gpu"}, "backend: got 'gpu'"),
         (lambda a: a | {"memory_limit": -1}, "memory_limit: got -1, expected bytes"),
     ],

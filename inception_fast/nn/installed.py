@@ -1,0 +1,56 @@
+"""What takes the place of a module's ``forward``, so that the module itself stays."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from inception_fast.errors import InputError
+from inception_fast.graph.foreign import is_exported
+
+
+class Installed:
+    """A module that is called in the place of another one's ``forward``.
+
+    Attributes:
+        module: whose ``forward`` it is to be.
+        original: computes what that did before.
+    """
+
+    module: nn.Module
+    original: nn.Module
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self.original.forward)
+
+    @property
+    def trains(self) -> bool:
+        return self.module.training and not is_exported(self.module)
+
+    def check_inference(self) -> None:
+        """Refuses a module in training mode."""
+        if self.trains:
+            raise InputError("training", True, "False: a swapped module is for inference; call .eval()")
+
+    def install(self) -> Callable[[], None]:
+        """Takes the place of the module's ``forward``; returns how to undo it."""
+        table = vars(self.module)
+        before: Any = table.get("forward")
+        table["forward"] = self
+
+        def undo() -> None:
+            if before is None:
+                del table["forward"]
+            else:
+                table["forward"] = before
+
+        return undo
+
+
+def is_in_place(module: nn.Module) -> bool:
+    """Whether a module has another ``forward`` in the place of its own."""
+    return isinstance(vars(module).get("forward"), Installed)
