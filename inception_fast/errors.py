@@ -49,7 +49,15 @@ class UnsupportedOpError(InceptionFastError):
 
 
 class CaptureError(InceptionFastError):
-    """``torch.export`` could not trace the model (data-dependent control flow, for example)."""
+    """``torch.export`` could not trace the model (data-dependent control flow, for example).
+
+    Attributes:
+        module: path of the module that branches on values, ``''`` for the model itself or another reason.
+    """
+
+    def __init__(self, message: str, module: str = "") -> None:
+        super().__init__(message)
+        self.module = module
 
 
 class PlanError(InceptionFastError):

@@ -16,7 +16,6 @@ from inception_fast.graph.foreign import foreign, is_exported
 from inception_fast.graph.hooks import is_hooked
 from inception_fast.nn import ConvBNReLU, FactorizedConv, InceptionBlock
 from inception_fast.nn.block import Block, contents_of
-from inception_fast.nn.cut_points import cuts_in
 from inception_fast.nn.engines import Engines
 from inception_fast.nn.entry import Entry, converted, is_convertible
 from inception_fast.nn.forms import MEMORY_LIMIT, Budget, Options
@@ -212,7 +211,7 @@ class _Plan:
     def _take(self, fast: InPlace, what: Replaced) -> None:
         self._forwards.append(fast)
         self.replaced.append(what)
-        for inner, part in cuts_in(fast.original).items():
+        for inner, part in fast.cuts.items():
             self.visit(part, f"{what.path}.{inner}" if what.path else inner)
 
     def _block(self, module: nn.Module, path: str) -> Block:

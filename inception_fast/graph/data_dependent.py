@@ -32,4 +32,5 @@ def branch_on_values(error: Exception, model: nn.Module) -> CaptureError | None:
     remedy = "decide on Python's own numbers, or when the module is made, or let inception_fast.swap replace its parts"
     if "torchvision" in line and "transforms" in line:
         remedy = "take the transform of the same name from torchvision.transforms.v2"
-    return CaptureError(f"{where} asks for a tensor's value in Python at {line}, which a trace does not have; {remedy}")
+    message = f"{where} asks for a tensor's value in Python at {line}, which a trace does not have; {remedy}"
+    return CaptureError(message, path)

@@ -16,7 +16,7 @@ from inception_fast.gradients import refusing_leaves
 from inception_fast.graph.hooks import sees_every_module
 from inception_fast.nn.block import CAST, Block
 from inception_fast.nn.constants import Constants
-from inception_fast.nn.cut_points import cut, cuts_in
+from inception_fast.nn.cut_points import CutMismatchError, cut, cuts_in
 from inception_fast.nn.engines import Engines
 from inception_fast.nn.forms import Budget, Options
 from inception_fast.nn.installed import Installed
@@ -45,9 +45,15 @@ class InPlace(Installed, Block):
         vars(self)["module"] = module
         self._parts, self._constants = Parts(options, budget), Constants(module)
         self._whole, self._warned = whole, False
+        self._opaque: list[nn.Module] = []
         self._kinds: dict[object, list[torch.dtype | None]] = {}
         first = next(iter(self.__signature__.parameters.values()), None)
         self._first = first.name if first and first.kind is first.POSITIONAL_OR_KEYWORD else None
+
+    @property
+    def cuts(self) -> dict[str, nn.Module]:
+        """Parts that are called as they are, by path."""
+        return cuts_in(self.original, self._opaque)
 
     @property
     def memory(self) -> int:
@@ -71,14 +77,22 @@ class InPlace(Installed, Block):
             InceptionFastError: there is none.
         """
         x = self._images(call)
-        if self._whole and x is not None and not cuts_in(self.original):
+        if self._whole and x is not None and not self.cuts:
             try:
                 return self.engine_for(x)
             except (UnsupportedOpError, CaptureError):
                 if len(self._engines):
                     raise
                 self._whole = False
-        return self._parts.get(call, self._contents, lambda: cut(self.original))
+        while True:
+            try:
+                return self._parts.get(call, self._contents, lambda: cut(self.original, self._opaque))
+            except CaptureError as error:
+                # One that branches on values is no part of an engine; those around it may be.
+                part = self.original.get_submodule(error.module)
+                if part is self.original or part in self._opaque:
+                    raise
+                self._opaque.append(part)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module returns, see :class:`Block`."""
@@ -87,14 +101,20 @@ class InPlace(Installed, Block):
         if sees_every_module():
             return self.original(*args, **kwargs)
         x = self._images(call) if self._whole else None
-        if x is not None and not cuts_in(self.original):
+        if x is not None and not self.cuts:
             return super().forward(x)
         if is_traced():
             return self.original(*args, **kwargs)
         self.check_inference()
         taken = self._cast(call)
         form = self._form(taken)
-        return self.original(*args, **kwargs) if form is None else self._through(form, call, taken)
+        if form is None:
+            return self.original(*args, **kwargs)
+        try:
+            return self._through(form, call, taken)
+        except CutMismatchError as error:
+            self._warn(f"it runs on the original module: {error}")
+            return self.original(*args, **kwargs)
 
     def _images(self, call: Arguments) -> torch.Tensor | None:
         """The one argument of a call, where it is a floating-point tensor ``[N, C, H, W]``."""
@@ -105,12 +125,12 @@ class InPlace(Installed, Block):
         return x if floating else None
 
     def _contents(self) -> list[object]:
-        return [*super()._contents(), self._constants.values(), tuple(map(id, cuts_in(self.original).values()))]
+        return [*super()._contents(), self._constants.values(), tuple(map(id, self.cuts.values()))]
 
     def _form(self, call: Arguments) -> Fast | None:
         """The form for a call, None where the original is to run."""
         try:
-            return self._parts.get(call, self._contents, lambda: cut(self.original))
+            return self._parts.get(call, self._contents, lambda: cut(self.original, self._opaque))
         except InceptionFastError as error:
             self._warn(f"called with {call}, it runs on the original module: {error}")
             return None

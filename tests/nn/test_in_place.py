@@ -17,7 +17,8 @@ import inception_fast as ifast
 from inception_fast import swap
 from inception_fast.models.googlenet import Inception
 from inception_fast.models.layers import BasicConv2d
-from inception_fast.nn.in_place import InPlace, is_in_place
+from inception_fast.nn.in_place import InPlace
+from inception_fast.nn.installed import is_in_place
 from tests.nn.modules import lively
 from tests.partition.comparing import assert_keeps_promise
 from tests.partition.models import MODELS, images
@@ -300,6 +301,57 @@ def test_hooks_before_and_after() -> None:
     assert type(seen[1][1]) is Tensor and len(seen[1][1]) == 3
     handle.remove()
     assert_keeps_promise(model, lively(Scaled()), images(2))
+
+
+class Finite(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.isfinite().all():
+            raise ValueError("not finite")
+        return x
+
+
+class Positive(nn.Module):
+    """As many images as have a positive mean: all of noise, and of live maps."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        positive = [image for image in x if image.mean() > 0]
+        return torch.stack(positive)
+
+
+def around(part: nn.Module) -> nn.Module:
+    return lively(nn.Sequential(Detector().backbone, part, Inception(20, 4, 6, 8, 2, 4, 4), nn.Flatten()))
+
+
+def test_a_part_that_branches_on_values_is_a_cut() -> None:
+    model = around(Finite())
+    original = copy.deepcopy(model)
+    report = swap(model, images(2))
+    assert [(r.path, r.kind) for r in report.replaced] == [("", "Parts")]
+    assert len(report.replaced[0].reports[0].islands) == 2
+    for x in (images(2), images(5), images(1)[..., 3:]):
+        assert_keeps_promise(model, original, x)
+    assert_keeps_promise(copy.deepcopy(model), original, images(3))
+    with pytest.raises(ValueError, match="not finite"):
+        model(images(2) * float("nan"))
+
+
+@torch.no_grad()
+def test_a_cut_with_other_shapes_than_expected_runs_the_original() -> None:
+    model, x = around(Positive()), images(3)
+    original = copy.deepcopy(model)
+    swap(model, x)
+    assert is_in_place(model) and len(model(x)) == 3
+    # The maps of images of nothing but zeros, where every layer has a negative bias, are zero too.
+    for m in (model, original):
+        for layer in m[0].modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.bias.fill_(-0.1)
+                layer.running_mean.zero_()
+    x[1] = 0
+    with pytest.warns(UserWarning, match="Positive has returned"):
+        got = model(x)
+    assert len(got) == 2
+    assert_keeps_promise(model, original, x)
 
 
 def test_hooks_on_every_module_run_the_original() -> None:
