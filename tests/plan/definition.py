@@ -29,6 +29,16 @@ Read = Callable[[Slice], Tensor]
 
 def plan_outputs(plan: Plan, constants: Constants, x: Tensor) -> list[Tensor]:
     """The outputs ``[N, C, H, W]`` of images ``[N, C, H, W]``; what no step writes is NaN."""
+    buffers, _ = _run(plan, constants, x)
+    return [buffers[output.buffer] for output in plan.outputs]
+
+
+def step_results(plan: Plan, constants: Constants, x: Tensor) -> dict[str, list[Tensor]]:
+    """What each step writes to its destinations, by the step's name."""
+    return _run(plan, constants, x)[1]
+
+
+def _run(plan: Plan, constants: Constants, x: Tensor) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
     exact = {name: value.double() for name, value in constants.items()}
     buffers = [x.new_full((len(x), b.channels, b.height, b.width), torch.nan).double() for b in plan.buffers]
     for buffer, described in zip(buffers, plan.buffers, strict=True):
@@ -38,13 +48,15 @@ def plan_outputs(plan: Plan, constants: Constants, x: Tensor) -> list[Tensor]:
     def read(place: Slice) -> Tensor:
         return buffers[place.buffer][:, place.start : place.start + place.channels]
 
+    written = {}
     for step in plan.steps:
         targets = destinations_of(step)
         shape = plan.buffers[targets[0].slice.buffer]
         parts = _result(step, exact, read, (shape.height, shape.width)).split([t.slice.channels for t in targets], 1)
-        for target, part in zip(targets, parts, strict=True):
-            read(target.slice).copy_(part.relu() if target.relu else part)
-    return [buffers[output.buffer] for output in plan.outputs]
+        written[step.name] = [part.relu() if t.relu else part for t, part in zip(targets, parts, strict=True)]
+        for target, part in zip(targets, written[step.name], strict=True):
+            read(target.slice).copy_(part)
+    return buffers, written
 
 
 def _result(step: Step, constants: Constants, read: Read, size: Pair) -> Tensor:
