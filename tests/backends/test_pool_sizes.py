@@ -60,6 +60,32 @@ def test_any_size(backend: str) -> None:
         torch.testing.assert_close(got, want, rtol=0, atol=2e-6, msg=lambda text, s=step: f"{s}\n{text}")
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_windows_that_end_beyond_the_padding(backend: str, axis: int) -> None:
+    """Along one side alone: what is there counts neither as a pixel nor as padding."""
+
+    def sides(along: int, across: int) -> tuple[int, int]:
+        return (along, across) if axis == 0 else (across, along)
+
+    extent, size, pads = sides(6, 5), sides(4, 5), sides(1, 0)
+    step = PoolStep(
+        "pool",
+        "avg",
+        Slice(0, 0, CHANNELS),
+        Destination(Slice(1, 0, CHANNELS), False),
+        sides(3, 1),
+        sides(2, 1),
+        pads,
+        pads,
+        "window",
+    )
+    buffers = (Buffer("x", *extent, CHANNELS, "input"), Buffer("y", *size, CHANNELS, "output"))
+    plan = Plan("float32", buffers, (step,), ((0,),), {}, (Output(1, False),), 0)
+    x = torch.randint(-9, 10, (2, CHANNELS, *extent)).float()
+    got = get_backend(backend).compile(plan, {}, device=CPU, precision="fp32").run(x)[0]
+    torch.testing.assert_close(got.double(), pooled(step, x.double(), size, None), rtol=0, atol=2e-6)
+
+
 @pytest.mark.parametrize("window", ["whole image", "part"])
 def test_long_averages(backend: str, window: str) -> None:
     """One number over and over rounds the same way at each addition of a serial sum."""

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from inception_fast.backends import Executor, get_backend
 from inception_fast.backends.base import Availability
+from inception_fast.backends.reference import ReferenceExecutor
 from inception_fast.errors import InputError
 from tests.backends.harness import CPU
 from tests.graph.check import relative_error
@@ -62,7 +63,26 @@ def test_times(backend: str) -> None:
     assert all(t.seconds > 0 for t in times) and sum(t.seconds for t in times) <= taken
 
 
-def test_a_batch_is_run_at_once_unless_asked_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_no_step_has_written_is_nan() -> None:
+    """So that a read before a write shows."""
+    executor = executor_of("reference")
+    assert isinstance(executor, ReferenceExecutor)
+    memory = executor._pass(images(), last=0)
+    assert memory.buffers[2].isnan().all() and memory.buffers[5].isnan().all()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_the_reference_packs(precision: str) -> None:
+    """What it converts; the caller's own constants are the caller's."""
+    engine = tiny_engine(precision)
+    executor = ReferenceExecutor(engine.plan, engine.constants, CPU)
+    converted = [t for t in engine.constants.values() if t.dtype != torch.float32]
+    assert sorted(executor.packed.values()) == sorted(4 * t.numel() for t in converted)
+    assert executor.weight_bytes == sum(executor.packed.values()) and executor.working_bytes == 0
+
+
+@pytest.mark.parametrize("made", ["by the backend", "directly"])
+def test_a_batch_is_run_at_once_unless_asked_otherwise(made: str, monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[int] = []
 
     def counted(x: torch.Tensor, *arguments: object) -> torch.Tensor:
@@ -70,7 +90,8 @@ def test_a_batch_is_run_at_once_unless_asked_otherwise(monkeypatch: pytest.Monke
         return convolve(x, *arguments)  # type: ignore[arg-type]
 
     convolve = F.conv2d
-    executor = executor_of("reference")
+    directly = ReferenceExecutor(ENGINE.plan, ENGINE.constants, CPU)
+    executor = directly if made == "directly" else executor_of("reference")
     monkeypatch.setattr(F, "conv2d", counted)
     executor.run(images())
     assert batches == [3] * 3
