@@ -78,6 +78,12 @@ def _engines(
         places = _surroundings(parts, example)
     if places is None:
         places, accuracy = {}, "eager"
+        warnings.warn(
+            "how much of its engines' rounding reaches what the model returns could not be measured, since it fails "
+            "or returns infinities for noise and for the example; the engines are those of accuracy='eager', which are "
+            "slower",
+            stacklevel=4,
+        )
     for index, region in enumerate(regions):
         value = region.entry.meta["val"]
         images = reaching.get(region.entry)

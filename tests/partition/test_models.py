@@ -53,6 +53,16 @@ def test_what_nobody_serves_is_pytorchs_and_says_so() -> None:
     assert "aten.gelu.default in '1'" in str(fast.report()) and "no convolution" in str(fast.report())
 
 
+def test_what_cannot_be_measured_says_so() -> None:
+    """Infinities in what is returned hide what becomes of rounding; the engines then add none of their own."""
+    module = copy.deepcopy(model("softmax head"))
+    module.function = lambda m, x: torch.erf(maps := m.trunk(x)) * 1e30 * 1e30 + maps
+    with pytest.warns(UserWarning, match=r"could not be measured.*accuracy='eager'"):
+        fast = ifast.optimize(module, MODELS["softmax head"][2](1))
+    (engine,) = fast.engines.values()
+    assert "no algorithm that adds rounding of its own" in str(engine.report())
+
+
 def test_strict_refuses() -> None:
     with pytest.raises(ifast.UnsupportedOpError, match=r"aten\.softmax\.int.*at .*models\.py:\d+"):
         ifast.optimize(model("softmax head"), MODELS["softmax head"][2](1), strict=True)
