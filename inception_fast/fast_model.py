@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +14,8 @@ from inception_fast.autocast import autocast_dtype, no_autocast
 from inception_fast.backends import Backend, Executor, selection
 from inception_fast.backends.base import Out
 from inception_fast.backends.shared import Shared
-from inception_fast.errors import InputAttributeError, InputError, InputTypeError, NoParametersError
+from inception_fast.errors import InputError, InputTypeError
+from inception_fast.fused import Fused
 from inception_fast.gradients import refusing
 from inception_fast.graph.structure import OutputStructure
 from inception_fast.integrations import ops
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from inception_fast.partition.partitioned_model import PartitionedModel
 
 
-class FastModel(nn.Module):
+class FastModel(Fused):
     """An Inception-family network on fast kernels, for inference only.
 
     Made by :func:`inception_fast.optimize` and :func:`inception_fast.load`. Safe to call from several threads. The
@@ -54,6 +55,9 @@ class FastModel(nn.Module):
     Attributes:
         key: names the engine and the backend to the operator ``inception_fast::run``.
     """
+
+    face = "FastModel"
+    instead = "FastModel.engine.constants for the weights, .precision for their type; its device is that of x"
 
     def __init__(
         self,
@@ -371,22 +375,6 @@ class FastModel(nn.Module):
             raise InputError("state_dict", f"{len(others)} entries of another module, '{others[0]}' first", expected)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
-    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
-        """None; ``next()`` of them says where weights and devices are, which a loop takes for the end."""
-        return _NoParameters()
-
-    def requires_grad_(self, requires_grad: bool = True) -> FastModel:
-        if requires_grad:
-            raise InputError("requires_grad", True, "False: a FastModel is for inference; train the model itself")
-        return self
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            expected = "an attribute of FastModel; the parts of the model that it was made of are fused"
-            raise InputAttributeError(name, "asked of a FastModel, which has no such attribute", expected) from None
-
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, nn.Module | nn.Parameter):
             expected = "a change of the model that it was made of, which is then optimized again"
@@ -401,12 +389,6 @@ class FastModel(nn.Module):
 
     def extra_repr(self) -> str:
         return f"backend={self.backend}, precision={self.precision}, steps={len(self.plan.steps)}"
-
-
-class _NoParameters(Iterator[nn.Parameter]):
-    def __next__(self) -> nn.Parameter:
-        expected = "FastModel.engine.constants for the weights, .precision for their type; its device is that of x"
-        raise NoParametersError("parameters()", "the first one asked for of a FastModel, which has none", expected)
 
 
 def _want_no_gradient(x: torch.Tensor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from inception_fast.autocast import no_autocast
-from inception_fast.errors import InputAttributeError, InputError, NoParametersError
+from inception_fast.errors import InputError
 from inception_fast.fast_model import FastModel
+from inception_fast.fused import Fused
 from inception_fast.gradients import refusing_leaves
 from inception_fast.graph.structure import OutputStructure
 from inception_fast.outputs import check_apart, check_result_memory
@@ -22,7 +23,7 @@ from inception_fast.partition.report import PartitionReport
 from inception_fast.tensors import is_traced
 
 
-class PartitionedModel(nn.Module):
+class PartitionedModel(Fused):
     """A model of which parts run on fast kernels and the rest on PyTorch's own operators, for inference only.
 
     Made by :func:`inception_fast.optimize` and :func:`inception_fast.load`. Safe to call from several threads. The
@@ -38,6 +39,9 @@ class PartitionedModel(nn.Module):
         facts: what :meth:`report` says, without the engines' own reports.
         inner: modules that operators of ``rest`` know by name, kept for them.
     """
+
+    face = "PartitionedModel"
+    instead = "PartitionedModel.engines and .rest for the weights"
 
     def __init__(
         self,
@@ -156,26 +160,6 @@ class PartitionedModel(nn.Module):
         self.rest.recompile()
         return self
 
-    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
-        """None; ``next()`` of them says so."""
-        return _NoParameters()
-
-    def requires_grad_(self, requires_grad: bool = True) -> PartitionedModel:
-        if requires_grad:
-            raise InputError(
-                "requires_grad", True, "False: a PartitionedModel is for inference; train the model itself"
-            )
-        return self
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            expected = "an attribute of PartitionedModel; the parts of the model that it was made of are fused"
-            raise InputAttributeError(
-                name, "asked of a PartitionedModel, which has no such attribute", expected
-            ) from None
-
     def __deepcopy__(self, memo: dict[int, object]) -> PartitionedModel:
         rest = copy.deepcopy(self.rest, memo)
         made = PartitionedModel(
@@ -191,9 +175,3 @@ class PartitionedModel(nn.Module):
 
     def extra_repr(self) -> str:
         return f"backend={self.backend}, precision={self.precision}, islands={len(self.engines)}"
-
-
-class _NoParameters(Iterator[nn.Parameter]):
-    def __next__(self) -> nn.Parameter:
-        expected = "PartitionedModel.engines and .rest for the weights"
-        raise NoParametersError("parameters()", "the first one asked for of a PartitionedModel", expected)

@@ -17,16 +17,6 @@ from tests.nn.modules import assert_same, lively
 SHAPE = (2, 12, 7, 9)
 
 
-@pytest.fixture
-def block() -> nn.Module:
-    return lively(Inception(12, 4, 6, 8, 2, 4, 4))
-
-
-@pytest.fixture
-def fast(block: nn.Module) -> ifast.nn.InceptionBlock:
-    return ifast.nn.InceptionBlock.from_torch(block)
-
-
 def test_follows_loaded_weights(block: nn.Module, fast: nn.Module) -> None:
     assert_same(fast, block, *SHAPE)
     other = lively(Inception(12, 4, 6, 8, 2, 4, 4), seed=7)

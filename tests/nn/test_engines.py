@@ -13,7 +13,6 @@ from torch import nn
 
 import inception_fast as ifast
 from inception_fast.fast_model import FastModel
-from inception_fast.models.googlenet import Inception
 from inception_fast.models.layers import BasicConv2d
 from inception_fast.nn import engines as engines_module
 from inception_fast.nn import forms as forms_module
@@ -21,16 +20,6 @@ from inception_fast.optimization import make_engine
 from tests.nn.modules import assert_same, lively
 
 SHAPE = (2, 12, 7, 9)
-
-
-@pytest.fixture
-def block() -> nn.Module:
-    return lively(Inception(12, 4, 6, 8, 2, 4, 4))
-
-
-@pytest.fixture
-def fast(block: nn.Module) -> ifast.nn.InceptionBlock:
-    return ifast.nn.InceptionBlock.from_torch(block)
 
 
 @pytest.fixture
