@@ -69,7 +69,7 @@ def decode(hint: Any, value: object, where: str) -> Any:
     if origin is types.UnionType:
         return _decode_union(arguments, value, where)
     if origin is Literal:
-        _require(isinstance(value, str) and value in arguments, value, f"one of {', '.join(arguments)}", where)
+        _require(value in arguments, value, f"one of {', '.join(arguments)}", where)
         return value
     if origin is tuple:
         return _decode_tuple(arguments, value, where)

@@ -20,6 +20,6 @@ def tensors_in(structure: object) -> int:
     if kind == "constant":
         return 0
     items = structure.get("items") if isinstance(structure, dict) else None
-    if not isinstance(kind, str) or kind not in CONTAINERS or not isinstance(items, list):
+    if kind not in CONTAINERS or not isinstance(items, list):
         raise EngineFileError(f"metadata.structure: got a node {str(structure)[:40]!a}, expected a kind and its items")
     return sum(map(tensors_in, items))

@@ -37,6 +37,12 @@ def test_live_buffers_do_not_overlap(seed: int) -> None:
     assert lower_bound(sizes, lives) == needed <= total
 
 
+def test_little_is_wasted() -> None:
+    """The largest first waste 3 % of these, in the order of the steps 6 %."""
+    drawn = [random_buffers(seed) for seed in range(200)]
+    assert sum(layout(*buffers)[1] / lower_bound(*buffers) for buffers in drawn) < 1.04 * len(drawn)
+
+
 def test_a_chain_needs_two_buffers() -> None:
     lives = {i: Lifetime(i, i + 1) for i in range(10)}
     offsets, total = layout(dict.fromkeys(range(10), 128), lives)
@@ -52,4 +58,4 @@ def test_a_gap_is_filled() -> None:
 
 
 def test_nothing_to_place() -> None:
-    assert layout({}, {}) == ({}, 0)
+    assert layout({}, {}) == ({}, 0) and lower_bound({}, {}) == 0

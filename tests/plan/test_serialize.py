@@ -74,6 +74,7 @@ def test_cpp_reads_the_same_plan() -> None:
         (lambda d: d["buffers"][1].update(home="heap"), r"plan.buffers\[1\].home: got 'heap', expected one of input"),
         (lambda d: d["buffers"][1].pop("name"), r"plan.buffers\[1\]: missing key 'name'"),
         (lambda d: d["steps"][0].update(kind="gemm"), r"plan.steps\[0\].kind: got 'gemm', expected one of conv, pair"),
+        (lambda d: d["steps"].insert(0, None), r"plan.steps\[0\]: got 'None', expected an object"),
         (lambda d: d["steps"][0].pop("kind"), r"plan.steps\[0\].kind: got 'None', expected one of conv"),
         (lambda d: d["steps"][0]["conv"].update(stride=[1]), r"conv.stride: got '1 items', expected 2"),
         (lambda d: d["steps"][0]["conv"].update(weight=None), r"conv.weight: got 'None', expected a string"),
@@ -108,7 +109,7 @@ def test_what_has_no_json_form_is_not_written() -> None:
             strict_json.dumps(value)
 
 
-NEST = strict_json.MAX_DEPTH
+NEST = 100
 REFUSED = {
     "": "not valid JSON",
     "{": "not valid JSON",
@@ -130,13 +131,16 @@ REFUSED = {
     "1e309": "1e309 is out of range",
     "1e-400": "1e-400 is out of range",
     "9223372036854775808": "9223372036854775808 does not fit in 64 bits",
+    "-9223372036854775809": "-9223372036854775809 does not fit in 64 bits",
     "1" * 100000: "1{24} does not fit in 64 bits",
     '{"a":1,"b":2,"a":1}': "the key 'a' twice",
+    '{"b":1,"a":2,"a":3}': "the key 'a' twice",
     '{"a":[{"b":1,"\\u0062":2}]}': "the key 'b' twice",
     '"\\ud800"': "lone surrogate",
     '["\\udc00\\ud800"]': "lone surrogate",
     '{"\\udfff":1}': "lone surrogate",
     "[" * (NEST + 1) + "]" * (NEST + 1): "nested more than 100 deep",
+    '{"a":' * (NEST + 1) + "0" + "}" * (NEST + 1): "nested more than 100 deep",
     "[" * 100000: "not valid JSON",
 }
 ACCEPTED = {
@@ -150,6 +154,7 @@ ACCEPTED = {
     '"\\u0000\\ud83d\\ude00\\/"': "\0\U0001f600/",
     '{"":{"":null}}': {"": {"": None}},
     "[" * NEST + "]" * NEST: json.loads("[" * NEST + "]" * NEST),
+    '{"a":' * NEST + "0" + "}" * NEST: json.loads('{"a":' * NEST + "0" + "}" * NEST),
 }
 
 
