@@ -1,6 +1,7 @@
 #include "plan/check.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <set>
 
 #include "plan/order.h"
@@ -129,16 +130,41 @@ class Checker {
     if (name) constant(*name, {channels}, accumulator_of(plan_.dtype));
   }
 
-  void convolution(const Convolution& conv) {
+  void window_of(const std::vector<Pair>& taps, const Pair& stride) const {
     std::set<std::pair<int, int>> seen;
-    for (const Pair& tap : conv.taps) {
+    for (const Pair& tap : taps) {
       require_step(within(tap.vertical, -kMaxExtent, kMaxExtent) &&
                        within(tap.horizontal, -kMaxExtent, kMaxExtent),
                    "a tap is out of range");
       require_step(seen.emplace(tap.vertical, tap.horizontal).second, "a tap is repeated");
     }
     require_step(!seen.empty(), "taps are missing");
-    require_step(are_extents(conv.stride), "its stride is out of range");
+    require_step(are_extents(stride), "its stride is out of range");
+  }
+
+  void activation(const Step& step, const Destination& destination) {
+    if (!destination.activation) return;
+    const Activation& a = *destination.activation;
+    require_step(std::holds_alternative<ConvStep>(step) ||
+                     std::holds_alternative<DepthwiseStep>(step) ||
+                     std::holds_alternative<PointwiseStep>(step),
+                 "an activation behind a step that has none");
+    require_step(!is_quantized(), "an activation in a quantised Plan");
+    require_step(!destination.relu, "an activation and a ReLU besides");
+    numbers({a.alpha, a.beta});
+    require_step(a.slope.has_value() == (a.function == Function::kPRelu),
+                 "a slope where, and only where, the activation is a prelu");
+    vector(a.slope, destination.slice.channels);
+  }
+
+  void numbers(std::initializer_list<double> values) const {
+    for (const double value : values) {
+      require_step(within(value, -kMaxNumber, kMaxNumber), "a number out of float32's range");
+    }
+  }
+
+  void convolution(const Convolution& conv) {
+    window_of(conv.taps, conv.stride);
     require_step(are_channels(conv.in_channels) && are_channels(conv.out_channels),
                  "its channels are out of range");
     require_step(conv.scale.has_value() == is_quantized(),
@@ -186,8 +212,9 @@ class Checker {
     const int channels = static_cast<int>(written);
     if (const Slice* second = second_source_of(step)) {
       const Buffer& buffer = slice(*second);
-      require_step(buffer.height == target.height && buffer.width == target.width &&
-                       second->channels == channels,
+      require_step(std::holds_alternative<GateStep>(step) || buffer.height == target.height &&
+                                                                 buffer.width == target.width &&
+                                                                 second->channels == channels,
                    "the second operand has another size than the result");
     }
     if (is_quantized()) {
@@ -198,7 +225,13 @@ class Checker {
                    "it reads an output, which has no scale");
       require_step(!std::holds_alternative<PairStep>(step),
                    "a pair, whose intermediate has no scale");
+      require_step(!std::holds_alternative<DepthwiseStep>(step) &&
+                       !std::holds_alternative<SoftmaxStep>(step) &&
+                       !std::holds_alternative<LocalResponseStep>(step) &&
+                       !std::holds_alternative<GateStep>(step),
+                   "a kind of step that quantised Plans have not");
     }
+    for (const Destination& destination : destinations) activation(step, destination);
     for (const Convolution* conv : convolutions_of(step)) convolution(*conv);
     std::visit([&](const auto& s) { own_rules(s, source, target, channels); }, step);
   }
@@ -217,8 +250,25 @@ class Checker {
                  "its intermediate is out of range");
   }
 
+  void own_rules(const DepthwiseStep& s, const Buffer&, const Buffer&, int channels) {
+    keeps_channels(s.source, channels);
+    window_of(s.taps, s.stride);
+    constant(s.weight, {std::ssize(s.taps), channels}, plan_.dtype);
+    vector(s.bias, channels);
+  }
+
   void own_rules(const PoolStep& s, const Buffer& source, const Buffer& target, int channels) {
     keeps_channels(s.source, channels);
+    if (s.adaptive) {
+      const auto is = [](const Pair& pair, int value) {
+        return pair.vertical == value && pair.horizontal == value;
+      };
+      require_step(!is_quantized(), "an adaptive pool in a quantised Plan");
+      require_step(is(s.kernel, 1) && is(s.stride, 1) && is(s.padding, 0) && is(s.padding_end, 0) &&
+                       s.divisor == Divisor::kInside && !s.bias,
+                   "an adaptive pool with a window of its own");
+      return;
+    }
     window(s.kernel.vertical, s.stride.vertical, s.padding.vertical, s.padding_end.vertical,
            source.height, target.height);
     window(s.kernel.horizontal, s.stride.horizontal, s.padding.horizontal, s.padding_end.horizontal,
@@ -254,6 +304,31 @@ class Checker {
     keeps_channels(s.source, channels);
     keeps_plane(source, target);
     require_step(within(s.eps, 0.0, kMaxEps), "its eps is out of range");
+  }
+
+  void own_rules(const SoftmaxStep& s, const Buffer& source, const Buffer& target,
+                 int channels) const {
+    keeps_channels(s.source, channels);
+    keeps_plane(source, target);
+  }
+
+  void own_rules(const LocalResponseStep& s, const Buffer& source, const Buffer& target,
+                 int channels) const {
+    keeps_channels(s.source, channels);
+    keeps_plane(source, target);
+    require_step(are_channels(s.size), "its size is out of range");
+    numbers({s.alpha, s.beta, s.k});
+  }
+
+  void own_rules(const GateStep& s, const Buffer& source, const Buffer& target,
+                 int channels) const {
+    keeps_channels(s.source, channels);
+    keeps_plane(source, target);
+    const Buffer& gate = slice(s.gate);
+    require_step(((gate.height == target.height && gate.width == target.width) ||
+                  (gate.height == 1 && gate.width == 1)) &&
+                     (s.gate.channels == channels || s.gate.channels == 1),
+                 "the gate has another size than the source");
   }
 
   void keeps_channels(const Slice& source, int channels) const {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <limits>
+
 #include "plan/plan.h"
 
 namespace ifast {
@@ -8,6 +10,8 @@ namespace ifast {
 inline constexpr int kMaxExtent = 1 << 15;
 inline constexpr double kMaxEps = 1 << 15;
 inline constexpr double kMostSensitive = 1e30;
+// Largest number of an activation or a normalisation, either sign.
+inline constexpr double kMaxNumber = std::numeric_limits<float>::max();
 inline constexpr int kMaxChannels = 1 << 20;
 // Largest buffer, arena or constant, in elements per image.
 inline constexpr std::int64_t kMaxElements = (std::int64_t{1} << 31) - 1;

@@ -97,7 +97,10 @@ inline void decode(const json::Value& value, Pair& out, const std::string& where
 // What a field that may be left out has where it is. A Plan has one form: it must be left out then.
 inline bool is_default(const json::Value& value) {
   const auto* whole = value.as<std::int64_t>();
-  return value.as<std::nullptr_t>() != nullptr || (whole != nullptr && *whole == 0);
+  const auto* number = value.as<double>();
+  const auto* flag = value.as<bool>();
+  return value.as<std::nullptr_t>() != nullptr || (whole != nullptr && *whole == 0) ||
+         (number != nullptr && *number == 0) || (flag != nullptr && !*flag);
 }
 
 template <HasFields T>

@@ -39,7 +39,7 @@ inline constexpr auto kFields<Document> =
 namespace {
 
 constexpr std::array<unsigned char, 8> kMagic{0x89, 'I', 'F', 'A', 'S', 'T', '\r', '\n'};
-constexpr std::uint32_t kFormat = 4;  // format_of() says what needs it
+constexpr std::uint32_t kFormat = 5;  // format_of() says what needs it
 constexpr std::uint64_t kMaxJson = 1 << 24;
 constexpr std::uint64_t kSectionAlignment = 4096;
 constexpr std::int64_t kConstantAlignment = 64;
@@ -129,8 +129,23 @@ void check_metadata(const Plan& plan, const Metadata& metadata) {
                                               std::to_string(plan.outputs.size()));
 }
 
+// Kinds of steps, and fields of them, that came with format 5.
+template <class... New>
+bool holds(const Step& step) {
+  return (std::holds_alternative<New>(step) || ...);
+}
+
+bool is_of_format_5(const Step& step) {
+  const auto* pool = std::get_if<PoolStep>(&step);
+  return holds<DepthwiseStep, SoftmaxStep, LocalResponseStep, GateStep>(step) ||
+         (pool != nullptr && pool->adaptive) ||
+         std::ranges::any_of(destinations_of(step),
+                             [](const Destination& d) { return d.activation.has_value(); });
+}
+
 // The oldest format that a Plan can be written in.
 std::uint32_t format_of(const Plan& plan) {
+  if (std::ranges::any_of(plan.steps, is_of_format_5)) return 5;
   const auto any = [&](const auto& member) {
     return std::ranges::any_of(plan.steps, [&](const Step& step) {
       return std::ranges::any_of(convolutions_of(step), [&](const Convolution* conv) {

@@ -44,6 +44,10 @@ inline constexpr std::array<std::string_view, 3> kNames<Home>{"input", "arena", 
 template <>
 inline constexpr std::array<std::string_view, 2> kNames<Axis>{"vertical", "horizontal"};
 template <>
+inline constexpr std::array<std::string_view, 14> kNames<Function>{
+    "sigmoid", "tanh",       "silu",  "gelu",  "gelu_tanh", "hardsigmoid", "hardswish",
+    "elu",     "leaky_relu", "prelu", "clamp", "clamp_min", "clamp_max",   "power"};
+template <>
 inline constexpr std::array<std::string_view, 2> kNames<PoolMode>{"max", "avg"};
 template <>
 inline constexpr std::array<std::string_view, 2> kNames<Divisor>{"window", "inside"};
@@ -61,8 +65,14 @@ inline constexpr auto kFields<Slice> =
                Field{"channels", &Slice::channels}};
 
 template <>
+inline constexpr auto kFields<Activation> =
+    std::tuple{Field{"function", &Activation::function}, Field{"alpha", &Activation::alpha, true},
+               Field{"beta", &Activation::beta, true}, Field{"slope", &Activation::slope, true}};
+
+template <>
 inline constexpr auto kFields<Destination> =
-    std::tuple{Field{"slice", &Destination::slice}, Field{"relu", &Destination::relu}};
+    std::tuple{Field{"slice", &Destination::slice}, Field{"relu", &Destination::relu},
+               Field{"activation", &Destination::activation, true}};
 
 template <>
 inline constexpr auto kFields<Sensitivity> =
@@ -103,14 +113,31 @@ inline constexpr auto kFields<PairStep> =
                Field{"residual", &PairStep::residual}};
 
 template <>
+inline constexpr std::string_view kKind<DepthwiseStep> = "depthwise";
+template <>
+inline constexpr auto kFields<DepthwiseStep> =
+    std::tuple{Field{"name", &DepthwiseStep::name},
+               Field{"source", &DepthwiseStep::source},
+               Field{"destination", &DepthwiseStep::destination},
+               Field{"weight", &DepthwiseStep::weight},
+               Field{"bias", &DepthwiseStep::bias},
+               Field{"taps", &DepthwiseStep::taps},
+               Field{"stride", &DepthwiseStep::stride}};
+
+template <>
 inline constexpr std::string_view kKind<PoolStep> = "pool";
 template <>
-inline constexpr auto kFields<PoolStep> =
-    std::tuple{Field{"name", &PoolStep::name},       Field{"mode", &PoolStep::mode},
-               Field{"source", &PoolStep::source},   Field{"destination", &PoolStep::destination},
-               Field{"kernel", &PoolStep::kernel},   Field{"stride", &PoolStep::stride},
-               Field{"padding", &PoolStep::padding}, Field{"padding_end", &PoolStep::padding_end},
-               Field{"divisor", &PoolStep::divisor}, Field{"bias", &PoolStep::bias}};
+inline constexpr auto kFields<PoolStep> = std::tuple{Field{"name", &PoolStep::name},
+                                                     Field{"mode", &PoolStep::mode},
+                                                     Field{"source", &PoolStep::source},
+                                                     Field{"destination", &PoolStep::destination},
+                                                     Field{"kernel", &PoolStep::kernel},
+                                                     Field{"stride", &PoolStep::stride},
+                                                     Field{"padding", &PoolStep::padding},
+                                                     Field{"padding_end", &PoolStep::padding_end},
+                                                     Field{"divisor", &PoolStep::divisor},
+                                                     Field{"bias", &PoolStep::bias},
+                                                     Field{"adaptive", &PoolStep::adaptive, true}};
 
 template <>
 inline constexpr std::string_view kKind<PointwiseStep> = "pointwise";
@@ -137,6 +164,32 @@ template <>
 inline constexpr auto kFields<NormalizeStep> = std::tuple{
     Field{"name", &NormalizeStep::name}, Field{"source", &NormalizeStep::source},
     Field{"destination", &NormalizeStep::destination}, Field{"eps", &NormalizeStep::eps}};
+
+template <>
+inline constexpr std::string_view kKind<SoftmaxStep> = "softmax";
+template <>
+inline constexpr auto kFields<SoftmaxStep> =
+    std::tuple{Field{"name", &SoftmaxStep::name}, Field{"source", &SoftmaxStep::source},
+               Field{"destination", &SoftmaxStep::destination}, Field{"log", &SoftmaxStep::log}};
+
+template <>
+inline constexpr std::string_view kKind<LocalResponseStep> = "local_response";
+template <>
+inline constexpr auto kFields<LocalResponseStep> =
+    std::tuple{Field{"name", &LocalResponseStep::name},
+               Field{"source", &LocalResponseStep::source},
+               Field{"destination", &LocalResponseStep::destination},
+               Field{"size", &LocalResponseStep::size},
+               Field{"alpha", &LocalResponseStep::alpha},
+               Field{"beta", &LocalResponseStep::beta},
+               Field{"k", &LocalResponseStep::k}};
+
+template <>
+inline constexpr std::string_view kKind<GateStep> = "gate";
+template <>
+inline constexpr auto kFields<GateStep> =
+    std::tuple{Field{"name", &GateStep::name}, Field{"source", &GateStep::source},
+               Field{"gate", &GateStep::gate}, Field{"destination", &GateStep::destination}};
 
 template <>
 inline constexpr auto kFields<Constant> =

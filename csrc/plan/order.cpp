@@ -74,7 +74,8 @@ void check_order(const Plan& plan) {
       }
     }
     for (const Step& step : steps_of(plan, stage)) {
-      for (const auto& [piece, relu] : destinations_of(step)) {
+      for (const Destination& destination : destinations_of(step)) {
+        const Slice& piece = destination.slice;
         require(of(piece).add(piece.start, piece.start + piece.channels), "step", name_of(step),
                 "it writes channels a second time");
       }

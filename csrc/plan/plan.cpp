@@ -36,6 +36,8 @@ const Slice* second_source_of(const Step& step) {
           return s.residual ? &*s.residual : nullptr;
         } else if constexpr (std::is_same_v<S, PointwiseStep>) {
           return s.other ? &*s.other : nullptr;
+        } else if constexpr (std::is_same_v<S, GateStep>) {
+          return &s.gate;
         } else {
           return nullptr;
         }

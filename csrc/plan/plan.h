@@ -85,10 +85,38 @@ struct Slice {
   int channels = 0;
 };
 
-// Where consecutive output channels of a step go.
+// In the order of their names in fields.h.
+enum class Function {
+  kSigmoid,
+  kTanh,
+  kSilu,
+  kGelu,
+  kGeluTanh,
+  kHardSigmoid,
+  kHardSwish,
+  kElu,
+  kLeakyRelu,
+  kPRelu,
+  kClamp,
+  kClampMin,
+  kClampMax,
+  kPower,
+};
+
+// A function of each element, as inception_fast/activation.py defines it; NaN stays NaN.
+struct Activation {
+  Function function = Function::kSigmoid;
+  double alpha = 0;
+  double beta = 0;
+  std::optional<std::string> slope = std::nullopt;  // constant [C], accumulator_of(plan.dtype)
+};
+
+// Where consecutive output channels of a step go, and what is applied to them.
 struct Destination {
   Slice slice;
   bool relu = false;
+  // Of a ConvStep, a DepthwiseStep or a PointwiseStep, without a ReLU.
+  std::optional<Activation> activation = std::nullopt;
 };
 
 enum class Axis { kVertical, kHorizontal };
@@ -142,11 +170,25 @@ struct PairStep {
   std::optional<Slice> residual;
 };
 
+// out[y, x, c] = bias[c] + sum over t of weight[t, c] * in[y * stride.vertical + taps[t].vertical,
+// x * stride.horizontal + taps[t].horizontal, c]; pixels outside the image are zero.
+struct DepthwiseStep {
+  std::string name;
+  Slice source;
+  Destination destination;
+  std::string weight;               // constant [T, C] in the Plan's dtype
+  std::optional<std::string> bias;  // constant [C], accumulator_of(plan.dtype)
+  std::vector<Pair> taps;
+  Pair stride;
+};
+
 enum class PoolMode { kMax, kAverage };
 enum class Divisor { kWindow, kInside };
 
 // Windows start at -padding and are clipped to the image; act(average + bias). kWindow divides by
-// the kernel's area clipped to the padded image, kInside by the pixels inside the image.
+// the kernel's area clipped to the padded image, kInside by the pixels inside the image. Where it
+// is adaptive, window i of the n along an axis of `size` pixels is [i * size / n, ceil((i + 1) *
+// size / n)); kernel and stride are 1 then, and padding is 0.
 struct PoolStep {
   std::string name;
   PoolMode mode = PoolMode::kMax;
@@ -158,6 +200,7 @@ struct PoolStep {
   Pair padding_end;  // bottom, right
   Divisor divisor = Divisor::kInside;
   std::optional<std::string> bias;  // constant [C], accumulator_of(plan.dtype)
+  bool adaptive = false;
 };
 
 // act(source * scale + shift + other); absent parts are the identity.
@@ -186,7 +229,36 @@ struct NormalizeStep {
   double eps = 0;
 };
 
-using Step = std::variant<ConvStep, PairStep, PoolStep, PointwiseStep, ResizeStep, NormalizeStep>;
+// exp(x) / sum(exp(x)) over each pixel's channels, or the logarithm of it.
+struct SoftmaxStep {
+  std::string name;
+  Slice source;
+  Destination destination;
+  bool log = false;
+};
+
+// Local response normalisation: in[c] / (k + alpha / size * sum of in[j]^2 for c - size / 2 <= j <=
+// c + (size - 1) / 2)^beta.
+struct LocalResponseStep {
+  std::string name;
+  Slice source;
+  Destination destination;
+  int size = 1;
+  double alpha = 0;
+  double beta = 0;
+  double k = 0;
+};
+
+// source * gate; the gate has the source's channels or one, and its height and width or 1 x 1.
+struct GateStep {
+  std::string name;
+  Slice source;
+  Slice gate;
+  Destination destination;
+};
+
+using Step = std::variant<ConvStep, PairStep, DepthwiseStep, PoolStep, PointwiseStep, ResizeStep,
+                          NormalizeStep, SoftmaxStep, LocalResponseStep, GateStep>;
 
 struct Constant {
   std::vector<std::int64_t> shape;
@@ -219,7 +291,7 @@ using ConstantBytes = std::map<std::string, std::span<const std::byte>, std::les
 
 const std::string& name_of(const Step& step);
 const Slice& source_of(const Step& step);
-// The residual or other operand, where there is one.
+// The residual, other operand or gate, where there is one.
 const Slice* second_source_of(const Step& step);
 std::span<const Destination> destinations_of(const Step& step);
 // The convolutions in a step, in order.

@@ -14,6 +14,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
+from inception_fast.activation import activate
 from inception_fast.backends.base import Availability, Backend, Executor, Out, StepTime, deliver
 from inception_fast.backends.memory import Memory
 from inception_fast.backends.pieces import run_per_image
@@ -25,6 +26,10 @@ from inception_fast.plan.plan import (
     QUANTIZED,
     Convolution,
     ConvStep,
+    DepthwiseStep,
+    Destination,
+    GateStep,
+    LocalResponseStep,
     NormalizeStep,
     PairStep,
     Plan,
@@ -32,6 +37,7 @@ from inception_fast.plan.plan import (
     PoolStep,
     ResizeStep,
     Slice,
+    SoftmaxStep,
     Step,
     destinations_of,
 )
@@ -135,8 +141,13 @@ class ReferenceExecutor(Executor):
         start = 0
         for d in destinations_of(step):
             part = result[:, start : start + d.slice.channels]
-            memory.nchw(d.slice).copy_(part.relu() if d.relu else part)
+            memory.nchw(d.slice).copy_(self._activate(part, d))
             start += d.slice.channels
+
+    def _activate(self, x: torch.Tensor, target: Destination) -> torch.Tensor:
+        if target.activation is not None:
+            return activate(x, target.activation, self._constants.get(target.activation.slope or ""))
+        return x.relu() if target.relu else x
 
     def _compute(self, step: Step, memory: Memory) -> torch.Tensor:
         """A step's result before activation, ``[N, C, H, W]`` in the accumulator's dtype."""
@@ -152,6 +163,11 @@ class ReferenceExecutor(Executor):
                     middle = middle.relu()
                 rounded = middle.to(memory[step.source].dtype).to(middle.dtype)
                 return self._add(self._convolve(rounded, step.second, size), memory, step.residual)
+            case DepthwiseStep():
+                # A convolution of one input channel for each output channel, and one group for each of both.
+                weight = self._constants[step.weight].t().unsqueeze(2)
+                conv = Convolution(step.weight, step.bias, 1, source.shape[1], step.taps, step.stride)
+                return self._convolve(source, conv, size, weight, groups=source.shape[1])
             case PoolStep():
                 return _pool(source, step, size, self._constants.get(step.bias or ""))
             case PointwiseStep():
@@ -164,6 +180,16 @@ class ReferenceExecutor(Executor):
                 return F.interpolate(source, size, mode="bilinear", align_corners=step.align_corners)
             case NormalizeStep():
                 return source / source.norm(dim=1, keepdim=True).clamp_min(step.eps)
+            case SoftmaxStep():
+                shifted = source - source.amax(dim=1, keepdim=True)
+                total = shifted.exp().sum(dim=1, keepdim=True)
+                return shifted - total.log() if step.log else shifted.exp() / total
+            case LocalResponseStep():
+                squares = F.pad(source.square(), (0, 0, 0, 0, step.size // 2, (step.size - 1) // 2))
+                mean = squares.unfold(1, step.size, 1).mean(-1)
+                return source / (step.k + step.alpha * mean).pow(step.beta)
+            case GateStep():
+                return source * self._read(memory, step.gate)
 
     def _read(self, memory: Memory, piece: Slice) -> torch.Tensor:
         return memory.nchw(piece).to(getattr(torch, accumulator_dtype(self._plan.dtype)))
@@ -171,11 +197,18 @@ class ReferenceExecutor(Executor):
     def _add(self, value: torch.Tensor, memory: Memory, piece: Slice | None) -> torch.Tensor:
         return value if piece is None else value + self._read(memory, piece)
 
-    def _convolve(self, x: torch.Tensor, conv: Convolution, size: tuple[int, int]) -> torch.Tensor:
+    def _convolve(
+        self,
+        x: torch.Tensor,
+        conv: Convolution,
+        size: tuple[int, int],
+        weight: torch.Tensor | None = None,
+        groups: int = 1,
+    ) -> torch.Tensor:
         bias = None if conv.bias is None else self._constants[conv.bias]
-        window, origin = dense_window(conv, self._constants[conv.weight])
+        window, origin = dense_window(conv, self._constants[conv.weight] if weight is None else weight)
         image = padded(x, conv, origin, tuple(window.shape[2:]), size)
-        return F.conv2d(canonical(image), canonical(window), bias, conv.stride)
+        return F.conv2d(canonical(image), canonical(window), bias, conv.stride, groups=groups)
 
 
 def canonical(x: torch.Tensor) -> torch.Tensor:
@@ -223,6 +256,8 @@ def per_channel(vector: torch.Tensor) -> torch.Tensor:
 
 
 def _pool(x: torch.Tensor, step: PoolStep, size: tuple[int, int], bias: torch.Tensor | None) -> torch.Tensor:
+    if step.adaptive:
+        return (F.adaptive_max_pool2d if step.mode == "max" else F.adaptive_avg_pool2d)(x, size)
     total, count = pooled(x, step, size)
     mean = total if count is None else total / count
     return mean if bias is None else mean + per_channel(bias)

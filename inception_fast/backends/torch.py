@@ -245,15 +245,15 @@ class TorchExecutor(Executor):
         match step:
             case ConvStep():
                 conv = kernel(step.conv, constants, source, size, relu, step.residual is not None)
-                return self._two_operands(step, step.residual, conv, fused_relu=relu)
+                return self._two_operands(step, constants, conv, fused_relu=relu)
             case PairStep():
                 middle = (step.middle_height, step.middle_width)
                 first = kernel(step.first, constants, source, middle, step.first_relu)
                 second = kernel(step.second, constants, middle, size, relu, step.residual is not None)
-                return self._two_operands(step, step.residual, lambda x, r: second(first(x, None), r), fused_relu=relu)
+                return self._two_operands(step, constants, lambda x, r: second(first(x, None), r), fused_relu=relu)
             case _:
                 plain = plain_kernel(step, constants, self._dtype, source, size)
-                return self._two_operands(step, getattr(step, "other", None), plain)
+                return self._two_operands(step, constants, plain)
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -262,14 +262,15 @@ class TorchExecutor(Executor):
     def _two_operands(
         self,
         step: Step,
-        second: Slice | None,
+        constants: Mapping[str, torch.Tensor],
         kernel: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor],
         fused_relu: bool = False,
     ) -> Run:
         """Read, compute, write; what does not depend on the data is decided here, once."""
         read = reader(self._plan, step.source)
+        second = next(iter(sources_of(step)[1:]), None)
         read_second = (lambda _: None) if second is None else reader(self._plan, second)
-        write = writer(self._plan, destinations_of(step), fused_relu)
+        write = writer(self._plan, destinations_of(step), constants, fused_relu)
         # A step with nothing to compute returns its operand, and its destination must be memory of its own.
         may_alias = isinstance(step, PointwiseStep)
 

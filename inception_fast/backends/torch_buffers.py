@@ -5,12 +5,13 @@ A buffer is None until something is written to it: a result that fills it become
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 from operator import itemgetter
 
 import torch
 
+from inception_fast.activation import activate
 from inception_fast.plan.plan import Destination, Plan, Slice
 
 Buffers = list[torch.Tensor | None]
@@ -24,9 +25,11 @@ def reader(plan: Plan, piece: Slice) -> Callable[[Buffers], torch.Tensor]:
     return lambda buffers: buffers[index].narrow(1, start, channels)  # type: ignore[union-attr]
 
 
-def writer(plan: Plan, targets: tuple[Destination, ...], fused_relu: bool) -> Callable[[Buffers, torch.Tensor], None]:
-    """Puts a result where it belongs, with the ReLUs that the kernel has not done."""
-    writers = [_part_writer(plan, d, d.relu and not fused_relu, alone=len(targets) == 1) for d in targets]
+def writer(
+    plan: Plan, targets: tuple[Destination, ...], constants: Mapping[str, torch.Tensor], fused_relu: bool
+) -> Callable[[Buffers, torch.Tensor], None]:
+    """Puts a result where it belongs, with the activations that the kernel has not done."""
+    writers = [_part_writer(plan, d, constants, fused_relu, alone=len(targets) == 1) for d in targets]
     if len(writers) == 1:
         return writers[0]
     ends = list(accumulate(d.slice.channels for d in targets))
@@ -39,12 +42,18 @@ def writer(plan: Plan, targets: tuple[Destination, ...], fused_relu: bool) -> Ca
     return write
 
 
-def _part_writer(plan: Plan, target: Destination, relu: bool, alone: bool) -> Callable[[Buffers, torch.Tensor], None]:
+def _part_writer(
+    plan: Plan, target: Destination, constants: Mapping[str, torch.Tensor], fused_relu: bool, alone: bool
+) -> Callable[[Buffers, torch.Tensor], None]:
     index, buffer = target.slice.buffer, plan.buffers[target.slice.buffer]
+    activation, relu = target.activation, target.relu and not fused_relu
+    slope = constants.get((activation and activation.slope) or "")
 
     def become(buffers: Buffers, part: torch.Tensor) -> None:
         if relu:
             part = part.relu_() if alone else part.relu()
+        elif activation is not None:
+            part = activate(part, activation, slope)
         buffers[index] = part.contiguous(memory_format=torch.channels_last)
 
     def fill(buffers: Buffers, part: torch.Tensor) -> None:
@@ -54,7 +63,7 @@ def _part_writer(plan: Plan, target: Destination, relu: bool, alone: bool) -> Ca
         if relu:
             torch.clamp_min(part, 0, out=place(buffers))
         else:
-            place(buffers).copy_(part)
+            place(buffers).copy_(part if activation is None else activate(part, activation, slope))
 
     place = reader(plan, target.slice)
     return become if target.slice.channels == buffer.channels else fill

@@ -11,19 +11,32 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.nn.functional as F
 
-from inception_fast.backends.reference import pooled
-from inception_fast.plan.plan import NormalizeStep, PointwiseStep, PoolStep, ResizeStep
+from inception_fast.backends.reference import canonical, dense_window, padded, pooled
+from inception_fast.plan.plan import (
+    Convolution,
+    DepthwiseStep,
+    GateStep,
+    LocalResponseStep,
+    NormalizeStep,
+    PointwiseStep,
+    PoolStep,
+    ResizeStep,
+    SoftmaxStep,
+)
 
 Pair = tuple[int, int]
-PlainStep = PoolStep | PointwiseStep | ResizeStep | NormalizeStep
+PlainStep = (
+    DepthwiseStep | PoolStep | PointwiseStep | ResizeStep | NormalizeStep | SoftmaxStep | LocalResponseStep | GateStep
+)
 
 
 def plain_kernel(
     step: PlainStep, constants: Mapping[str, torch.Tensor], dtype: torch.dtype, source: Pair, size: Pair
 ) -> Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]:
-    """A step without a convolution as a function of its operands, the second of which only a pointwise one has.
+    """A step without a matrix product as a function of its operands, the second of which only a pointwise one and a
+    gate have.
 
-    It may return its first operand. The ReLU is the caller's.
+    It may return its first operand. The activation is the caller's.
 
     Args:
         source, size: (height, width) of the first operand and of the result.
@@ -43,6 +56,14 @@ def plain_kernel(
             kernel = resize_kernel(step, size)
         case NormalizeStep():
             kernel = normalize_kernel(step)
+        case DepthwiseStep():
+            kernel = depthwise_kernel(step, constants, dtype, size)
+        case SoftmaxStep():
+            kernel = (lambda x: F.log_softmax(x, dim=1)) if step.log else (lambda x: F.softmax(x, dim=1))
+        case LocalResponseStep():
+            kernel = local_response_kernel(step)
+        case GateStep():
+            return gate_kernel
     return lambda x, _: kernel(x)
 
 
@@ -50,6 +71,8 @@ def pool_kernel(step: PoolStep, source: Pair, size: Pair, bias: torch.Tensor | N
     """Pooling by the library where one of its two ways to round the size gives ``size``, else over a padded image; the
     bias is added, the ReLU is the caller's.
     """
+    if step.adaptive:
+        return lambda x: (F.adaptive_max_pool2d if step.mode == "max" else F.adaptive_avg_pool2d)(x, size)
     ceil = next((mode for mode in (False, True) if _library_pools(step, source, size, mode)), None)
     if step.mode == "max":
         if ceil is not None and (step.padding != (0, 0) or ceil):
@@ -150,3 +173,33 @@ def resize_kernel(step: ResizeStep, size: Pair) -> Callable[[torch.Tensor], torc
 
 def normalize_kernel(step: NormalizeStep) -> Callable[[torch.Tensor], torch.Tensor]:
     return lambda x: F.normalize(x, dim=1, eps=step.eps)
+
+
+def depthwise_kernel(
+    step: DepthwiseStep, constants: Mapping[str, torch.Tensor], dtype: torch.dtype, size: Pair
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    channels = step.source.channels
+    conv = Convolution(step.weight, step.bias, 1, channels, step.taps, step.stride)
+    window, origin = dense_window(conv, constants[step.weight].to(dtype).t().unsqueeze(2))
+    weight, bias = canonical(window), None if step.bias is None else constants[step.bias].to(dtype)
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        image = padded(x, conv, origin, tuple(weight.shape[2:]), size)
+        return F.conv2d(image, weight, bias, step.stride, groups=channels)
+
+    return run
+
+
+def gate_kernel(x: torch.Tensor, gate: torch.Tensor | None) -> torch.Tensor:
+    assert gate is not None
+    return x * gate
+
+
+def local_response_kernel(step: LocalResponseStep) -> Callable[[torch.Tensor], torch.Tensor]:
+    """In float32, for the library has none in half precision on a CPU."""
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        wide = x if x.dtype == torch.float64 else x.float()
+        return F.local_response_norm(wide, step.size, step.alpha, step.beta, step.k).to(x.dtype)
+
+    return run

@@ -9,18 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
+from math import inf, log
 
 import torch
 
+from inception_fast.activation import Activation
 from inception_fast.plan.plan import (
     Convolution,
     ConvStep,
+    DepthwiseStep,
+    GateStep,
+    LocalResponseStep,
     NormalizeStep,
     PairStep,
     Plan,
     PointwiseStep,
     Slice,
+    SoftmaxStep,
     Step,
     destinations_of,
     sources_of,
@@ -38,13 +43,19 @@ class OutOfRangeError(Exception):
 
 @dataclass(frozen=True)
 class _Growth:
-    """``|result| <= gain * |source| + offset + |other|``, ``other`` being the second operand where there is one."""
+    """``|result| <= gain * |source| + offset + |other|``, ``other`` being the second operand where there is one.
+
+    Attributes:
+        targets: buffer, activation, and its largest slope.
+        multiplies: ``|result| <= |source| * |other|`` in place of that.
+    """
 
     source: Slice
     other: Slice | None
-    targets: tuple[int, ...]
+    targets: tuple[tuple[int, Activation | None, float], ...]
     gain: float
     offset: float
+    multiplies: bool
 
     @property
     def operands(self) -> tuple[Slice, ...]:
@@ -53,6 +64,8 @@ class _Growth:
     def bound(self, magnitudes: list[float]) -> float:
         """Of the result, where the operands are that large."""
         first, *second = magnitudes
+        if self.multiplies:
+            return SLACK * first * second[0]
         return SLACK * (self.gain * first + self.offset + sum(second))
 
 
@@ -90,8 +103,8 @@ class Bounds:
             bound = growth.bound([self._look(operand, buffers) for operand in growth.operands])
             if not bound < self._limit:
                 raise OutOfRangeError
-        for target in growth.targets:
-            largest[target] = max(largest[target], bound)
+        for target, activation, slope in growth.targets:
+            largest[target] = max(largest[target], _after(activation, bound, slope))
 
     def join(self, other: Bounds) -> None:
         """Takes in the bounds of another part of the batch."""
@@ -117,7 +130,8 @@ def growths(plan: Plan, constants: Mapping[str, torch.Tensor]) -> list[_Growth]:
 
 
 def _growth(step: Step, constants: Mapping[str, torch.Tensor]) -> _Growth:
-    operands, targets = sources_of(step), tuple(d.slice.buffer for d in destinations_of(step))
+    operands = sources_of(step)
+    targets = tuple((d.slice.buffer, d.activation, _slope(d.activation, constants)) for d in destinations_of(step))
     gain, offset = 1.0, 0.0
     match step:
         case ConvStep():
@@ -126,17 +140,56 @@ def _growth(step: Step, constants: Mapping[str, torch.Tensor]) -> _Growth:
             (first, start), (second, end) = _affine(step.first, constants), _affine(step.second, constants)
             # The intermediate itself must be in range too.
             gain, offset = max(first, first * second), start + second * start + end
+        case DepthwiseStep():
+            gain, offset = _sums(constants[step.weight], 0), _offset(step.bias, constants)
         case PointwiseStep():
             gain = 1.0 if step.scale is None else max(1.0, magnitude(constants[step.scale]))
-            offset = 0.0 if step.shift is None else magnitude(constants[step.shift])
-        case NormalizeStep():
+            offset = _offset(step.shift, constants)
+        case NormalizeStep() | SoftmaxStep(log=False):
             gain, offset = 0.0, 1.0
+        case SoftmaxStep():
+            gain, offset = 2.0, log(step.source.channels)
+        case LocalResponseStep():
+            # The divisor is no less than k ** beta.
+            gain = max(1.0, step.k**-step.beta) if min(step.alpha, step.beta) >= 0 and step.k > 0 else inf
         case _:
-            bias = getattr(step, "bias", None)
-            offset = 0.0 if bias is None else magnitude(constants[bias])
-    return _Growth(operands[0], operands[1] if len(operands) > 1 else None, targets, gain, offset)
+            offset = _offset(getattr(step, "bias", None), constants)
+    other = operands[1] if len(operands) > 1 else None
+    return _Growth(operands[0], other, targets, gain, offset, isinstance(step, GateStep))
+
+
+def _after(activation: Activation | None, bound: float, slope: float) -> float:
+    """Of a function's values, where its arguments are no larger than ``bound``; infinite where some are NaN."""
+    if activation is None:
+        return bound
+    match activation.function:
+        case "sigmoid" | "tanh" | "hardsigmoid":
+            return 1.0
+        case "silu" | "gelu" | "gelu_tanh" | "hardswish":
+            return bound
+        case "leaky_relu" | "prelu":
+            return bound * max(1.0, slope)
+        case "elu" | "clamp" | "clamp_min" | "clamp_max":
+            return max(bound, abs(activation.alpha), abs(activation.beta))
+        case "power":
+            return inf
+
+
+def _slope(activation: Activation | None, constants: Mapping[str, torch.Tensor]) -> float:
+    if activation is None or activation.slope is None:
+        return 0.0 if activation is None else abs(activation.alpha)
+    return magnitude(constants[activation.slope])
 
 
 def _affine(conv: Convolution, constants: Mapping[str, torch.Tensor]) -> tuple[float, float]:
-    gain = constants[conv.weight].double().abs().sum((1, 2)).max().item()
-    return gain if gain == gain else inf, 0.0 if conv.bias is None else magnitude(constants[conv.bias])
+    return _sums(constants[conv.weight], (1, 2)), _offset(conv.bias, constants)
+
+
+def _sums(weight: torch.Tensor, dims: int | tuple[int, int]) -> float:
+    """The largest sum of absolute weights."""
+    gain = weight.double().abs().sum(dims).max().item()
+    return gain if gain == gain else inf
+
+
+def _offset(name: str | None, constants: Mapping[str, torch.Tensor]) -> float:
+    return 0.0 if name is None else magnitude(constants[name])

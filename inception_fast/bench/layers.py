@@ -86,7 +86,7 @@ def isolate(plan: Plan, step: Step) -> Plan:
     for number, d in enumerate(targets):
         shape = plan.buffers[d.slice.buffer]
         buffers.append(Buffer(f"output.{number}", shape.height, shape.width, d.slice.channels, "output"))
-        placed.append(Destination(Slice(number + 1, 0, d.slice.channels), d.relu))
+        placed.append(replace(d, slice=Slice(number + 1, 0, d.slice.channels)))
     outputs = tuple(Output(i, flat=False) for i in range(1, len(buffers)))
     used = {name: plan.constants[name] for name in constants_of(step)}
     return Plan(plan.dtype, tuple(buffers), (_rewired(step, moved, placed),), ((0,),), used, outputs, 0)
@@ -106,10 +106,10 @@ def signature(alone: Plan) -> object:
     (step,) = alone.steps
     shapes = tuple((b.height, b.width, b.channels) for b in alone.buffers)
     convolutions = tuple((c.in_channels, c.out_channels, c.taps, c.stride) for c in convolutions_of(step))
-    relus = tuple(d.relu for d in destinations_of(step))
+    activations = tuple((d.relu, d.activation and replace(d.activation, slope=None)) for d in destinations_of(step))
     present = tuple(getattr(step, name, None) is not None for name in ("bias", "scale", "shift", "residual", "other"))
     pool = (step.mode, step.kernel, step.stride, step.padding, step.divisor) if isinstance(step, PoolStep) else None
-    return step.kind, shapes, convolutions, relus, present, pool
+    return step.kind, shapes, convolutions, activations, present, pool
 
 
 def typed(layer: Layer, dtype: str) -> tuple[Plan, dict[str, torch.Tensor]]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from itertools import takewhile
 
 from inception_fast.plan.plan import (
     Convolution,
     ConvStep,
+    DepthwiseStep,
+    GateStep,
+    LocalResponseStep,
     NormalizeStep,
     PairStep,
     Plan,
     PointwiseStep,
     PoolStep,
     ResizeStep,
+    SoftmaxStep,
     Step,
     destinations_of,
 )
@@ -21,7 +26,7 @@ from inception_fast.plan.plan import (
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
-def window(conv: Convolution) -> str:
+def window(conv: Convolution | DepthwiseStep) -> str:
     """``3x3``, ``1x7``, with ``/2`` behind it for a stride, and the number of taps where the window has holes."""
     rows, columns = ({tap[axis] for tap in conv.taps} for axis in (0, 1))
     size = f"{max(rows) - min(rows) + 1}{TIMES}{max(columns) - min(columns) + 1}"
@@ -49,26 +54,41 @@ def headline(plan: Plan, step: Step) -> str:
             )
         case PairStep():
             return f"{window(step.first)} ▸ {window(step.second)}"
+        case DepthwiseStep():
+            return f"{window(step)} depthwise conv"
+        case PoolStep(adaptive=True):
+            return f"adaptive {step.mode} pool"
         case PoolStep():
             if whole and step.kernel == (source.height, source.width):
                 return f"global {step.mode} pool"
             return f"{step.kernel[0]}{TIMES}{step.kernel[1]}{stride(step.stride)} {step.mode} pool"
         case PointwiseStep():
             parts = ("scale" * (step.scale is not None), "shift" * (step.shift is not None), "add" * bool(step.other))
-            return " + ".join(p for p in parts if p) or ("ReLU" if step.destination.relu else "copy")
+            return " + ".join(p for p in parts if p) or _activations(step) or "copy"
         case ResizeStep():
             return "resize"
         case NormalizeStep():
             return "L2 norm"
+        case SoftmaxStep():
+            return "log softmax" if step.log else "softmax"
+        case LocalResponseStep():
+            return "local response norm"
+        case GateStep():
+            return "gate"
 
 
 def epilogue(step: Step) -> str:
     """What is fused behind it: ``+ x`` for a residual, ``ReLU``, or ``ReLU 3/4`` where not all destinations have it."""
-    relus = [d.relu for d in destinations_of(step)]
-    parts = ["+ x"] if isinstance(step, ConvStep | PairStep) and step.residual is not None else []
-    if any(relus):
-        parts.append("ReLU" if all(relus) else f"ReLU {sum(relus)}/{len(relus)}")
-    return " ".join(parts)
+    residual = "+ x" if isinstance(step, ConvStep | PairStep) and step.residual is not None else ""
+    return " ".join(part for part in (residual, _activations(step)) if part)
+
+
+def _activations(step: Step) -> str:
+    targets = destinations_of(step)
+    names = Counter(d.activation.function if d.activation else "ReLU" for d in targets if d.relu or d.activation)
+    return " ".join(
+        name if count == len(targets) else f"{name} {count}/{len(targets)}" for name, count in names.items()
+    )
 
 
 def channels(step: Step) -> str:

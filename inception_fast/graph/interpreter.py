@@ -7,6 +7,7 @@ from collections.abc import Collection
 import torch
 import torch.nn.functional as F
 
+from inception_fast.activation import Activation, activate
 from inception_fast.errors import InputError
 from inception_fast.graph import ir
 
@@ -63,6 +64,8 @@ def apply_op(op: ir.Op, inputs: list[torch.Tensor], params: dict[str, torch.Tens
             return _conv(op, inputs, params)
         case ir.ConvPair():
             return _conv(op.second, [_conv(op.first, [x], params), *inputs[1:]], params)
+        case ir.DepthwiseConv2d():
+            return _activated(_convolved(op, x, params, len(params[op.weight])), op, params)
         case ir.Slice():
             return x.narrow(1, op.start, op.channels)
         case ir.BatchNorm():
@@ -72,6 +75,17 @@ def apply_op(op: ir.Op, inputs: list[torch.Tensor], params: dict[str, torch.Tens
             return _act(x * _per_channel(params[op.scale], x) + _per_channel(params[op.shift], x), op.relu)
         case ir.ReLU():
             return F.relu(x)
+        case ir.Activate():
+            return _function(x, op.activation, params)
+        case ir.Gate():
+            gate = inputs[1]
+            return x * gate.view(*gate.shape, *(1,) * (x.dim() - gate.dim()))
+        case ir.Softmax():
+            return F.log_softmax(x, dim=1) if op.log else F.softmax(x, dim=1)
+        case ir.LocalResponseNorm():
+            # PyTorch's is not there for half precision on a CPU.
+            wide = x if x.dtype == torch.float64 else x.float()
+            return F.local_response_norm(wide, op.size, op.alpha, op.beta, op.k).to(x.dtype)
         case ir.Add():
             return _act(x + inputs[1], op.relu)
         case ir.Concat():
@@ -85,10 +99,12 @@ def apply_op(op: ir.Op, inputs: list[torch.Tensor], params: dict[str, torch.Tens
             return _act(pooled if op.bias is None else pooled + _per_channel(params[op.bias], x), op.relu)
         case ir.AdaptiveAvgPool():
             return F.adaptive_avg_pool2d(x, op.size)
+        case ir.AdaptiveMaxPool():
+            return F.adaptive_max_pool2d(x, op.size)
         case ir.Flatten():
             return x.flatten(1)
         case ir.Linear():
-            return _act(F.linear(x, params[op.weight], _optional(op.bias, params)), op.relu)
+            return _activated(F.linear(x, params[op.weight], _optional(op.bias, params)), op, params)
         case ir.Resize():
             return F.interpolate(x, op.size, mode="bilinear", align_corners=op.align_corners)
         case ir.Normalize():
@@ -98,17 +114,33 @@ def apply_op(op: ir.Op, inputs: list[torch.Tensor], params: dict[str, torch.Tens
 
 
 def _conv(op: ir.Conv2d, inputs: list[torch.Tensor], params: dict[str, torch.Tensor]) -> torch.Tensor:
-    top, left, bottom, right = op.padding
-    x = F.pad(inputs[0], (left, right, top, bottom))
-    out = F.conv2d(x, params[op.weight], _optional(op.bias, params), op.stride, 0, op.dilation)
+    out = _convolved(op, inputs[0], params)
     if len(inputs) > 1:
         out = out + inputs[1]
     parts = out.split([s.channels for s in op.segments], dim=1)
-    return torch.cat([_act(part, s.relu) for part, s in zip(parts, op.segments, strict=True)], dim=1)
+    return torch.cat([_activated(part, s, params) for part, s in zip(parts, op.segments, strict=True)], dim=1)
+
+
+def _convolved(
+    op: ir.Conv2d | ir.DepthwiseConv2d, x: torch.Tensor, params: dict[str, torch.Tensor], groups: int = 1
+) -> torch.Tensor:
+    top, left, bottom, right = op.padding
+    bias = _optional(op.bias, params)
+    return F.conv2d(F.pad(x, (left, right, top, bottom)), params[op.weight], bias, op.stride, 0, op.dilation, groups)
 
 
 def _act(x: torch.Tensor, relu: bool) -> torch.Tensor:
     return F.relu(x) if relu else x
+
+
+def _activated(
+    x: torch.Tensor, op: ir.Segment | ir.Linear | ir.DepthwiseConv2d, params: dict[str, torch.Tensor]
+) -> torch.Tensor:
+    return _act(x, op.relu) if op.activation is None else _function(x, op.activation, params)
+
+
+def _function(x: torch.Tensor, activation: Activation, params: dict[str, torch.Tensor]) -> torch.Tensor:
+    return activate(x, activation, _optional(activation.slope, params))
 
 
 def _optional(name: str | None, params: dict[str, torch.Tensor]) -> torch.Tensor | None:

@@ -16,6 +16,8 @@ from functools import cached_property
 
 import torch
 
+from inception_fast.activation import Activation
+
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
 
@@ -42,10 +44,15 @@ class Input(Op):
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of output channels of a convolution, with its own activation."""
+    """A run of output channels of a convolution, with its own activation: a ReLU, another function, or none."""
 
     channels: int
     relu: bool = False
+    activation: Activation | None = None
+
+    @property
+    def is_linear(self) -> bool:
+        return not self.relu and self.activation is None
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,24 @@ class ConvPair(Op):
 
 
 @dataclass(frozen=True)
+class DepthwiseConv2d(Op):
+    """A convolution of each channel by itself (``torch.nn.functional.conv2d``, groups = C), then the activation.
+
+    Attributes:
+        weight: parameter ``[C, 1, kh, kw]``.
+        bias, stride, padding, dilation: as of Conv2d.
+    """
+
+    weight: str
+    bias: str | None
+    stride: Pair
+    padding: tuple[int, int, int, int]
+    dilation: Pair
+    relu: bool = False
+    activation: Activation | None = None
+
+
+@dataclass(frozen=True)
 class Slice(Op):
     """Channels ``[start, start + channels)`` of the input."""
 
@@ -116,6 +141,37 @@ class Affine(Op):
 @dataclass(frozen=True)
 class ReLU(Op):
     """``max(x, 0)``; NaN stays NaN."""
+
+
+@dataclass(frozen=True)
+class Activate(Op):
+    """Another function than ReLU of each element; the slope of a ``prelu`` is a parameter ``[C]``."""
+
+    activation: Activation
+
+
+@dataclass(frozen=True)
+class Gate(Op):
+    """``x * gate``, inputs ``(x, gate)``: the gate has the channels of ``x`` or one, and its height and width or 1x1
+    (or none).
+    """
+
+
+@dataclass(frozen=True)
+class Softmax(Op):
+    """``torch.softmax`` over channels, or ``torch.log_softmax``."""
+
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class LocalResponseNorm(Op):
+    """``torch.nn.functional.local_response_norm``."""
+
+    size: int
+    alpha: float
+    beta: float
+    k: float
 
 
 @dataclass(frozen=True)
@@ -166,7 +222,14 @@ class AvgPool(Op):
 
 @dataclass(frozen=True)
 class AdaptiveAvgPool(Op):
-    """``torch.nn.functional.adaptive_avg_pool2d`` to ``size``, which divides the input's height and width."""
+    """``torch.nn.functional.adaptive_avg_pool2d`` to ``size``."""
+
+    size: Pair
+
+
+@dataclass(frozen=True)
+class AdaptiveMaxPool(Op):
+    """``torch.nn.functional.adaptive_max_pool2d`` to ``size``."""
 
     size: Pair
 
@@ -183,6 +246,7 @@ class Linear(Op):
     weight: str
     bias: str | None
     relu: bool = False
+    activation: Activation | None = None
 
 
 @dataclass(frozen=True)

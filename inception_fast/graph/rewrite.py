@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 
 import torch
 
+from inception_fast.activation import Activation
 from inception_fast.graph import ir
 
 LARGEST_HALF = torch.finfo(torch.float16).max
@@ -16,14 +17,24 @@ LARGEST_SINGLE = torch.finfo(torch.float32).max
 
 def referenced_params(op: ir.Op) -> set[str]:
     """Names of the parameters that an op reads."""
-    names: set[str] = set()
-    for field in fields(op):
-        value = getattr(op, field.name)
-        if isinstance(value, ir.Op):
-            names |= referenced_params(value)
-        elif isinstance(value, str):
-            names.add(value)
-    return names
+    return set().union(*(_names(getattr(op, field.name)) for field in fields(op)))
+
+
+def _names(value: object) -> set[str]:
+    """Of the parameters in an op's field."""
+    match value:
+        case str():
+            return {value}
+        case ir.Op():
+            return referenced_params(value)
+        case ir.Segment():
+            return _names(value.activation)
+        case Activation():
+            return _names(value.slope)
+        case tuple():
+            return set().union(*map(_names, value))
+        case _:
+            return set()
 
 
 def overflows(weight: torch.Tensor, scale: torch.Tensor, limit: float = LARGEST_HALF) -> bool:

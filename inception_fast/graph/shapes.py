@@ -27,13 +27,13 @@ def pool_extent(size: int, kernel: int, stride: int, padding: int, ceil_mode: bo
     return out
 
 
-def conv_shape(op: ir.Conv2d, shape: ir.Shape, params: Mapping[str, torch.Tensor]) -> ir.Shape:
+def conv_shape(op: ir.Conv2d | ir.DepthwiseConv2d, shape: ir.Shape, params: Mapping[str, torch.Tensor]) -> ir.Shape:
     """``(C, H, W)`` of a convolution's result."""
     _, height, width = shape
     kh, kw = params[op.weight].shape[2:]
     top, left, bottom, right = op.padding
     return (
-        op.channels,
+        params[op.weight].shape[0],
         conv_extent(height, kh, op.stride[0], top, bottom, op.dilation[0]),
         conv_extent(width, kw, op.stride[1], left, right, op.dilation[1]),
     )
@@ -52,15 +52,13 @@ def infer_shape(op: ir.Op, inputs: list[ir.Shape], params: Mapping[str, torch.Te
     match op:
         case ir.Input():
             return op.shape
-        case ir.Conv2d():
+        case ir.Conv2d() | ir.DepthwiseConv2d():
             return conv_shape(op, inputs[0], params)
         case ir.ConvPair():
             return conv_shape(op.second, conv_shape(op.first, inputs[0], params), params)
         case ir.MaxPool() | ir.AvgPool():
             return _pool(op, inputs[0])
-        case ir.AdaptiveAvgPool():
-            return (inputs[0][0], *op.size)
-        case ir.Resize():
+        case ir.AdaptiveAvgPool() | ir.AdaptiveMaxPool() | ir.Resize():
             return (inputs[0][0], *op.size)
         case ir.Slice():
             return (op.channels, *inputs[0][1:])

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from math import prod
 
+from inception_fast.activation import FUNCTIONS
 from inception_fast.errors import PlanError
 from inception_fast.plan.memory import lifetimes
 from inception_fast.plan.plan import (
@@ -18,13 +19,19 @@ from inception_fast.plan.plan import (
     Buffer,
     Convolution,
     ConvStep,
+    DepthwiseStep,
+    Destination,
+    GateStep,
+    LocalResponseStep,
     NormalizeStep,
+    Pair,
     PairStep,
     Plan,
     PointwiseStep,
     PoolStep,
     ResizeStep,
     Slice,
+    SoftmaxStep,
     Step,
     constants_of,
     convolutions_of,
@@ -39,6 +46,8 @@ MAX_EXTENT = 1 << 15
 MAX_EPS = float(1 << 15)
 """Largest eps of a normalisation: finite in every dtype."""
 MAX_CHANNELS = 1 << 20
+MAX_NUMBER = 3.4028234663852886e38
+"""Largest number of an activation or a normalisation, either sign: float32's."""
 MAX_ELEMENTS = (1 << 31) - 1
 """Largest buffer, arena, constant or intermediate, in elements per image: indices fit in 32 bits."""
 MAX_COUNT = 4096
@@ -133,11 +142,29 @@ def _check_constant(plan: Plan, step: Step, name: str | None, shape: tuple[int, 
         _require(prod(shape) <= MAX_ELEMENTS, f"step {step.name}: constant {name} has {prod(shape)} elements")
 
 
-def _check_convolution(plan: Plan, step: Step, conv: Convolution) -> None:
-    taps = conv.taps
+def _check_taps(step: Step, taps: tuple[Pair, ...], stride: Pair) -> None:
     _require(0 < len(taps) == len(set(taps)), f"step {step.name}: taps are missing or repeated")
     _require(all(abs(d) <= MAX_EXTENT for tap in taps for d in tap), f"step {step.name}: a tap is out of range")
-    _require(all(1 <= s <= MAX_EXTENT for s in conv.stride), f"step {step.name}: stride {conv.stride}")
+    _require(all(1 <= s <= MAX_EXTENT for s in stride), f"step {step.name}: stride {stride}")
+
+
+def _check_activation(plan: Plan, step: Step, target: Destination) -> None:
+    activation = target.activation
+    if activation is None:
+        return
+    what = f"step {step.name}: activation {activation.function}"
+    _require(isinstance(step, ConvStep | DepthwiseStep | PointwiseStep), f"{what} behind a {step.kind}")
+    _require(plan.dtype != QUANTIZED, f"{what} in a {plan.dtype} Plan")
+    _require(not target.relu, f"{what} and a ReLU besides")
+    _require(activation.function in FUNCTIONS, f"{what}, expected one of {', '.join(FUNCTIONS)}")
+    _require(all(abs(n) <= MAX_NUMBER for n in (activation.alpha, activation.beta)), f"{what}: out of float32's range")
+    _require((activation.slope is not None) == (activation.function == "prelu"), f"{what}: slope {activation.slope}")
+    _check_constant(plan, step, activation.slope, (target.slice.channels,), accumulator_dtype(plan.dtype))
+
+
+def _check_convolution(plan: Plan, step: Step, conv: Convolution) -> None:
+    taps = conv.taps
+    _check_taps(step, taps, conv.stride)
     channels = (conv.in_channels, conv.out_channels)
     _require(all(1 <= c <= MAX_CHANNELS for c in channels), f"step {step.name}: channels {channels}")
     quantized = plan.dtype == QUANTIZED
@@ -175,13 +202,17 @@ def _check_step(plan: Plan, step: Step) -> None:
     plane = (target.height, target.width)
     _require(all((b.height, b.width) == plane for _, b in writes), f"step {step.name}: destinations of different sizes")
     _require(all(b.home != "input" for _, b in writes), f"step {step.name}: writes the input")
-    for piece, buffer in reads[1:]:
+    for piece, buffer in reads[1:] if not isinstance(step, GateStep) else ():
         fits = (buffer.height, buffer.width, piece.channels) == (*plane, channels)
         _require(fits, f"step {step.name}: the second operand is {buffer.height}x{buffer.width}x{piece.channels}")
 
     if plan.dtype == QUANTIZED:
         _require(all(b.home != "output" for _, b in reads), f"step {step.name}: reads an output, which has no scale")
         _require(not isinstance(step, PairStep), f"step {step.name}: a pair, whose intermediate has no scale")
+        new = isinstance(step, DepthwiseStep | SoftmaxStep | LocalResponseStep | GateStep)
+        _require(not new, f"step {step.name}: a {step.kind} in a {plan.dtype} Plan")
+    for destination in destinations_of(step):
+        _check_activation(plan, step, destination)
     for conv in convolutions_of(step):
         _check_convolution(plan, step, conv)
     accumulator = accumulator_dtype(plan.dtype)
@@ -198,6 +229,10 @@ def _check_step(plan: Plan, step: Step) -> None:
         case PoolStep():
             _require(step.source.channels == channels, f"step {step.name}: changes the number of channels")
             _check_window(step, source, target)
+            _require(
+                plan.dtype != QUANTIZED or not step.adaptive,
+                f"step {step.name}: an adaptive pool in a {plan.dtype} Plan",
+            )
             pixels = min(step.kernel[0], source.height) * min(step.kernel[1], source.width)
             _require(
                 plan.dtype != QUANTIZED or step.mode != "avg" or pixels <= MAX_QUANTIZED_WINDOW,
@@ -205,6 +240,18 @@ def _check_step(plan: Plan, step: Step) -> None:
             )
             _require(step.bias is None or step.mode == "avg", f"step {step.name}: a bias on a max pool")
             _check_constant(plan, step, step.bias, (channels,), accumulator)
+        case DepthwiseStep():
+            _check_taps(step, step.taps, step.stride)
+            _check_constant(plan, step, step.weight, (len(step.taps), channels), plan.dtype)
+            _check_constant(plan, step, step.bias, (channels,), accumulator)
+        case GateStep():
+            piece, gate = reads[1]
+            fits = (gate.height, gate.width) in (plane, (1, 1)) and piece.channels in (channels, 1)
+            _require(fits, f"step {step.name}: the gate is {gate.height}x{gate.width}x{piece.channels}")
+        case LocalResponseStep():
+            _require(1 <= step.size <= MAX_CHANNELS, f"step {step.name}: size {step.size}")
+            numbers = (step.alpha, step.beta, step.k)
+            _require(all(abs(n) <= MAX_NUMBER for n in numbers), f"step {step.name}: alpha, beta, k {numbers}")
         case PointwiseStep():
             _check_constant(plan, step, step.scale, (channels,), accumulator)
             _check_constant(plan, step, step.shift, (channels,), accumulator)
@@ -212,13 +259,18 @@ def _check_step(plan: Plan, step: Step) -> None:
             _require(0 <= step.eps <= MAX_EPS, f"step {step.name}: eps {step.eps}")
     if not isinstance(step, ConvStep | PairStep):
         _require(step.source.channels == channels, f"step {step.name}: changes the number of channels")
-        if not isinstance(step, PoolStep | ResizeStep):
+        if not isinstance(step, DepthwiseStep | PoolStep | ResizeStep):
             _require((source.height, source.width) == plane, f"step {step.name}: changes the image size")
 
 
 def _check_window(step: PoolStep, source: Buffer, target: Buffer) -> None:
     """Every window must contain a pixel of the image, or its maximum or divisor would be undefined."""
-    for axis, (size, out) in enumerate(((source.height, target.height), (source.width, target.width))):
+    if step.adaptive:
+        plain = (step.kernel, step.stride, step.padding, step.padding_end, step.divisor, step.bias)
+        own = plain != ((1, 1), (1, 1), (0, 0), (0, 0), "inside", None)
+        _require(not own, f"step {step.name}: an adaptive pool with a window of its own")
+    sizes = () if step.adaptive else ((source.height, target.height), (source.width, target.width))
+    for axis, (size, out) in enumerate(sizes):
         kernel, stride, before, after = (
             step.kernel[axis],
             step.stride[axis],

@@ -24,15 +24,28 @@ from inception_fast._build_info import package_version
 from inception_fast.errors import EngineFileError, InputError, PlanError
 from inception_fast.plan import strict_json
 from inception_fast.plan.check import MAX_QUANTIZED_BIAS
-from inception_fast.plan.plan import QUANTIZED, Constant, Plan, convolutions_of
+from inception_fast.plan.plan import (
+    QUANTIZED,
+    Constant,
+    DepthwiseStep,
+    GateStep,
+    LocalResponseStep,
+    Plan,
+    PoolStep,
+    SoftmaxStep,
+    Step,
+    convolutions_of,
+    destinations_of,
+)
 from inception_fast.plan.serialize import decode, encode
 from inception_fast.plan.structure import tensors_in
 from inception_fast.tensors import bytes_of
 
 MAGIC = b"\x89IFAST\r\n"
-VERSION = 4
-"""The newest format; files of format 1 hold Plans that are not quantised, without sensitivities; of format 2 those of
-8 bits without Winograd's F(2, 3), which came with format 3.
+VERSION = 5
+"""The newest format; files of format 1 hold Plans that are not quantised, without sensitivities, which came with format
+4; of format 2 those of 8 bits without Winograd's F(2, 3), which came with format 3; and all of them only the kinds of
+steps that there were before format 5, without activations.
 """
 HEADER = struct.Struct("<8sIIQQ")
 """Magic, format version, checksum, bytes of JSON, bytes of constants."""
@@ -215,11 +228,19 @@ def read_engine_bytes(data: bytes, *, layout: str = CANONICAL) -> EngineFile:
 def format_of(plan: Plan) -> int:
     """The oldest format that a Plan can be written in."""
     convs = [conv for step in plan.steps for conv in convolutions_of(step)]
+    if any(map(_is_of_format_5, plan.steps)):
+        return 5
     if any(conv.sensitivity for conv in convs):
         return 4
     if plan.dtype != QUANTIZED:
         return 1
     return 3 if any(conv.winograd for conv in convs) else 2
+
+
+def _is_of_format_5(step: Step) -> bool:
+    if isinstance(step, DepthwiseStep | SoftmaxStep | LocalResponseStep | GateStep):
+        return True
+    return any(d.activation for d in destinations_of(step)) or (isinstance(step, PoolStep) and step.adaptive)
 
 
 def align(size: int, alignment: int) -> int:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 
+from inception_fast.activation import Activation
 from inception_fast.errors import PlanError
 from inception_fast.graph import ir
 from inception_fast.graph.shapes import conv_shape
@@ -22,7 +23,10 @@ from inception_fast.plan.plan import (
     Constant,
     Convolution,
     ConvStep,
+    DepthwiseStep,
     Destination,
+    GateStep,
+    LocalResponseStep,
     NormalizeStep,
     PairStep,
     Plan,
@@ -31,6 +35,7 @@ from inception_fast.plan.plan import (
     ResizeStep,
     Sensitivity,
     Slice,
+    SoftmaxStep,
     Step,
 )
 from inception_fast.plan.rounding import rounded_affine, rounded_weights
@@ -95,9 +100,22 @@ class _StepMaker:
                 relu, targets = op.first.segments[0].relu, self.destinations(node, op.second)
                 return PairStep(name, source, first, relu, middle[1], middle[2], last, targets, second)
             case ir.Linear():
-                return ConvStep(name, source, self.linear(node, op), (self.destination(name, op.relu),))
-            case ir.MaxPool() | ir.AvgPool() | ir.AdaptiveAvgPool():
-                return self.pool(node, source)
+                return ConvStep(name, source, self.linear(node, op), (self.activated(name, op),))
+            case ir.DepthwiseConv2d():
+                return self.depthwise(node, op, source)
+            case ir.MaxPool() | ir.AvgPool():
+                return self.pool(name, op, source)
+            case ir.AdaptiveAvgPool() | ir.AdaptiveMaxPool():
+                return self.adaptive_pool(node, op, source)
+            case ir.Activate():
+                return PointwiseStep(name, source, self.destination(name, activation=op.activation))
+            case ir.Gate():
+                assert second is not None
+                return GateStep(name, source, second, self.destination(name))
+            case ir.Softmax():
+                return SoftmaxStep(name, source, self.destination(name), op.log)
+            case ir.LocalResponseNorm():
+                return LocalResponseStep(name, source, self.destination(name), op.size, op.alpha, op.beta, op.k)
             case ir.Affine():
                 return PointwiseStep(name, source, self.destination(name, op.relu), *self.affine(name, op))
             case ir.Add():
@@ -120,20 +138,25 @@ class _StepMaker:
             if flattened and height * width > 1 and not isinstance(node.op, ir.Linear):
                 raise PlanError(f"{node.name}: {node.op.kind} over a flattened {height}x{width} image")
 
-    def destination(self, value: str, relu: bool = False) -> Destination:
-        return Destination(self.placement.places[value], relu)
+    def destination(self, value: str, relu: bool = False, activation: Activation | None = None) -> Destination:
+        if activation is not None and activation.slope is not None:
+            activation = replace(activation, slope=self.vector(f"{value}.slope", activation.slope))
+        return Destination(self.placement.places[value], relu, activation)
+
+    def activated(self, value: str, op: ir.Segment | ir.Linear | ir.DepthwiseConv2d) -> Destination:
+        return self.destination(value, op.relu, op.activation)
 
     def destinations(self, node: ir.Node, op: ir.Conv2d) -> tuple[Destination, ...]:
         """One per segment; a merged convolution's are where its Slice nodes were placed."""
         if not is_merged(op):
-            return (self.destination(node.name, op.segments[0].relu),)
+            return (self.activated(node.name, op.segments[0]),)
         readers = {n.op.start: n for n in self.graph.consumers[node.name] if isinstance(n.op, ir.Slice)}
         targets, start = [], 0
         for segment in op.segments:
             reader = readers.get(start)
             if reader is None or reader.op.channels != segment.channels:  # type: ignore[attr-defined]
                 raise PlanError(f"{node.name}: no Slice names the segment at channel {start}")
-            targets.append(self.destination(reader.name, segment.relu))
+            targets.append(self.activated(reader.name, segment))
             start += segment.channels
         return tuple(targets)
 
@@ -160,15 +183,12 @@ class _StepMaker:
         """shape: of the source."""
         weight = self.graph.params[op.weight]
         out_channels, in_channels, kernel_h, kernel_w = weight.shape
-        window = op.taps or tuple((r, c) for r in range(kernel_h) for c in range(kernel_w))
+        window = op.taps or _whole_window(kernel_h, kernel_w)
         rows, columns = [r for r, _ in window], [c for _, c in window]
         packed = weight[:, :, rows, columns].transpose(1, 2)
-        top, left, *_ = op.padding
-        taps = tuple((r * op.dilation[0] - top, c * op.dilation[1] - left) for r, c in window)
-        extents = (max(axis) - min(axis) for axis in zip(*taps, strict=True))
-        seen = not any(op.padding) or all(size > 2 * e for size, e in zip(shape[1:], extents, strict=True))
+        taps = _taps(op, window)
         return Convolution(
-            self.weights(f"{name}.weight", packed, seen),
+            self.weights(f"{name}.weight", packed, _are_seen(op, taps, shape)),
             self.vector(f"{name}.bias", op.bias),
             in_channels,
             out_channels,
@@ -176,6 +196,16 @@ class _StepMaker:
             op.stride,
             sensitivity=self.sensitivities.get(name),
         )
+
+    def depthwise(self, node: ir.Node, op: ir.DepthwiseConv2d, source: Slice) -> DepthwiseStep:
+        weight = self.graph.params[op.weight]
+        taps = _taps(op, _whole_window(*weight.shape[2:]))
+        seen = _are_seen(op, taps, self.graph.shapes[node.inputs[0]])
+        # Rounded as a convolution's, whose taps are the second of three axes.
+        name = self.weights(f"{node.name}.weight", weight.flatten(2).transpose(1, 2), seen)
+        self.constants[name] = self.constants[name].squeeze(2).t().contiguous()
+        bias = self.vector(f"{node.name}.bias", op.bias)
+        return DepthwiseStep(node.name, source, self.activated(node.name, op), name, bias, taps, op.stride)
 
     def linear(self, node: ir.Node, op: ir.Linear) -> Convolution:
         """A linear layer over a flattened HxW image is an HxW convolution with one output pixel."""
@@ -191,31 +221,37 @@ class _StepMaker:
             (1, 1),
         )
 
-    def pool(self, node: ir.Node, source: Slice) -> PoolStep:
-        op = node.op
+    def pool(self, name: str, op: ir.MaxPool | ir.AvgPool, source: Slice) -> PoolStep:
         if isinstance(op, ir.MaxPool):
             if op.dilation != (1, 1):
-                raise PlanError(f"{node.name}: a dilated max pool")
-            target = self.destination(node.name)
-            return PoolStep(node.name, "max", source, target, op.kernel, op.stride, op.padding, op.padding)
-        if isinstance(op, ir.AdaptiveAvgPool):
-            _, height, width = self.placement.plane(node.inputs[0])
-            if height % op.size[0] or width % op.size[1]:
-                raise PlanError(f"{node.name}: adaptive average pool of {height}x{width} to {op.size[0]}x{op.size[1]}")
-            kernel = (height // op.size[0], width // op.size[1])
-            return PoolStep(node.name, "avg", source, self.destination(node.name), kernel, kernel, (0, 0), (0, 0))
-        assert isinstance(op, ir.AvgPool)
-        bias, target = self.vector(f"{node.name}.bias", op.bias), self.destination(node.name, op.relu)
+                raise PlanError(f"{name}: a dilated max pool")
+            target = self.destination(name)
+            return PoolStep(name, "max", source, target, op.kernel, op.stride, op.padding, op.padding)
+        bias, target = self.vector(f"{name}.bias", op.bias), self.destination(name, op.relu)
         divisor: Literal["window", "inside"] = "window" if op.count_include_pad else "inside"
-        return PoolStep(
-            node.name,
-            "avg",
-            source,
-            target,
-            op.kernel,
-            op.stride,
-            op.padding,
-            op.padding,
-            divisor,
-            bias,
-        )
+        return PoolStep(name, "avg", source, target, op.kernel, op.stride, op.padding, op.padding, divisor, bias)
+
+    def adaptive_pool(self, node: ir.Node, op: ir.AdaptiveAvgPool | ir.AdaptiveMaxPool, source: Slice) -> PoolStep:
+        """A plain pool where the windows are all of one size."""
+        _, height, width = self.placement.plane(node.inputs[0])
+        even = height % op.size[0] == 0 and width % op.size[1] == 0
+        kernel = (height // op.size[0], width // op.size[1]) if even else (1, 1)
+        mode: Literal["max", "avg"] = "max" if isinstance(op, ir.AdaptiveMaxPool) else "avg"
+        target = self.destination(node.name)
+        return PoolStep(node.name, mode, source, target, kernel, kernel, (0, 0), (0, 0), adaptive=not even)
+
+
+def _whole_window(height: int, width: int) -> tuple[ir.Pair, ...]:
+    return tuple((r, c) for r in range(height) for c in range(width))
+
+
+def _taps(op: ir.Conv2d | ir.DepthwiseConv2d, window: tuple[ir.Pair, ...]) -> tuple[ir.Pair, ...]:
+    """Positions in a window as offsets in the image."""
+    top, left, *_ = op.padding
+    return tuple((r * op.dilation[0] - top, c * op.dilation[1] - left) for r, c in window)
+
+
+def _are_seen(op: ir.Conv2d | ir.DepthwiseConv2d, taps: tuple[ir.Pair, ...], shape: tuple[int, ...]) -> bool:
+    """Whether most windows lie in the image ``shape``, all of their taps."""
+    extents = (max(axis) - min(axis) for axis in zip(*taps, strict=True))
+    return not any(op.padding) or all(size > 2 * e for size, e in zip(shape[1:], extents, strict=True))

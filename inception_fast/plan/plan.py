@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Literal
 
+from inception_fast.activation import Activation
+
 Pair = tuple[int, int]
 Axis = Literal["vertical", "horizontal"]
 
@@ -64,10 +66,15 @@ class Slice:
 
 @dataclass(frozen=True)
 class Destination:
-    """Where consecutive output channels of a step go, and whether a ReLU is applied to them."""
+    """Where consecutive output channels of a step go, and what is applied to them: a ReLU, another function, or none.
+
+    Attributes:
+        activation: of a convolution, a depthwise one or a pointwise step; its slope is a constant ``[C]``, float32.
+    """
 
     slice: Slice
     relu: bool
+    activation: Activation | None = field(default=None, metadata=OPTIONAL)
 
 
 MOST_SENSITIVE = 1e30
@@ -153,10 +160,36 @@ class PairStep:
 
 
 @dataclass(frozen=True)
+class DepthwiseStep:
+    """A convolution of each channel by itself, then the destination's activation.
+
+    ``out[n, y, x, c] = bias[c] + sum over t of
+    weight[t, c] * in[n, y * stride[0] + taps[t][0], x * stride[1] + taps[t][1], c]``, pixels outside the image being
+    zero.
+
+    Attributes:
+        weight: name of a constant ``[T, C]`` in the Plan's dtype.
+        bias: name of a constant ``[C]`` float32, or None.
+        taps, stride: as in Convolution.
+    """
+
+    kind: ClassVar[str] = "depthwise"
+    name: str
+    source: Slice
+    destination: Destination
+    weight: str
+    bias: str | None
+    taps: tuple[Pair, ...]
+    stride: Pair
+
+
+@dataclass(frozen=True)
 class PoolStep:
     """Max or average pooling, then ``act(. + bias)`` (average only).
 
     Attributes:
+        adaptive: window ``i`` of the ``n`` along an axis of ``size`` pixels is ``[i * size // n, ceil((i + 1) * size /
+            n))``; kernel and stride are 1 then, padding is 0 and the divisor ``inside``.
         kernel, stride: (vertical, horizontal).
         padding: (top, left): the first window starts at ``-padding``; windows are clipped to the image. Ceil mode
             shows only in the destination's size.
@@ -176,6 +209,7 @@ class PoolStep:
     padding_end: Pair
     divisor: Literal["window", "inside"] = "inside"
     bias: str | None = None
+    adaptive: bool = field(default=False, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -216,7 +250,61 @@ class NormalizeStep:
     eps: float
 
 
-Step = ConvStep | PairStep | PoolStep | PointwiseStep | ResizeStep | NormalizeStep
+@dataclass(frozen=True)
+class SoftmaxStep:
+    """``exp(x) / sum(exp(x))`` over each pixel's channels, or the logarithm of it."""
+
+    kind: ClassVar[str] = "softmax"
+    name: str
+    source: Slice
+    destination: Destination
+    log: bool
+
+
+@dataclass(frozen=True)
+class LocalResponseStep:
+    """Local response normalisation across channels (Krizhevsky et al. 2012, section 3.3, with PyTorch's mean).
+
+    ``out[c] = in[c] / (k + alpha / size * sum of in[j]**2 for c - size // 2 <= j <= c + (size - 1) // 2)**beta``.
+    """
+
+    kind: ClassVar[str] = "local_response"
+    name: str
+    source: Slice
+    destination: Destination
+    size: int
+    alpha: float
+    beta: float
+    k: float
+
+
+@dataclass(frozen=True)
+class GateStep:
+    """``source * gate``, then ReLU where the destination has one.
+
+    Attributes:
+        gate: as many channels as the source or one, which is for all of them; as high and wide as the source or 1x1.
+    """
+
+    kind: ClassVar[str] = "gate"
+    name: str
+    source: Slice
+    gate: Slice
+    destination: Destination
+
+
+Step = (
+    ConvStep
+    | PairStep
+    | DepthwiseStep
+    | PoolStep
+    | PointwiseStep
+    | ResizeStep
+    | NormalizeStep
+    | SoftmaxStep
+    | LocalResponseStep
+    | GateStep
+)
 
 
 @dataclass(frozen=True)
@@ -282,7 +370,15 @@ def destinations_of(step: Step) -> tuple[Destination, ...]:
 
 def sources_of(step: Step) -> tuple[Slice, ...]:
     """Every slice that a step reads."""
-    extra = step.residual if isinstance(step, ConvStep | PairStep) else getattr(step, "other", None)
+    match step:
+        case ConvStep() | PairStep():
+            extra = step.residual
+        case PointwiseStep():
+            extra = step.other
+        case GateStep():
+            extra = step.gate
+        case _:
+            extra = None
     return (step.source,) if extra is None else (step.source, extra)
 
 
@@ -302,8 +398,12 @@ def constants_of(step: Step) -> tuple[str, ...]:
     names: tuple[str | None, ...] = ()
     for conv in convolutions_of(step):
         names += (conv.weight, conv.bias, conv.scale)
-    if isinstance(step, PoolStep):
-        names += (step.bias,)
-    if isinstance(step, PointwiseStep):
-        names += (step.scale, step.shift)
+    match step:
+        case DepthwiseStep():
+            names += (step.weight, step.bias)
+        case PoolStep():
+            names += (step.bias,)
+        case PointwiseStep():
+            names += (step.scale, step.shift)
+    names += tuple(d.activation.slope for d in destinations_of(step) if d.activation)
     return tuple(n for n in names if n is not None)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from inception_fast.activation import Activation
 from inception_fast.graph import ir
 from tests.graph.build import Build
 
@@ -210,3 +211,115 @@ def repeated_outputs() -> ir.Graph:
     joined = _in_place(build, a, b)
     last = build.conv(joined, 3, (3, 3))
     return build.graph("x", a, joined, a, build.slice(joined, 2, 5), build.node(ir.Flatten(), last), last)
+
+
+FUNCTIONS = (
+    Activation("sigmoid"),
+    Activation("tanh"),
+    Activation("silu"),
+    Activation("gelu"),
+    Activation("gelu_tanh"),
+    Activation("hardsigmoid"),
+    Activation("hardswish"),
+    Activation("elu", 0.75),
+    Activation("leaky_relu", 0.125),
+    Activation("clamp", -0.5, 0.75),
+    Activation("clamp_min", -0.25),
+    Activation("clamp_max", beta=0.5),
+)
+
+
+@case
+def functions() -> ir.Graph:
+    """Each function by itself, of small numbers and of large ones."""
+    build = Build(13, 5, 7)
+    wide = build.affine("x", scale=40.0)
+    outputs = [build.node(ir.Activate(f), value) for f in FUNCTIONS for value in ("x", wide)]
+    prelu = Activation("prelu", slope=build.param(13))
+    positive = build.node(ir.Activate(Activation("clamp_min", 0.01)), "x")
+    powers = [build.node(ir.Activate(Activation("power", p)), positive) for p in (3.0, 1 / 3, 0.5, -0.75)]
+    return build.graph(*outputs, build.node(ir.Activate(prelu), wide), *powers)
+
+
+@case
+def conv_functions() -> ir.Graph:
+    """Functions in a convolution's epilogue: behind a residual, and another for each segment."""
+    build = Build(19, 9, 7)
+    merged = build.conv("x", (13, 6, 11), bias=True)
+    op = build.nodes[-1].op
+    assert isinstance(op, ir.Conv2d)
+    functions = (Activation("silu"), Activation("prelu", slope=build.param(6)), Activation("hardswish"))
+    segments = tuple(ir.Segment(s.channels, False, f) for s, f in zip(op.segments, functions, strict=True))
+    build.nodes[-1] = ir.Node(merged, replace(op, segments=segments), ("x",))
+    a, b, c = (build.slice(merged, start, width) for start, width in [(0, 13), (13, 6), (19, 11)])
+    added = build.conv(c, 11, (3, 3), bias=True, residual=c)
+    op = build.nodes[-1].op
+    assert isinstance(op, ir.Conv2d)
+    gelu = replace(op, segments=(ir.Segment(11, False, Activation("gelu")),))
+    build.nodes[-1] = ir.Node(added, gelu, build.nodes[-1].inputs)
+    whole = _in_place(build, a, added, b)
+    pooled = build.node(ir.AdaptiveAvgPool((1, 1)), whole)
+    head = ir.Linear(build.param(5, 30), build.param(5), activation=Activation("sigmoid"))
+    return build.graph(whole, build.node(head, build.flat(pooled)))
+
+
+@case
+def depthwise() -> ir.Graph:
+    build = Build(21, 12, 15)
+    outputs = []
+    for kernel, stride, padding, dilation, relu in [
+        ((3, 3), (1, 1), (1, 1, 1, 1), (1, 1), True),
+        ((3, 3), (2, 2), (1, 0, 1, 0), (1, 1), False),
+        ((5, 4), (2, 3), (2, 1, 2, 2), (1, 2), True),
+        ((1, 7), (1, 1), (0, 3, 0, 3), (1, 1), False),
+    ]:
+        weight, bias = build.param(21, 1, *kernel), None if relu else build.param(21)
+        outputs.append(build.node(ir.DepthwiseConv2d(weight, bias, stride, padding, dilation, relu), "x"))
+    silu = ir.DepthwiseConv2d(
+        build.param(21, 1, 3, 3), build.param(21), (1, 1), (1, 1, 1, 1), (1, 1), activation=Activation("silu")
+    )
+    both = _in_place(build, build.node(silu, outputs[0]), build.conv("x", 6, relu=True))
+    inner = build.slice(both, 5, 17)
+    last = ir.DepthwiseConv2d(build.param(17, 1, 3, 3), build.param(17), (1, 1), (0, 0, 0, 0), (1, 1))
+    return build.graph(*outputs, both, build.node(last, inner))
+
+
+@case
+def adaptive_pools() -> ir.Graph:
+    """Windows of several sizes, some of which overlap; more outputs than pixels."""
+    build = Build(11, 7, 10)
+    kinds = (ir.AdaptiveAvgPool, ir.AdaptiveMaxPool)
+    return build.graph(*(build.node(kind(size), "x") for kind in kinds for size in [(3, 4), (7, 3), (5, 13), (1, 1)]))
+
+
+@case
+def softmax() -> ir.Graph:
+    """Over logits, and over the channels of each pixel; far from zero, where only a shifted exponential is finite."""
+    build = Build(37, 4, 5)
+    far = build.affine("x", scale=60.0)
+    scores = build.linear(build.flat("x"), 41)
+    heads = [build.node(ir.Softmax(log), value) for log in (False, True) for value in ("x", far, scores)]
+    return build.graph(*heads)
+
+
+@case
+def local_response() -> ir.Graph:
+    build = Build(23, 5, 6)
+    wide = build.affine("x", scale=30.0)
+    norms = [(5, 1e-4, 0.75, 1.0), (4, 0.02, 0.5, 2.0), (1, 0.1, 1.0, 1.0), (51, 0.3, 0.75, 0.5)]
+    return build.graph(*(build.node(ir.LocalResponseNorm(*n), value) for n in norms for value in ("x", wide)))
+
+
+@case
+def gates() -> ir.Graph:
+    """Squeeze and excitation, a gate for each pixel, and one of the same size that is a slice."""
+    build = Build(18, 6, 7)
+    pooled = build.node(ir.AdaptiveAvgPool((1, 1)), "x")
+    squeezed = build.conv(pooled, 5, bias=True, relu=True)
+    excited = build.node(ir.Activate(Activation("sigmoid")), build.conv(squeezed, 18, bias=True))
+    flat = build.node(ir.Activate(Activation("sigmoid")), build.linear(build.flat("x"), 18))
+    plane = build.node(ir.Activate(Activation("hardsigmoid")), build.conv("x", 1, (3, 3), bias=True))
+    both = _in_place(build, build.conv("x", 18, relu=True), build.conv("x", 18, (3, 3)))
+    gated = build.node(ir.Gate(), build.slice(both, 18, 18), build.slice(both, 0, 18))
+    outputs = [build.node(ir.Gate(), "x", gate) for gate in (excited, flat, plane)]
+    return build.graph(*outputs, gated, build.relu(outputs[0]))

@@ -62,9 +62,9 @@ class Build:
         weight, bias = (self.param(c), self.param(c)) if affine else (None, None)
         return self.node(ir.BatchNorm(mean, var, weight, bias, eps), x, name=name)
 
-    def affine(self, x: str, *, relu: bool = False, name: str = "") -> str:
+    def affine(self, x: str, *, relu: bool = False, scale: float = 1.0, name: str = "") -> str:
         c = self.channels(x)
-        return self.node(ir.Affine(self.param(c), self.param(c), relu), x, name=name)
+        return self.node(ir.Affine(self.param(c, low=-scale, high=scale), self.param(c), relu), x, name=name)
 
     def linear(self, x: str, features: int, *, bias: bool = True, name: str = "") -> str:
         weight = self.param(features, self.channels(x))

@@ -368,6 +368,10 @@ class Builder {
     step.kind = Kind::kResize;
     step.align_corners = s.align_corners;
   }
+  template <class Other>
+  void finish(Step&, const Other& s) {
+    throw EngineError("step " + s.name + ": the cuda backend has no such step");
+  }
   void finish(Step& step, const NormalizeStep& s) {
     step.kind = Kind::kNormalize;
     step.cut.group_pixels = kThreads / 32;

@@ -10,7 +10,18 @@ from inception_fast.backends.memory import Memory
 from inception_fast.backends.torch_kernels import PlainStep, plain_kernel
 from inception_fast.bench.peers.base import PeerUnavailableError
 from inception_fast.bench.peers.cudnn_problem import Problem, Tensors, Uid, dense, plane, pose
-from inception_fast.plan.plan import Convolution, ConvStep, PairStep, Plan, Slice, Step, sources_of
+from inception_fast.plan.plan import (
+    Convolution,
+    ConvStep,
+    DepthwiseStep,
+    PairStep,
+    Plan,
+    PointwiseStep,
+    Slice,
+    Step,
+    destinations_of,
+    sources_of,
+)
 
 Run = Callable[[], object]
 Make = Callable[[Problem, Tensors], Run]
@@ -50,6 +61,8 @@ class Steps:
 
     def _build(self, step: Step) -> Run:
         match step:
+            case ConvStep() | DepthwiseStep() | PointwiseStep() if any(d.activation for d in destinations_of(step)):
+                raise PeerUnavailableError(f"{step.name} has an activation that is no ReLU")
             case ConvStep(destinations=(target,)):
                 views = {Uid.IMAGE: self._image(step.source, step.conv), Uid.OUTPUT: self._memory.nchw(target.slice)}
                 if step.residual is not None:
