@@ -72,14 +72,15 @@ def apply_op(op: ir.Op, inputs: list[torch.Tensor], params: dict[str, torch.Tens
             weight, bias = _optional(op.weight, params), _optional(op.bias, params)
             return F.batch_norm(x, params[op.mean], params[op.var], weight, bias, training=False, eps=op.eps)
         case ir.Affine():
-            return _act(x * _per_channel(params[op.scale], x) + _per_channel(params[op.shift], x), op.relu)
+            return _activated(x * _per_channel(params[op.scale], x) + _per_channel(params[op.shift], x), op, params)
         case ir.ReLU():
             return F.relu(x)
         case ir.Activate():
             return _function(x, op.activation, params)
         case ir.Gate():
-            gate = inputs[1]
-            return x * gate.view(*gate.shape, *(1,) * (x.dim() - gate.dim()))
+            # A vector is an image of one pixel.
+            gate = inputs[1].view(*inputs[1].shape[:2], *(inputs[1].shape[2:] or (1, 1)))
+            return x * (gate if x.dim() == 4 else gate.flatten(1))
         case ir.Softmax():
             return F.log_softmax(x, dim=1) if op.log else F.softmax(x, dim=1)
         case ir.LocalResponseNorm():
@@ -87,7 +88,7 @@ def apply_op(op: ir.Op, inputs: list[torch.Tensor], params: dict[str, torch.Tens
             wide = x if x.dtype == torch.float64 else x.float()
             return F.local_response_norm(wide, op.size, op.alpha, op.beta, op.k).to(x.dtype)
         case ir.Add():
-            return _act(x + inputs[1], op.relu)
+            return _activated(x + inputs[1], op, params)
         case ir.Concat():
             return torch.cat(inputs, dim=1)
         case ir.Copy():
@@ -133,9 +134,7 @@ def _act(x: torch.Tensor, relu: bool) -> torch.Tensor:
     return F.relu(x) if relu else x
 
 
-def _activated(
-    x: torch.Tensor, op: ir.Segment | ir.Linear | ir.DepthwiseConv2d, params: dict[str, torch.Tensor]
-) -> torch.Tensor:
+def _activated(x: torch.Tensor, op: ir.Activated, params: dict[str, torch.Tensor]) -> torch.Tensor:
     return _act(x, op.relu) if op.activation is None else _function(x, op.activation, params)
 
 

@@ -42,17 +42,25 @@ class Input(Op):
     shape: Shape
 
 
+class Activated:
+    """What ends in an activation: a ReLU, another function, or none."""
+
+    relu: bool
+    activation: Activation | None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether there is none."""
+        return not self.relu and self.activation is None
+
+
 @dataclass(frozen=True)
-class Segment:
-    """A run of output channels of a convolution, with its own activation: a ReLU, another function, or none."""
+class Segment(Activated):
+    """A run of output channels of a convolution, with its own activation."""
 
     channels: int
     relu: bool = False
     activation: Activation | None = None
-
-    @property
-    def is_linear(self) -> bool:
-        return not self.relu and self.activation is None
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ class ConvPair(Op):
 
 
 @dataclass(frozen=True)
-class DepthwiseConv2d(Op):
+class DepthwiseConv2d(Activated, Op):
     """A convolution of each channel by itself (``torch.nn.functional.conv2d``, groups = C), then the activation.
 
     Attributes:
@@ -130,12 +138,13 @@ class BatchNorm(Op):
 
 
 @dataclass(frozen=True)
-class Affine(Op):
+class Affine(Activated, Op):
     """``out = act(x * scale + shift)`` per channel; parameters ``[C]``."""
 
     scale: str
     shift: str
     relu: bool = False
+    activation: Activation | None = None
 
 
 @dataclass(frozen=True)
@@ -175,10 +184,11 @@ class LocalResponseNorm(Op):
 
 
 @dataclass(frozen=True)
-class Add(Op):
+class Add(Activated, Op):
     """``out = act(a + b)``, equal shapes."""
 
     relu: bool = False
+    activation: Activation | None = None
 
 
 @dataclass(frozen=True)
@@ -240,7 +250,7 @@ class Flatten(Op):
 
 
 @dataclass(frozen=True)
-class Linear(Op):
+class Linear(Activated, Op):
     """``act(x @ weight.T + bias)``; weight ``[C_out, C_in]``."""
 
     weight: str

@@ -117,9 +117,9 @@ class _StepMaker:
             case ir.LocalResponseNorm():
                 return LocalResponseStep(name, source, self.destination(name), op.size, op.alpha, op.beta, op.k)
             case ir.Affine():
-                return PointwiseStep(name, source, self.destination(name, op.relu), *self.affine(name, op))
+                return PointwiseStep(name, source, self.activated(name, op), *self.affine(name, op))
             case ir.Add():
-                return PointwiseStep(name, source, self.destination(name, op.relu), other=second)
+                return PointwiseStep(name, source, self.activated(name, op), other=second)
             case ir.ReLU() | ir.Copy():
                 return PointwiseStep(name, source, self.destination(name, isinstance(op, ir.ReLU)))
             case ir.Resize():
@@ -143,7 +143,7 @@ class _StepMaker:
             activation = replace(activation, slope=self.vector(f"{value}.slope", activation.slope))
         return Destination(self.placement.places[value], relu, activation)
 
-    def activated(self, value: str, op: ir.Segment | ir.Linear | ir.DepthwiseConv2d) -> Destination:
+    def activated(self, value: str, op: ir.Activated) -> Destination:
         return self.destination(value, op.relu, op.activation)
 
     def destinations(self, node: ir.Node, op: ir.Conv2d) -> tuple[Destination, ...]:

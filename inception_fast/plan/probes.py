@@ -46,7 +46,7 @@ def _unnormalised(graph: ir.Graph, x: torch.Tensor) -> torch.Tensor:
     value = graph.input.name
     while len(readers := graph.consumers[value]) == 1:
         op = readers[0].op
-        if not isinstance(op, ir.Affine) or op.relu:
+        if not isinstance(op, ir.Affine) or not op.is_linear:
             break
         steps.append(op)
         value = readers[0].name

@@ -19,6 +19,7 @@ from math import sqrt
 import torch
 import torch.nn.functional as F
 
+from inception_fast.activation import activate
 from inception_fast.errors import InputError
 from inception_fast.graph import ir
 from inception_fast.graph.interpreter import apply_op
@@ -44,7 +45,7 @@ measurement does for all large sizes. In none of the six reference networks does
 """
 MeasuredBefore = dict[bytes, dict[str, Sensitivity]]
 """By a digest of everything that decides them."""
-EXACT = (ir.Input, ir.ReLU, ir.Concat, ir.Copy, ir.Slice, ir.MaxPool, ir.Flatten)
+EXACT = (ir.Input, ir.ReLU, ir.Concat, ir.Copy, ir.Slice, ir.MaxPool, ir.AdaptiveMaxPool, ir.Flatten)
 """Operators that round nothing."""
 
 
@@ -297,10 +298,14 @@ def _run(graph: ir.Graph, x: torch.Tensor) -> tuple[list[torch.Tensor], list[_Ro
     def compute(name: str, op: ir.Op, inputs: list[torch.Tensor]) -> torch.Tensor:
         if isinstance(op, ir.Conv2d):
             params[op.weight].requires_grad_()
-        value = apply_op(op, inputs, params)
         if isinstance(op, ir.Conv2d):
+            # The sums themselves, of which a ReLU's value tells enough, and another function's does not.
+            bare = replace(op, segments=tuple(replace(s, activation=None) for s in op.segments))
+            value = apply_op(bare, inputs, params)
             sites.append(_Convolved(name, value, op, inputs[0], params[op.weight]))
-        elif not isinstance(op, EXACT):
+            return _activated(value, op, params)
+        value = apply_op(op, inputs, params)
+        if not isinstance(op, EXACT):
             sites.append(_Rounded(name, value))
         return value
 
@@ -312,6 +317,18 @@ def _run(graph: ir.Graph, x: torch.Tensor) -> tuple[list[torch.Tensor], list[_Ro
         else:
             values[node.name] = compute(node.name, node.op, inputs)
     return [values[name] for name in graph.outputs], sites
+
+
+def _activated(sums: torch.Tensor, op: ir.Conv2d, params: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The value of a convolution, from its sums with their ReLUs."""
+    if not any(s.activation for s in op.segments):
+        return sums
+    parts = sums.split([s.channels for s in op.segments], dim=1)
+    values = [
+        part if s.activation is None else activate(part, s.activation, params.get(s.activation.slope or ""))
+        for part, s in zip(parts, op.segments, strict=True)
+    ]
+    return torch.cat(values, dim=1)
 
 
 def _products(outputs: list[torch.Tensor]) -> Iterator[tuple[torch.Tensor, list[torch.Tensor], float]]:

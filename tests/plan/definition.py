@@ -8,9 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from inception_fast.activation import activate
 from inception_fast.plan.plan import (
     Convolution,
     ConvStep,
+    DepthwiseStep,
+    Destination,
+    GateStep,
+    LocalResponseStep,
     NormalizeStep,
     PairStep,
     Plan,
@@ -18,6 +23,7 @@ from inception_fast.plan.plan import (
     PoolStep,
     ResizeStep,
     Slice,
+    SoftmaxStep,
     Step,
     destinations_of,
 )
@@ -53,14 +59,20 @@ def _run(plan: Plan, constants: Constants, x: Tensor) -> tuple[list[Tensor], dic
         targets = destinations_of(step)
         shape = plan.buffers[targets[0].slice.buffer]
         parts = _result(step, exact, read, (shape.height, shape.width)).split([t.slice.channels for t in targets], 1)
-        written[step.name] = [part.relu() if t.relu else part for t, part in zip(targets, parts, strict=True)]
+        written[step.name] = [_activated(part, t, exact) for t, part in zip(targets, parts, strict=True)]
         for target, part in zip(targets, written[step.name], strict=True):
             read(target.slice).copy_(part)
     return buffers, written
 
 
+def _activated(x: Tensor, target: Destination, constants: Constants) -> Tensor:
+    if target.activation is not None:
+        return activate(x, target.activation, constants.get(target.activation.slope or ""))
+    return x.relu() if target.relu else x
+
+
 def _result(step: Step, constants: Constants, read: Read, size: Pair) -> Tensor:
-    """Before the destinations' ReLU."""
+    """Before the destinations' activation."""
     x = read(step.source)
     match step:
         case ConvStep():
@@ -78,6 +90,17 @@ def _result(step: Step, constants: Constants, read: Read, size: Pair) -> Tensor:
             return F.interpolate(x, size, mode="bilinear", align_corners=step.align_corners)
         case NormalizeStep():
             return F.normalize(x, dim=1, eps=step.eps)
+        case DepthwiseStep():
+            # A convolution whose weights are zero where channels differ.
+            weight = torch.diag_embed(constants[step.weight]).transpose(0, 1)
+            result = convolve(x, weight, step.taps, step.stride, size)
+            return result if step.bias is None else result + constants[step.bias].view(-1, 1, 1)
+        case SoftmaxStep():
+            return (F.log_softmax if step.log else F.softmax)(x, dim=1)
+        case LocalResponseStep():
+            return F.local_response_norm(x, step.size, step.alpha, step.beta, step.k)
+        case GateStep():
+            return x * read(step.gate)
         case _:
             raise TypeError(step)
     return result if step.residual is None else result + read(step.residual)
@@ -94,10 +117,13 @@ def pooled(step: PoolStep, x: Tensor, size: Pair, bias: Tensor | None) -> Tensor
     for y in range(size[0]):
         for column in range(size[1]):
             spans, area = [], 1
-            for at, kernel, stride, begin, end, extent in zip(
-                (y, column), step.kernel, step.stride, step.padding, step.padding_end, x.shape[2:], strict=True
+            for at, kernel, stride, begin, end, extent, out in zip(
+                (y, column), step.kernel, step.stride, step.padding, step.padding_end, x.shape[2:], size, strict=True
             ):
                 first = at * stride - begin
+                if step.adaptive:
+                    first = at * extent // out
+                    kernel = -(-(at + 1) * extent // out) - first
                 spans.append(slice(max(first, 0), min(first + kernel, extent)))
                 area *= min(first + kernel, extent + end) - first
             seen = x[:, :, spans[0], spans[1]]

@@ -97,7 +97,7 @@ def header(random_: random.Random, data: bytes) -> bytes:
     magic, version, _, *lengths = HEADER.unpack_from(data)
     match random_.randrange(4):
         case 0:
-            version = random_.choice((0, 1, 2, 3, 4, 2**31, 2**32 - 1, random_.randrange(2**32)))
+            version = random_.choice((0, 1, 2, 3, 4, 5, 6, 2**31, 2**32 - 1, random_.randrange(2**32)))
         case 1:
             magic = _overwrite(magic, random_.randrange(len(magic)), random_.randbytes(1))
         case _:

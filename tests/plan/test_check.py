@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from inception_fast.activation import Activation
 from inception_fast.errors import PlanError
 from inception_fast.plan.plan import Buffer, Constant, Destination, Output, Plan, Slice
+from tests.plan.functions_plan import functions_plan
 from tests.plan.tiny_engine import quantized_plan, tiny_plan
 
 
@@ -188,3 +190,49 @@ def test_buffers_may_share_memory_once_the_first_is_dead() -> None:
     assert block.offset == scaled.offset == 0, "this is what the tiny plan shows"
     assert isinstance(replace(plan, arena=plan.arena + 64), Plan)
     assert isinstance(block, Buffer)
+
+
+def in_functions(step: str, **changes: Any) -> dict[str, Any]:
+    steps = tuple(replace(s, **changes) if s.name == step else s for s in functions_plan().steps)
+    return {"steps": steps}
+
+
+def activated(step: str, *, relu: bool = False, **activation: Any) -> dict[str, Any]:
+    """A step whose only destination has an activation."""
+    (found,) = (s for s in functions_plan().steps if s.name == step)
+    piece = found.destination.slice  # type: ignore[union-attr]
+    return in_functions(step, destination=Destination(piece, relu, Activation(**activation)))
+
+
+BROKEN_FUNCTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown function": (activated("depthwise", function="sine"), "activation sine, expected one of sigmoid"),
+    "behind a pool": (activated("pool", function="silu"), "step pool: activation silu behind a pool"),
+    "behind a gate": (activated("gate", function="silu"), "step gate: activation silu behind a gate"),
+    "a ReLU besides": (activated("depthwise", relu=True, function="silu"), "silu and a ReLU besides"),
+    "infinite alpha": (activated("depthwise", function="elu", alpha=float("inf")), "out of float32's range"),
+    "beta is no number": (activated("depthwise", function="clamp", beta=float("nan")), "out of float32's range"),
+    "prelu without slopes": (activated("depthwise", function="prelu"), "activation prelu: slope None"),
+    "slopes without prelu": (activated("depthwise", function="elu", slope="conv.slope"), "elu: slope conv.slope"),
+    "slopes of other channels": (activated("depthwise", function="prelu", slope="conv.slope"), "constant conv.slope"),
+    "depthwise channels": (in_functions("depthwise", source=Slice(1, 0, 7)), "changes the number of channels"),
+    "depthwise taps": (in_functions("depthwise", taps=((0, 0),) * 9), "step depthwise: taps are missing or repeated"),
+    "depthwise stride": (in_functions("depthwise", stride=(0, 1)), "step depthwise: stride"),
+    "depthwise weight": (in_functions("depthwise", weight="conv.weight"), "step depthwise: constant conv.weight"),
+    "depthwise bias": (in_functions("depthwise", bias="conv.slope"), "step depthwise: constant conv.slope"),
+    "softmax over an image": (in_functions("softmax", source=Slice(2, 0, 8)), "softmax: changes the image size"),
+    "norm of no channels": (in_functions("norm", size=0), "step norm: size 0"),
+    "norm's alpha": (in_functions("norm", alpha=float("nan")), "step norm: alpha, beta, k"),
+    "norm's k": (in_functions("norm", k=1e39), "step norm: alpha, beta, k"),
+    "gate's channels": (in_functions("gate", gate=Slice(3, 0, 7)), "step gate: the gate is 1x1x7"),
+    "gate changes the size": (in_functions("gate", source=Slice(3, 0, 8)), "step gate: changes the image size"),
+    "adaptive with a kernel": (in_functions("adaptive", kernel=(2, 1)), "adaptive pool with a window of its own"),
+    "adaptive with padding": (in_functions("adaptive", padding_end=(0, 1)), "adaptive pool with a window of its own"),
+    "adaptive with a divisor": (in_functions("adaptive", divisor="window"), "adaptive pool with a window of its own"),
+}
+
+
+@pytest.mark.parametrize("rule", BROKEN_FUNCTIONS)
+def test_broken_rule_of_format_5(rule: str) -> None:
+    changes, message = BROKEN_FUNCTIONS[rule]
+    with pytest.raises(PlanError, match=message):
+        replace(functions_plan(), **changes)

@@ -49,7 +49,7 @@ def assert_same(a: EngineFile, b: EngineFile) -> None:
         assert torch.equal(tensor, b.constants[name]) and tensor.dtype == b.constants[name].dtype
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "winograd", "measured"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "winograd", "measured", "functions"])
 def test_there_and_back(tmp_path: Path, precision: str) -> None:
     engine = tiny_engine(precision)
     write_engine(tmp_path / "a.ifast", engine)
@@ -58,7 +58,7 @@ def test_there_and_back(tmp_path: Path, precision: str) -> None:
     assert_same(read_engine_bytes(engine_bytes(engine)), engine)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "winograd", "measured"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "winograd", "measured", "functions"])
 def test_cpp_reads_the_same(tmp_path: Path, precision: str) -> None:
     native = pytest.importorskip("inception_fast._native")
     engine = tiny_engine(precision)
@@ -254,7 +254,9 @@ def test_an_error_names_the_file(path: Path) -> None:
         read_engine(path)
 
 
-@pytest.mark.parametrize(("tiny", "version"), [("fp32", 1), ("bf16", 1), ("int8", 2), ("winograd", 3), ("measured", 4)])
+@pytest.mark.parametrize(
+    ("tiny", "version"), [("fp32", 1), ("bf16", 1), ("int8", 2), ("winograd", 3), ("measured", 4), ("functions", 5)]
+)
 def test_the_oldest_format_that_will_do(read: Reader, tiny: str, version: int) -> None:
     data = engine_bytes(tiny_engine(tiny))
     assert HEADER.unpack_from(data)[1] == version
@@ -332,7 +334,7 @@ def test_a_bias_that_could_overflow_a_sum(read: Reader, value: int) -> None:
     ("change", "message"),
     [
         (lambda d: b"PK\3\4" + d[4:], "not an engine file"),
-        (lambda d: header_field(d, 1, 5), "newer version of inception_fast: format 5, this one reads up to 4"),
+        (lambda d: header_field(d, 1, 6), "newer version of inception_fast: format 6, this one reads up to 5"),
         (lambda d: header_field(d, 1, 0), "no format 0"),
         (lambda d: d[:-1] + bytes([d[-1] ^ 1]), "checksum does not match"),
         (lambda d: d + b"\0", "bytes, (the header announces only|more than the header announces)"),

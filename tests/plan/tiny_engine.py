@@ -26,6 +26,7 @@ from inception_fast.plan.plan import (
     Sensitivity,
     Slice,
 )
+from tests.plan.functions_plan import functions_plan
 from tests.plan.mutations import split, with_header
 
 BUFFERS = (
@@ -185,16 +186,19 @@ def structure_of(plan: Plan) -> dict[str, object]:
 
 
 def tiny_engine(kind: str = "fp32") -> EngineFile:
-    """The Plan above of a precision, or of "winograd" or "measured", with random constants; the same each time."""
+    """The Plan above of a precision, or of "winograd", "measured" or "functions", with random constants; the same each
+    time.
+    """
     if kind in ("int8", "winograd"):
         return quantized_engine(quantized_plan() if kind == "int8" else winograd_plan())
-    plan = measured_plan() if kind == "measured" else tiny_plan({"fp32": "float32", "bf16": "bfloat16"}[kind])
+    makers = {"measured": measured_plan, "functions": functions_plan}
+    plan = makers[kind]() if kind in makers else tiny_plan({"fp32": "float32", "bf16": "bfloat16"}[kind])
     generator = torch.Generator().manual_seed(0)
     constants = {
         name: torch.randn(c.shape, generator=generator).to(getattr(torch, c.dtype))
         for name, c in plan.constants.items()
     }
-    precision = "fp32" if kind == "measured" else kind
+    precision = "fp32" if kind in makers else kind
     metadata = Metadata(
         precision, False, (3, 6, 6), "float32", structure_of(plan), producer="tests", report="two\nlines"
     )

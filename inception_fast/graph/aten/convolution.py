@@ -3,33 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from inception_fast.graph import ir
+from inception_fast.graph.aten.local_response import Neighbours, pad_channels
 from inception_fast.graph.aten.rule import Ints, constant, image, pair, require, rule
-from inception_fast.graph.builder import Builder, Data, Place, Symbolic
+from inception_fast.graph.builder import Builder, Const, Data, Place, Symbolic
 
 Margins = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
+class Window:
+    """How a kernel moves over an image."""
+
+    stride: ir.Pair
+    padding: Margins
+    dilation: ir.Pair
+
+
+MOST_GROUPS = 64
+"""Of a convolution that is no depthwise one: each becomes a convolution of its own."""
+
+
+@dataclass(frozen=True)
 class Padded(Symbolic):
-    """An image with zeros around it (top, left, bottom, right), which only a convolution can take."""
+    """An image with zeros around it (top, left, bottom, right)."""
 
     x: Data
     padding: Margins
 
     def __str__(self) -> str:
-        return "a zero-padded tensor, which only a convolution takes"
+        return "a zero-padded tensor, which only a convolution or a pool takes"
+
+
+def padded_image(b: Builder, place: Place, x: Any) -> Data:
+    """``x`` if it is an image; one with zeros around it is written out, as the depthwise product with 1."""
+    if not isinstance(x, Padded):
+        return image(x)
+    name = b.name("pad", place)
+    weight = b.param(Const(torch.ones(x.x.count, 1, 1, 1)), f"{name}.weight")
+    return b.emit(ir.DepthwiseConv2d(weight, None, (1, 1), x.padding, (1, 1)), [b.value(x.x)], place, name)
 
 
 @rule("pad.default")
-def pad(b: Builder, place: Place, x: Any, amounts: Sequence[int], mode: str, value: float | None) -> Padded:
+def pad(
+    b: Builder, place: Place, x: Any, amounts: Sequence[int], mode: str, value: float | None
+) -> Padded | Neighbours:
     require(mode == "constant" and not value, "only padding with zeros is supported")
     before = x.padding if isinstance(x, Padded) else (0, 0, 0, 0)
+    if len(amounts) > 4:
+        return pad_channels(b, x, amounts, value)
     left, right, top, bottom = (*amounts, 0, 0, 0, 0)[:4]
-    require(not any(amounts[4:]), "only height and width can be padded")
     require(min(left, right, top, bottom) >= 0, "negative padding is not supported")
     added = (top, left, bottom, right)
     return Padded(image(x.x if isinstance(x, Padded) else x), _sum(before, added))
@@ -40,7 +68,7 @@ def _sum(a: Margins, b: Margins) -> Margins:
 
 
 @rule("constant_pad_nd.default")
-def constant_pad(b: Builder, place: Place, x: Any, amounts: Sequence[int], value: float) -> Padded:
+def constant_pad(b: Builder, place: Place, x: Any, amounts: Sequence[int], value: float) -> Padded | Neighbours:
     return pad(b, place, x, amounts, "constant", value)
 
 
@@ -55,21 +83,58 @@ def _convolve(
     dilation: Ints,
     groups: int,
 ) -> Data:
-    require(groups == 1, f"grouped convolutions (groups={groups}) are not supported")
     before = x.padding if isinstance(x, Padded) else (0, 0, 0, 0)
     source = image(x.x if isinstance(x, Padded) else x)
     kernel = constant(weight, "weight")
     require(kernel.tensor.dim() == 4, "only 2-D convolutions are supported")
+    margins = _sum(before, padding)
+    if groups > 1:
+        return _grouped(b, place, source, kernel, bias, Window(pair(stride), margins, pair(dilation)), groups)
     name = b.name("conv2d", place)
     op = ir.Conv2d(
         weight=b.param(kernel, f"{name}.weight"),
         bias=None if bias is None else b.param(constant(bias, "bias"), f"{name}.bias"),
         stride=pair(stride),
-        padding=_sum(before, padding),
+        padding=margins,
         dilation=pair(dilation),
         segments=(ir.Segment(kernel.tensor.shape[0]),),
     )
     return b.emit(op, [b.value(source)], place, name)
+
+
+def _grouped(
+    b: Builder,
+    place: Place,
+    x: Data,
+    weight: Const,
+    bias: Any,
+    window: Window,
+    groups: int,
+) -> Data:
+    """Convolutions of groups of channels: a depthwise one, or one for each group and a concat."""
+    offset = None if bias is None else constant(bias, "bias")
+    made, channels = weight.tensor.shape[:2]
+    if groups == x.count == made:
+        name = b.name("depthwiseconv2d", place)
+        names = (b.param(weight, f"{name}.weight"), None if offset is None else b.param(offset, f"{name}.bias"))
+        op = ir.DepthwiseConv2d(*names, window.stride, window.padding, window.dilation)
+        return b.emit(op, [b.value(x)], place, name)
+    require(groups <= MOST_GROUPS, f"{groups} groups, at most {MOST_GROUPS} are served where each is not one channel")
+    parts, width, source = [], made // groups, b.value(x)
+    for group in range(groups):
+        rows = slice(group * width, (group + 1) * width)
+        name = b.name("conv2d", replace(place, origin=f"{place.origin}.group{group}"))
+        piece = b.emit(ir.Slice(group * channels, channels), [source], replace(place, is_layer=False))
+        part = ir.Conv2d(
+            b.param(Const(weight.tensor[rows]), f"{name}.weight"),
+            None if offset is None else b.param(Const(offset.tensor[rows]), f"{name}.bias"),
+            window.stride,
+            window.padding,
+            window.dilation,
+            (ir.Segment(width),),
+        )
+        parts.append(b.emit(part, [piece.source], place, name))
+    return b.concat(parts, place)
 
 
 @rule("conv2d.default")

@@ -1,44 +1,19 @@
-"""Arithmetic, activation, dropout, type conversion, and the L2 normalisation that several of them make up."""
+"""Arithmetic, dropout and type conversion."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import SymFloat, SymInt, Tensor
 
 from inception_fast.graph import ir
+from inception_fast.graph.aten.gate import gate
+from inception_fast.graph.aten.local_response import LocalMean
+from inception_fast.graph.aten.norm import Norm
 from inception_fast.graph.aten.rule import data, require, rule
 from inception_fast.graph.builder import Builder, CannotExpress, Const, Data, Place, Symbolic
-
-
-@dataclass(frozen=True)
-class Norm(Symbolic):
-    """``max(||x||, eps)`` over channels, seen as ``shape``; it makes sense only as the divisor of ``x``."""
-
-    x: Data
-    eps: float
-    shape: ir.Shape
-
-    def __str__(self) -> str:
-        return "a norm, which may only divide the tensor that it was taken of"
-
-
-# Of the in-place ops only this one gets here, see graph/functional.py.
-@rule("relu.default", "relu_.default")
-def relu(b: Builder, place: Place, x: Any) -> Data:
-    source = data(x)
-    return replace(b.emit(ir.ReLU(), [b.settle(source)], place), shape=source.shape)
-
-
-@rule("clamp_min.default", "clamp.default")
-def clamp(b: Builder, place: Place, x: Any, lower: float | None, upper: float | None = None) -> Data | Norm:
-    if isinstance(x, Norm) and upper is None and isinstance(lower, float | int):
-        return replace(x, eps=max(x.eps, lower))
-    require(lower == 0 and upper is None, "a clamp is supported only where it is a ReLU (min=0, no max)")
-    return relu(b, place, x)
 
 
 @rule("dropout.default", "feature_dropout.default", "alpha_dropout.default", "feature_alpha_dropout.default")
@@ -80,6 +55,11 @@ def _vector(x: Data, operand: Any, place: Place) -> Tensor:
     return tensor.reshape(-1)
 
 
+def _number(operand: Any) -> float:
+    require(isinstance(operand, int | float), "a tensor in place of a number")
+    return float(operand)
+
+
 def _affine(b: Builder, place: Place, x: Any, scale: Any = 1.0, shift: Any = 0.0, invert: bool = False) -> Data:
     source = data(x)
     factor = _vector(source, scale, place)
@@ -91,18 +71,19 @@ def _affine(b: Builder, place: Place, x: Any, scale: Any = 1.0, shift: Any = 0.0
 
 
 @rule("mul.Tensor", "mul.Scalar")
-def mul(b: Builder, place: Place, x: Any, y: Any) -> Data:
-    require(
-        not (isinstance(x, Symbolic) and isinstance(y, Symbolic)),
-        "the product of two tensors that depend on the input is not supported",
-    )
-    return _affine(b, place, x, scale=y) if isinstance(x, Symbolic) else _affine(b, place, y, scale=x)
+def mul(b: Builder, place: Place, x: Any, y: Any) -> Data | LocalMean:
+    if isinstance(x, Symbolic) and isinstance(y, Symbolic):
+        return gate(b, place, x, y)
+    factor, image = (y, x) if isinstance(x, Symbolic) else (x, y)
+    if isinstance(image, LocalMean):
+        return image.plus(_number(factor), 0.0)
+    return _affine(b, place, image, scale=factor)
 
 
 @rule("div.Tensor", "div.Scalar")
 def div(b: Builder, place: Place, x: Any, y: Any) -> Data:
-    if isinstance(y, Norm):
-        return _normalize(b, place, x, y)
+    if isinstance(y, Norm | LocalMean):
+        return y.dividing(b, place, x)
     require(not isinstance(y, Symbolic), "division by a tensor that depends on the input is not supported")
     return _affine(b, place, x, scale=y, invert=True)
 
@@ -113,7 +94,9 @@ def neg(b: Builder, place: Place, x: Any) -> Data:
 
 
 @rule("add.Tensor", "add.Scalar")
-def add(b: Builder, place: Place, x: Any, y: Any, alpha: Any = 1) -> Data:
+def add(b: Builder, place: Place, x: Any, y: Any, alpha: Any = 1) -> Data | LocalMean:
+    if isinstance(x, LocalMean):
+        return x.plus(1.0, _number(y) * _number(alpha))
     return _sum(b, place, x, 1.0, y, alpha)
 
 
@@ -142,33 +125,3 @@ def _sum(b: Builder, place: Place, x: Any, x_factor: float, y: Any, y_factor: fl
     else:
         names = [b.value(left), b.value(right)]
     return replace(b.emit(ir.Add(), names, place), shape=left.shape)
-
-
-@rule("linalg_vector_norm.default")
-def vector_norm(
-    b: Builder, place: Place, x: Any, order: float, dims: Sequence[int] | None, keepdim: bool, dtype: Any
-) -> Norm:
-    source = data(x)
-    rank = len(source.shape) + 1
-    require(order == 2, f"only the L2 norm is supported, not order {order}")
-    over_channels = dims is not None and [d % rank for d in dims] == [1] and source.has_channels_first
-    require(over_channels, "only the norm over the channels is supported")
-    return Norm(source, 0.0, ((1,) if keepdim else ()) + source.shape[1:])
-
-
-@rule("expand.default", "expand_as.default")
-def expand(b: Builder, place: Place, x: Any, size: Any, implicit: bool = False) -> Norm:
-    require(isinstance(x, Norm), "the input cannot be repeated")
-    return x if x.shape == x.x.shape else replace(x, shape=_expanded(x))
-
-
-def _expanded(norm: Norm) -> ir.Shape:
-    require(norm.shape == (1, *norm.x.shape[1:]), "a norm is expanded to another shape than its tensor's")
-    return norm.x.shape
-
-
-def _normalize(b: Builder, place: Place, x: Any, norm: Norm) -> Data:
-    source = data(x)
-    require(source.same_as(norm.x), "a norm may only divide the tensor that it was taken of")
-    require(norm.shape in (source.shape, (1, *source.shape[1:])), "the norm does not line up with the channels")
-    return replace(b.emit(ir.Normalize(norm.eps), [b.settle(source)], place), shape=source.shape)

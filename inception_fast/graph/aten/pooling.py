@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from inception_fast.graph import ir
+from inception_fast.graph.aten.convolution import padded_image
 from inception_fast.graph.aten.rule import Ints, data, image, pair, require, rule
 from inception_fast.graph.builder import Builder, CannotExpress, Data, Place
 
@@ -17,7 +18,7 @@ def max_pool2d(
 ) -> Data:
     window = pair(kernel)
     op = ir.MaxPool(window, pair(stride, window), pair(padding), pair(dilation), ceil_mode)
-    return b.emit(op, [b.value(image(x))], place)
+    return b.emit(op, [b.value(padded_image(b, place, x))], place)
 
 
 @rule("max_pool2d_with_indices.default")
@@ -40,24 +41,20 @@ def avg_pool2d(
     require(divisor_override is None, "divisor_override is not supported")
     window = pair(kernel)
     op = ir.AvgPool(window, pair(stride, window), pair(padding), ceil_mode, count_include_pad)
-    return b.emit(op, [b.value(image(x))], place)
+    return b.emit(op, [b.value(padded_image(b, place, x))], place)
 
 
 @rule("adaptive_avg_pool2d.default", "_adaptive_avg_pool2d.default")
 def adaptive_avg_pool2d(b: Builder, place: Place, x: Any, size: Ints) -> Data:
-    source, out = image(x), pair(size)
-    require(
-        all(i % o == 0 for i, o in zip(source.shape[1:], out, strict=True)),
-        f"the output size {out} does not divide the input's {source.shape[1:]}",
-    )
-    return b.emit(ir.AdaptiveAvgPool(out), [b.value(source)], place)
+    return b.emit(ir.AdaptiveAvgPool(pair(size)), [b.value(padded_image(b, place, x))], place)
 
 
 @rule("adaptive_max_pool2d.default")
 def adaptive_max_pool2d(b: Builder, place: Place, x: Any, size: Ints) -> tuple[Data]:
-    source = image(x)
-    require(pair(size) == (1, 1), "only the global maximum, of output size (1, 1), is supported")
-    return (_global_max(b, place, source),)
+    source, out = padded_image(b, place, x), pair(size)
+    if out == (1, 1):
+        return (_global_max(b, place, source),)
+    return (b.emit(ir.AdaptiveMaxPool(out), [b.value(source)], place),)
 
 
 def _global_max(b: Builder, place: Place, x: Data) -> Data:

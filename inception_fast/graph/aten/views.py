@@ -5,23 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import SymInt
 
 from inception_fast.graph import ir
-from inception_fast.graph.aten.pointwise import Norm
+from inception_fast.graph.aten.gate import Repeated
+from inception_fast.graph.aten.local_response import LocalMean
+from inception_fast.graph.aten.norm import Norm
 from inception_fast.graph.aten.rule import data, require, rule
 from inception_fast.graph.builder import Builder, CannotExpress, Data, Place
 
+Seen = TypeVar("Seen", Data, LocalMean)
 
-def _reshaped(x: Data, shape: Sequence[int], place: Place) -> Data:
+
+def _reshaped(x: Seen, shape: Sequence[int], place: Place) -> Seen:
+    if isinstance(x, LocalMean):
+        return replace(x, shape=tuple(shape))
     return replace(x, shape=tuple(shape), place=place)
 
 
+def _data(x: Any) -> Data | LocalMean:
+    return x if isinstance(x, LocalMean) else data(x)
+
+
 @rule("view.default", "reshape.default", "_unsafe_view.default", "_reshape_copy.default")
-def view(b: Builder, place: Place, x: Any, size: Sequence[int | SymInt]) -> Data:
-    source = data(x)
+def view(b: Builder, place: Place, x: Any, size: Sequence[int | SymInt]) -> Data | LocalMean:
+    source: Any = _data(x)
     total = prod(source.shape)
     rest = [s for s in size[1:] if isinstance(s, int)]
     if -1 in rest:
@@ -48,8 +58,8 @@ def squeeze_all(b: Builder, place: Place, x: Any) -> Data:
 
 
 @rule("squeeze.dim", "squeeze.dims")
-def squeeze(b: Builder, place: Place, x: Any, dims: int | Sequence[int]) -> Data:
-    source = data(x)
+def squeeze(b: Builder, place: Place, x: Any, dims: int | Sequence[int]) -> Data | LocalMean:
+    source: Any = _data(x)
     rank = len(source.shape) + 1
     given = {d % rank for d in ([dims] if isinstance(dims, int) else dims)}
     require(0 not in given, "squeeze(0) would drop the batch of a single image")
@@ -147,3 +157,14 @@ def flip(b: Builder, place: Place, x: Any, dims: Sequence[int]) -> Data:
     require([d % (len(source.shape) + 1) for d in dims] == [1], "only channels can be flipped")
     shape: ir.Shape = source.shape
     return b.concat([_channels(source, i, 1, place) for i in reversed(range(shape[0]))], place)
+
+
+@rule("expand.default", "expand_as.default")
+def expand(b: Builder, place: Place, x: Any, size: Any, implicit: bool = False) -> Norm | Repeated | Data:
+    if isinstance(x, Norm):
+        return x.expanded()
+    source = data(x)
+    shape = size.shape if isinstance(size, Data) else tuple(size)[1:]
+    require(all(isinstance(s, int) for s in shape) and len(shape) == len(source.shape), "its shape is not fixed")
+    full = tuple(old if new == -1 else new for old, new in zip(source.shape, shape, strict=True))
+    return source if full == source.shape else Repeated(source, full)

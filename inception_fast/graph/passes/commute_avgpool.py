@@ -16,9 +16,9 @@ convolution is a linear map of the channels, the same for all pixels. So ``sum_c
 and a padded zero stays zero under ``W``. Bias and ReLU do not commute and come last.
 
 Conditions: pool without bias and ReLU, stride 1, and no smaller than its input, so that the convolution does no more
-work; convolutions 1x1, stride 1, without padding and residual, with one activation. All readers of the pool must be
-such convolutions, with no more than C_in channels between them: were one reader left, the pool would run as before
-and the new pools besides.
+work; convolutions 1x1, stride 1, without padding and residual, with one activation, a ReLU or none. All readers of the
+pool must be such convolutions, with no more than C_in channels between them: were one reader left, the pool would run
+as before and the new pools besides.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ def _obstacle(graph: ir.Graph, node: ir.Node) -> str | None:
         assert isinstance(reader.op, ir.Conv2d)
         if len(reader.op.segments) > 1:
             return f"{where} has several segments"
+        if reader.op.segments[0].activation is not None:
+            return f"{where} has an activation that a pool has not"
         made += reader.op.channels
     return None if made <= channels else f"its convolutions make {made} channels of {channels}"
 

@@ -47,8 +47,8 @@ def why_not(graph: ir.Graph) -> tuple[str, ...]:
 
 def _obstacle(graph: ir.Graph, node: ir.Node) -> str | None:
     assert isinstance(node.op, ir.Affine)
-    if node.op.relu:
-        return "has a ReLU"
+    if not node.op.is_linear:
+        return "has an activation"
     if node.name in graph.outputs:
         return "is an output of the network"
     if moves_input(graph, node, Edit(graph).param):

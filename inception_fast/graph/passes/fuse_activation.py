@@ -1,21 +1,21 @@
-"""Moves ReLU into the op that produces its argument.
+"""Moves a ReLU, or another function of each element, into the op that produces its argument.
 
 Before::
 
-    c = Conv2d(x)                       # or Linear, Add, Affine, AvgPool
-    y = ReLU(c)
+    c = Conv2d(x)                       # or DepthwiseConv2d, Linear, Add, Affine; for a ReLU also AvgPool
+    y = ReLU(c)                         # or Activate
 
 After::
 
     y = Conv2d(x, relu)
 
-Conditions: ``c`` has no other reader. Three more cases:
+Conditions: ``c`` has no other reader, and no activation yet. Three more cases:
 
 * ``ReLU(y)`` where ``y`` ends in a ReLU, or is a concat of such values, is ``y``: ``max(max(x, 0), 0) = max(x, 0)``.
-* ``ReLU(Concat(a, b))`` becomes ``Concat(ReLU(a), ReLU(b))``, because ReLU works on each element, where the concat
-  and all its inputs have no other reader and at least one of them can take the ReLU in; otherwise it would only be
-  cut into pieces.
-* Anything else keeps its ReLU, which runs as a pointwise step.
+* ``f(Concat(a, b))`` becomes ``Concat(f(a), f(b))``, because ``f`` works on each element, where the concat and all its
+  inputs have no other reader, ``f`` has no slopes of its own for each channel, and at least one of them can take ``f``
+  in; otherwise it would only be cut into pieces.
+* Anything else keeps its activation, which runs as a pointwise step.
 """
 
 from __future__ import annotations
@@ -25,75 +25,100 @@ from dataclasses import replace
 from inception_fast.graph import ir
 from inception_fast.graph.edit import Edit
 
+_TAKERS = (ir.Conv2d, ir.DepthwiseConv2d, ir.Linear, ir.Add, ir.Affine)
+
 
 def fuse_activation(graph: ir.Graph) -> ir.Graph:
-    """A graph with a ReLU node only where nothing in front of it can take it."""
+    """A graph with a ReLU or Activate node only where nothing in front of it can take it."""
     edit = Edit(graph)
-    for node in graph.of_kind(ir.ReLU):
+    for node in graph.of_kind(ir.ReLU, ir.Activate):
         value = node.inputs[0]
         producer = edit.producer(value)
-        if _is_activated(edit, producer):
+        if isinstance(node.op, ir.ReLU) and _is_rectified(edit, producer):
             edit.alias(node.name, value)
         elif _obstacle(edit, node) is None:
-            edit.put(node.name, *_activate(edit, producer))
+            edit.put(node.name, *_activated(edit, producer, node.op))
     return edit.finish()
 
 
 def why_not(graph: ir.Graph) -> tuple[str, ...]:
-    """Why each ReLU of a fused graph is still there."""
+    """Why each activation of a fused graph is still there."""
     edit = Edit(graph)
-    return tuple(f"{n.origin or n.name}: {reason}" for n in graph.of_kind(ir.ReLU) if (reason := _obstacle(edit, n)))
+    nodes = graph.of_kind(ir.ReLU, ir.Activate)
+    return tuple(f"{n.origin or n.name}: {reason}" for n in nodes if (reason := _obstacle(edit, n)))
 
 
 def _obstacle(edit: Edit, node: ir.Node) -> str | None:
     value = node.inputs[0]
     if not edit.old.is_private(value):
         return f"%{value} has other readers"
-    return _refusal(edit, edit.producer(value))
+    return _refusal(edit, edit.producer(value), node.op)
 
 
-def _refusal(edit: Edit, producer: ir.Node) -> str | None:
-    """Why a node whose value is private cannot take a ReLU in."""
-    if _with_relu(producer.op) is not None or _is_activated(edit, producer):
+def _refusal(edit: Edit, producer: ir.Node, function: ir.Op) -> str | None:
+    """Why a node whose value is private cannot take a function in."""
+    if _with(producer.op, function) is not None or (isinstance(function, ir.ReLU) and _is_rectified(edit, producer)):
         return None
+    if isinstance(producer.op, _TAKERS):
+        return f"follows {producer.op.kind}, which ends in an activation already"
     if not isinstance(producer.op, ir.Concat):
         return f"follows {producer.op.kind}, which has no activation"
+    if _slope(function) is not None:
+        return "has a slope for each channel of a concat"
     shared = [i for i in producer.inputs if not edit.old.is_private(i)]
     if shared:
         return f"%{shared[0]} in the concat has other readers"
-    if all(_refusal(edit, edit.producer(i)) for i in producer.inputs):
+    if all(_refusal(edit, edit.producer(i), function) for i in producer.inputs):
         return "nothing in the concat has an activation"
     return None
 
 
-def _activate(edit: Edit, node: ir.Node) -> tuple[ir.Op, tuple[str, ...], str]:
-    """Op, inputs and origin of ``ReLU(node)``."""
-    op = _with_relu(node.op)
+def _activated(edit: Edit, node: ir.Node, function: ir.Op) -> tuple[ir.Op, tuple[str, ...], str]:
+    """Op, inputs and origin of ``function(node)``."""
+    op = _with(node.op, function)
     if op is not None:
         return op, node.inputs, node.origin
-    if _refusal(edit, node) is not None:
-        return ir.ReLU(), (node.name,), node.origin
+    if _refusal(edit, node, function) is not None:
+        return function, (node.name,), node.origin
     inputs = []
     for value in node.inputs:
         producer = edit.producer(value)
-        done = _is_activated(edit, producer)
-        inputs.append(value if done else edit.put(edit.fresh(f"{value}_relu"), *_activate(edit, producer)))
+        done = isinstance(function, ir.ReLU) and _is_rectified(edit, producer)
+        name = f"{value}_{'relu' if isinstance(function, ir.ReLU) else 'activate'}"
+        inputs.append(value if done else edit.put(edit.fresh(name), *_activated(edit, producer, function)))
     return node.op, tuple(inputs), node.origin
 
 
-def _is_activated(edit: Edit, node: ir.Node) -> bool:
+def _is_rectified(edit: Edit, node: ir.Node) -> bool:
     """True where a node's value is its own ReLU."""
     if isinstance(node.op, ir.Concat):
-        return all(_is_activated(edit, edit.producer(i)) for i in node.inputs)
-    return isinstance(node.op, ir.ReLU) or _with_relu(node.op) == node.op
+        return all(_is_rectified(edit, edit.producer(i)) for i in node.inputs)
+    match node.op:
+        case ir.ReLU() | ir.AvgPool(relu=True):
+            return True
+        case ir.Conv2d(segments=segments):
+            return all(s.relu for s in segments)
+        case ir.Activated(relu=relu):
+            return relu
+        case _:
+            return False
 
 
-def _with_relu(op: ir.Op) -> ir.Op | None:
-    """``ReLU(op)`` as one op, where there is one."""
+def _with(op: ir.Op, function: ir.Op) -> ir.Op | None:
+    """``function(op)`` as one op, where there is one."""
+    relu, activation = isinstance(function, ir.ReLU), getattr(function, "activation", None)
     match op:
-        case ir.Conv2d():
-            return replace(op, segments=tuple(replace(s, relu=True) for s in op.segments))
-        case ir.Linear() | ir.Add() | ir.Affine() | ir.AvgPool():
+        case ir.Conv2d(segments=segments) if all(s.is_linear or (relu and s.relu) for s in segments):
+            if len(segments) > 1 and _slope(function) is not None:
+                return None
+            return replace(op, segments=tuple(replace(s, relu=relu, activation=activation) for s in segments))
+        case ir.DepthwiseConv2d() | ir.Linear() | ir.Add() | ir.Affine() if op.is_linear or (relu and op.relu):
+            return replace(op, relu=relu, activation=activation)
+        case ir.AvgPool() if relu:
             return replace(op, relu=True)
         case _:
             return None
+
+
+def _slope(function: ir.Op) -> str | None:
+    return function.activation.slope if isinstance(function, ir.Activate) else None

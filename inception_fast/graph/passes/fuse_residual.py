@@ -3,7 +3,7 @@
 Before::
 
     c = Conv2d(x; W, b)
-    y = Add(r, c)                       # either order, with or without ReLU
+    y = Add(r, c)                       # either order, with or without activation
 
 After::
 
@@ -12,8 +12,8 @@ After::
 Algebra: addition commutes, so only the order of rounding changes. The scale of Inception-ResNet's residual, ``r + s *
 c``, is an Affine behind the convolution and folded into its weight and bias by ``fold_batchnorm``.
 
-Conditions: ``c`` has no other reader, no residual yet and no ReLU, and the two operands have equal shapes. Where both
-operands would do, the later convolution takes the sum: the other is ready by then, so that nothing waits.
+Conditions: ``c`` has no other reader, no residual yet and no activation, and the two operands have equal shapes. Where
+both operands would do, the later convolution takes the sum: the other is ready by then, so that nothing waits.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def fuse_residual(graph: ir.Graph) -> ir.Graph:
         residual = node.inputs[1] if chosen == node.inputs[0] else node.inputs[0]
         conv = edit.producer(chosen)
         assert isinstance(conv.op, ir.Conv2d)
-        segments = tuple(replace(s, relu=node.op.relu) for s in conv.op.segments)
+        segments = tuple(replace(s, relu=node.op.relu, activation=node.op.activation) for s in conv.op.segments)
         edit.put(node.name, replace(conv.op, segments=segments), (conv.inputs[0], residual), conv.origin)
     return edit.finish()
 
@@ -58,8 +58,11 @@ def _refusal(edit: Edit, add: ir.Node, value: str) -> str | None:
         return f"is {producer.op.kind}, not a convolution"
     if len(producer.inputs) > 1:
         return "adds a residual already"
-    if any(s.relu for s in producer.op.segments):
-        return "has a ReLU before the sum"
+    if not all(s.is_linear for s in producer.op.segments):
+        return "has an activation before the sum"
+    assert isinstance(add.op, ir.Add)
+    if add.op.activation is not None and add.op.activation.slope is not None and len(producer.op.segments) > 1:
+        return "has several segments, and the activation's slopes are for all of them"
     if not edit.old.is_private(value):
         return "has other readers"
     first, second = (edit.old.shapes[i] for i in add.inputs)

@@ -12,7 +12,8 @@ After::
 Algebra: none; the same two convolutions in the same order. A tile of the result needs a strip of the intermediate that
 is ``m - 1`` pixels longer in one direction only, which fits on the chip.
 
-Conditions: ``c`` has no other reader; both have stride 1; the first has one segment and no residual. In a chain of four
+Conditions: ``c`` has no other reader; both have stride 1; the first has one segment and no residual, and no
+activation is another than ReLU. In a chain of four
 the first two and the last two become pairs: from the front, each convolution joins the one before it if that is free.
 """
 
@@ -57,6 +58,8 @@ def _obstacle(graph: ir.Graph, first: ir.Node, second: ir.Node) -> str | None:
         return "the convolution in front of it adds a residual"
     if len(first.op.segments) > 1:
         return "the convolution in front of it has several segments"
+    if any(s.activation for op in (first.op, second.op) for s in op.segments):
+        return "one of the two has an activation that pairs have not"
     if not first.op.stride == second.op.stride == (1, 1):
         return "has a stride"
     return None

@@ -118,7 +118,7 @@ def test_becomes_affine_where_it_cannot_fold(kind: str) -> None:
     outputs = {"read twice": (b.add(n, c),), "output": (n, c)}.get(kind, (n,))
     after = check_pass(fold_batchnorm, b.graph(*outputs))
     assert kinds(after)["Affine"] == 1 and kinds(after)["Conv2d"] == 1 and kinds(after)["BatchNorm"] == 0
-    reason = {"pool": "MaxPool", "relu": "ReLU", "residual": "residual"}.get(kind, "other readers")
+    reason = {"pool": "MaxPool", "relu": "activation", "residual": "residual"}.get(kind, "other readers")
     assert reason in why_not(after)[0]
 
 

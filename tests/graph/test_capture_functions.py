@@ -1,0 +1,184 @@
+"""Activations, gates, softmax, local response norms, grouped convolutions and padded pools, each against its model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inception_fast.activation import Activation
+from inception_fast.graph import ir
+from inception_fast.graph.passes import optimize_graph
+from tests.graph.capturing import SHAPE, check
+from tests.graph.check import assert_same_values, kinds
+from tests.graph.passes.test_random_graphs import Options
+
+C, H, W = SHAPE
+Forward = Callable[[Any, Tensor], Any]
+
+FUNCTIONS: dict[str, tuple[Forward, Activation]] = {
+    "sigmoid": (lambda m, x: torch.sigmoid(x), Activation("sigmoid")),
+    "expit": (lambda m, x: torch.special.expit(x), Activation("sigmoid")),
+    "tanh": (lambda m, x: x.tanh(), Activation("tanh")),
+    "silu": (lambda m, x: F.silu(x), Activation("silu")),
+    "silu in place": (lambda m, x: F.silu(x + 1, inplace=True), Activation("silu")),
+    "swish": (lambda m, x: x * torch.sigmoid(x), Activation("silu")),
+    "swish, the other way round": (lambda m, x: torch.sigmoid(x) * x, Activation("silu")),
+    "hardsigmoid": (lambda m, x: F.hardsigmoid(x), Activation("hardsigmoid")),
+    "hardswish": (lambda m, x: F.hardswish(x), Activation("hardswish")),
+    "hardswish of two": (lambda m, x: x * F.hardsigmoid(x), Activation("hardswish")),
+    "gelu": (lambda m, x: F.gelu(x), Activation("gelu")),
+    "gelu by tanh": (lambda m, x: F.gelu(x, approximate="tanh"), Activation("gelu_tanh")),
+    "elu": (lambda m, x: F.elu(x, 0.7), Activation("elu", 0.7)),
+    "selu": (lambda m, x: F.selu(x), Activation("elu", 1.6732632423543772)),
+    "celu": (lambda m, x: F.celu(x, 0.5), Activation("elu", 1.0)),
+    "leaky": (lambda m, x: F.leaky_relu(x), Activation("leaky_relu", 0.01)),
+    "leaky in place": (lambda m, x: F.leaky_relu_(x * 2, 0.2), Activation("leaky_relu", 0.2)),
+    "one slope": (lambda m, x: F.prelu(x, torch.tensor([0.25], dtype=x.dtype)), Activation("leaky_relu", 0.25)),
+    "relu6": (lambda m, x: F.relu6(4 * x), Activation("clamp", 0.0, 6.0)),
+    "hardtanh": (lambda m, x: F.hardtanh(x, -0.5, 0.25), Activation("clamp", -0.5, 0.25)),
+    "clamp": (lambda m, x: x.clamp(-0.25, 0.5), Activation("clamp", -0.25, 0.5)),
+    "clip": (lambda m, x: torch.clip(x, max=0.5), Activation("clamp_max", beta=0.5)),
+    "clamp_min": (lambda m, x: x.clamp_min(-0.125), Activation("clamp_min", -0.125)),
+    "clamp_max": (lambda m, x: x.clamp_max(0.75), Activation("clamp_max", beta=0.75)),
+    "maximum": (lambda m, x: torch.maximum(torch.tensor(0.5), x), Activation("clamp_min", 0.5)),
+    "minimum": (lambda m, x: torch.minimum(x, torch.tensor(0.5)), Activation("clamp_max", beta=0.5)),
+    "threshold": (lambda m, x: F.threshold(x, 0.5, 0.5), Activation("clamp_min", 0.5)),
+    "square": (lambda m, x: x.square(), Activation("power", 2.0)),
+    "product with itself": (lambda m, x: x * x, Activation("power", 2.0)),
+    "cube": (lambda m, x: x**3, Activation("power", 3.0)),
+    "root": (lambda m, x: torch.sqrt(F.relu(x)), Activation("power", 0.5)),
+    "reciprocal root": (lambda m, x: torch.rsqrt(F.relu(x) + 1), Activation("power", -0.5)),
+    "reciprocal": (lambda m, x: 1 / (F.relu(x) + 1), Activation("power", -1.0)),
+    "power of a tensor": (lambda m, x: F.relu(x).pow(torch.tensor([1.5])), Activation("power", 1.5)),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_function(name: str) -> None:
+    forward, expected = FUNCTIONS[name]
+    captured, _ = check(forward)
+    assert [n.op.activation for n in captured.graph.of_kind(ir.Activate)][-1] == expected
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda m, x: torch.maximum(x, torch.tensor(0.0)),
+        lambda m, x: F.threshold(x, 0.0, 0.0),
+        lambda m, x: F.hardtanh(x, 0.0, float("inf")),
+        lambda m, x: x.clip(min=0),
+    ],
+)
+def test_another_way_to_write_a_relu(forward: Forward) -> None:
+    assert check(forward)[1] == ["ReLU"]
+
+
+def test_a_bound_that_is_none() -> None:
+    assert check(lambda m, x: x.clamp_max(float("inf")) + 1)[1] == ["Affine"]
+    assert check(lambda m, x: x.pow(1.0) + 1)[1] == ["Affine"]
+
+
+def test_slopes_by_channel() -> None:
+    prelu = nn.PReLU(C)
+    prelu.weight.data = torch.linspace(-0.5, 0.75, C)
+    captured, found = check(lambda m, x: m.act(x), act=prelu)
+    assert found == ["Activate"] and captured.graph.nodes[1].op.activation.slope in captured.graph.params
+
+
+GATES: dict[str, tuple[Forward, int]] = {
+    "squeeze": (lambda m, x: x * torch.sigmoid(x.mean((2, 3), keepdim=True)), 1),
+    "expanded": (lambda m, x: x * torch.sigmoid(x.mean((2, 3)))[:, :, None, None].expand_as(x), 1),
+    "viewed": (lambda m, x: x.mean((2, 3)).tanh().view(-1, C, 1, 1) * x, 1),
+    "of pixels": (lambda m, x: x * torch.sigmoid(x[:, 1:2]), 1),
+    "of all": (lambda m, x: x * torch.tanh(x), 1),
+    "of vectors": (lambda m, x: x.mean((2, 3)) * x.amax((2, 3)), 1),
+    "one number an image": (lambda m, x: x * x[:, :1].mean((2, 3), keepdim=True), 1),
+    "of a vector by an image of one pixel": (lambda m, x: x.mean((2, 3)) * x.amax((2, 3), keepdim=True).flatten(1), 1),
+}
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_gate(name: str) -> None:
+    forward, count = GATES[name]
+    assert check(forward)[1].count("Gate") == count
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_softmax(log: bool) -> None:
+    function = F.log_softmax if log else F.softmax
+    captured, found = check(lambda m, x: (function(x.mean((2, 3)), dim=-1), function(x, dim=1)))
+    assert found.count("Softmax") == 2
+    assert all(n.op.log == log for n in captured.graph.of_kind(ir.Softmax))
+
+
+@pytest.mark.parametrize(("size", "alpha", "beta", "k"), [(3, 1e-4, 0.75, 1.0), (2, 0.5, 0.5, 2.0), (1, 1.0, 1.0, 0.5)])
+def test_local_response_norm(size: int, alpha: float, beta: float, k: float) -> None:
+    captured, _ = check(lambda m, x: m.norm(x), norm=nn.LocalResponseNorm(size, alpha, beta, k))
+    assert [n.op for n in captured.graph.of_kind(ir.LocalResponseNorm)] == [ir.LocalResponseNorm(size, alpha, beta, k)]
+    after, _ = optimize_graph(captured.graph, Options(False, False, False))
+    assert kinds(after) == {"Input": 1, "LocalResponseNorm": 1}
+
+
+@pytest.mark.parametrize("size", [(3, 4), (7, 2), (9, 11), (2, 2)])
+@pytest.mark.parametrize("function", [F.adaptive_avg_pool2d, F.adaptive_max_pool2d])
+def test_adaptive_pool(function: Callable[..., Tensor], size: tuple[int, int]) -> None:
+    kind = "AdaptiveAvgPool" if function is F.adaptive_avg_pool2d else "AdaptiveMaxPool"
+    assert check(lambda m, x: function(x, size))[1] == [kind]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(C, C, 3, padding=1, groups=C),
+        nn.Conv2d(C, C, (1, 3), stride=(2, 1), dilation=(1, 2), groups=C, bias=False),
+    ],
+)
+def test_depthwise(layer: nn.Conv2d) -> None:
+    captured, found = check(lambda m, x: F.silu(m.norm(m.layer(x))), layer=layer, norm=norm(C))
+    assert found == ["DepthwiseConv2d", "BatchNorm", "Activate"]
+    after, _ = optimize_graph(captured.graph, Options(True, True, True))
+    assert kinds(after) == {"Input": 1, "DepthwiseConv2d": 1}
+    assert_same_values(captured.graph, after)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("groups", "out"), [(2, 6), (2, 4), (4, 8)])
+def test_groups(groups: int, out: int, bias: bool) -> None:
+    layer = nn.Conv2d(C, out, 3, padding=1, groups=groups, bias=bias)
+    captured, found = check(lambda m, x: F.relu(m.norm(m.layer(x))), layer=layer, norm=norm(out))
+    assert found.count("Conv2d") == groups
+    after, _ = optimize_graph(captured.graph, Options(False, False, False))
+    assert kinds(after) == {"Input": 1, "Slice": groups, "Conv2d": groups, "Concat": 1}
+    assert_same_values(captured.graph, after)
+
+
+def norm(channels: int) -> nn.BatchNorm2d:
+    layer = nn.BatchNorm2d(channels)
+    for index, tensor in enumerate((*layer.parameters(), layer.running_mean, layer.running_var)):
+        tensor.data = torch.linspace(0.5, 1.5, channels) + index / 8
+    return layer
+
+
+PADDED_POOLS: dict[str, Forward] = {
+    "max": lambda m, x: F.max_pool2d(F.pad(x, (1, 0, 0, 2)), 3, 2),
+    "average": lambda m, x: F.avg_pool2d(F.pad(x, (1, 1, 1, 1)), 2),
+    "adaptive": lambda m, x: F.adaptive_avg_pool2d(F.pad(x, (1, 2)), (3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", PADDED_POOLS)
+def test_zeros_around_a_pool(name: str) -> None:
+    assert check(PADDED_POOLS[name])[1][0] == "DepthwiseConv2d"
+
+
+def test_generalised_mean() -> None:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x.clamp(min=1e-6).pow(m.p), (x.size(-2), x.size(-1))).pow(1.0 / m.p)
+
+    _, found = check(forward, p=torch.ones(1) * 3)
+    assert found == ["Activate", "Activate", "AvgPool", "Activate"]
