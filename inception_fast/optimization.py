@@ -170,7 +170,9 @@ def make_engine(
         known_sensitivities, place: see :func:`inception_fast.plan.sensitivity.sensitivities`.
     """
     quantized = PRECISIONS[precision] == QUANTIZED
-    graph, reports = optimize_graph(captured.graph, replace(lowering, pair=False) if quantized else lowering)
+    if quantized:
+        lowering = replace(lowering, pair=False, fuse_functions=False)
+    graph, reports = optimize_graph(captured.graph, lowering)
     if quantized:
         plan, constants, report = calibrated(graph, *lower(graph), example)
         reports = (*reports, report)

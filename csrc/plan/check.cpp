@@ -149,7 +149,8 @@ class Checker {
                      std::holds_alternative<DepthwiseStep>(step) ||
                      std::holds_alternative<PointwiseStep>(step),
                  "an activation behind a step that has none");
-    require_step(!is_quantized(), "an activation in a quantised Plan");
+    require_step(!is_quantized() || !std::holds_alternative<ConvStep>(step),
+                 "an activation behind a convolution of a quantised Plan");
     require_step(!destination.relu, "an activation and a ReLU besides");
     numbers({a.alpha, a.beta});
     require_step(a.slope.has_value() == (a.function == Function::kPRelu),
@@ -225,11 +226,6 @@ class Checker {
                    "it reads an output, which has no scale");
       require_step(!std::holds_alternative<PairStep>(step),
                    "a pair, whose intermediate has no scale");
-      require_step(!std::holds_alternative<DepthwiseStep>(step) &&
-                       !std::holds_alternative<SoftmaxStep>(step) &&
-                       !std::holds_alternative<LocalResponseStep>(step) &&
-                       !std::holds_alternative<GateStep>(step),
-                   "a kind of step that quantised Plans have not");
     }
     for (const Destination& destination : destinations) activation(step, destination);
     for (const Convolution* conv : convolutions_of(step)) convolution(*conv);
@@ -253,7 +249,8 @@ class Checker {
   void own_rules(const DepthwiseStep& s, const Buffer&, const Buffer&, int channels) {
     keeps_channels(s.source, channels);
     window_of(s.taps, s.stride);
-    constant(s.weight, {std::ssize(s.taps), channels}, plan_.dtype);
+    constant(s.weight, {std::ssize(s.taps), channels},
+             is_quantized() ? Dtype::kFloat32 : plan_.dtype);
     vector(s.bias, channels);
   }
 
@@ -263,7 +260,6 @@ class Checker {
       const auto is = [](const Pair& pair, int value) {
         return pair.vertical == value && pair.horizontal == value;
       };
-      require_step(!is_quantized(), "an adaptive pool in a quantised Plan");
       require_step(is(s.kernel, 1) && is(s.stride, 1) && is(s.padding, 0) && is(s.padding_end, 0) &&
                        s.divisor == Divisor::kInside && !s.bias,
                    "an adaptive pool with a window of its own");

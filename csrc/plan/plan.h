@@ -115,7 +115,8 @@ struct Activation {
 struct Destination {
   Slice slice;
   bool relu = false;
-  // Of a ConvStep, a DepthwiseStep or a PointwiseStep, without a ReLU.
+  // Of a ConvStep, a DepthwiseStep or a PointwiseStep, without a ReLU; of a ConvStep not in a
+  // kUInt8 Plan.
   std::optional<Activation> activation = std::nullopt;
 };
 
@@ -176,7 +177,7 @@ struct DepthwiseStep {
   std::string name;
   Slice source;
   Destination destination;
-  std::string weight;               // constant [T, C] in the Plan's dtype
+  std::string weight;               // constant [T, C] in the Plan's dtype, or kFloat32 of kUInt8
   std::optional<std::string> bias;  // constant [C], accumulator_of(plan.dtype)
   std::vector<Pair> taps;
   Pair stride;

@@ -29,11 +29,13 @@ class Lowering:
         merge_siblings: make one product of the 1x1 convolutions that read one tensor.
         merge_taps: make one convolution of the 1x3 and 3x1 that read one tensor, over the union of their taps.
         pair: make one step of 1xn followed by nx1.
+        fuse_functions: let convolutions end in other functions than ReLU.
     """
 
     merge_siblings: bool = True
     merge_taps: bool = False
     pair: bool = True
+    fuse_functions: bool = True
 
 
 @dataclass(frozen=True)

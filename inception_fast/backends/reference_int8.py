@@ -44,13 +44,14 @@ class QuantizedExecutor(ReferenceExecutor):
         match step:
             case ConvStep():
                 self._run_conv(step, memory)
-            case PoolStep():
+            case PoolStep(adaptive=False):
                 self._run_pool(step, memory)
             case _:
                 # Everything else is arithmetic on what the elements stand for.
                 (target,) = destinations_of(step)
                 buffer = self._plan.buffers[target.slice.buffer]
-                self._store(memory, target, self._compute(step, memory) / _unit(buffer))
+                result = self._activate(self._compute(step, memory), target)
+                self._store(memory, target, result / _unit(buffer))
 
     def _run_conv(self, step: ConvStep, memory: Memory) -> None:
         source = self._plan.buffers[step.source.buffer]

@@ -31,7 +31,6 @@ from inception_fast.plan.plan import (
     PoolStep,
     ResizeStep,
     Slice,
-    SoftmaxStep,
     Step,
     constants_of,
     convolutions_of,
@@ -154,7 +153,8 @@ def _check_activation(plan: Plan, step: Step, target: Destination) -> None:
         return
     what = f"step {step.name}: activation {activation.function}"
     _require(isinstance(step, ConvStep | DepthwiseStep | PointwiseStep), f"{what} behind a {step.kind}")
-    _require(plan.dtype != QUANTIZED, f"{what} in a {plan.dtype} Plan")
+    on_numbers = plan.dtype != QUANTIZED or not isinstance(step, ConvStep)
+    _require(on_numbers, f"{what} behind a {step.kind} in a {plan.dtype} Plan")
     _require(not target.relu, f"{what} and a ReLU besides")
     _require(activation.function in FUNCTIONS, f"{what}, expected one of {', '.join(FUNCTIONS)}")
     _require(all(abs(n) <= MAX_NUMBER for n in (activation.alpha, activation.beta)), f"{what}: out of float32's range")
@@ -209,8 +209,6 @@ def _check_step(plan: Plan, step: Step) -> None:
     if plan.dtype == QUANTIZED:
         _require(all(b.home != "output" for _, b in reads), f"step {step.name}: reads an output, which has no scale")
         _require(not isinstance(step, PairStep), f"step {step.name}: a pair, whose intermediate has no scale")
-        new = isinstance(step, DepthwiseStep | SoftmaxStep | LocalResponseStep | GateStep)
-        _require(not new, f"step {step.name}: a {step.kind} in a {plan.dtype} Plan")
     for destination in destinations_of(step):
         _check_activation(plan, step, destination)
     for conv in convolutions_of(step):
@@ -229,10 +227,6 @@ def _check_step(plan: Plan, step: Step) -> None:
         case PoolStep():
             _require(step.source.channels == channels, f"step {step.name}: changes the number of channels")
             _check_window(step, source, target)
-            _require(
-                plan.dtype != QUANTIZED or not step.adaptive,
-                f"step {step.name}: an adaptive pool in a {plan.dtype} Plan",
-            )
             pixels = min(step.kernel[0], source.height) * min(step.kernel[1], source.width)
             _require(
                 plan.dtype != QUANTIZED or step.mode != "avg" or pixels <= MAX_QUANTIZED_WINDOW,
@@ -242,7 +236,8 @@ def _check_step(plan: Plan, step: Step) -> None:
             _check_constant(plan, step, step.bias, (channels,), accumulator)
         case DepthwiseStep():
             _check_taps(step, step.taps, step.stride)
-            _check_constant(plan, step, step.weight, (len(step.taps), channels), plan.dtype)
+            dtype = "float32" if plan.dtype == QUANTIZED else plan.dtype
+            _check_constant(plan, step, step.weight, (len(step.taps), channels), dtype)
             _check_constant(plan, step, step.bias, (channels,), accumulator)
         case GateStep():
             piece, gate = reads[1]

@@ -69,7 +69,8 @@ class Destination:
     """Where consecutive output channels of a step go, and what is applied to them: a ReLU, another function, or none.
 
     Attributes:
-        activation: of a convolution, a depthwise one or a pointwise step; its slope is a constant ``[C]``, float32.
+        activation: of a convolution, a depthwise one or a pointwise step; its slope is a constant ``[C]``, float32. Not
+            of a convolution in a ``uint8`` Plan.
     """
 
     slice: Slice
@@ -168,7 +169,7 @@ class DepthwiseStep:
     zero.
 
     Attributes:
-        weight: name of a constant ``[T, C]`` in the Plan's dtype.
+        weight: name of a constant ``[T, C]`` in the Plan's dtype; float32 in a ``uint8`` Plan.
         bias: name of a constant ``[C]`` float32, or None.
         taps, stride: as in Convolution.
     """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from inception_fast.activation import Activation
 from inception_fast.graph import ir
 from inception_fast.graph.shapes import infer_shape
 from tests.fuzz import description as d
@@ -66,18 +67,25 @@ class _Emitter:
             x = self.layer(layer, step, x)
         return x
 
+    def convolution(self, layer: d.Conv, conv: nn.Conv2d, x: str) -> str:
+        channels, window = self.shapes[x][0], (layer.stride, layer.padding, layer.dilation)
+        if 1 < layer.groups == channels == layer.channels:
+            return self.emit(ir.DepthwiseConv2d(self.param(conv.weight), self.optional(conv.bias), *window), x)
+        parts, inside = [], channels // layer.groups
+        biases = [None] * layer.groups if conv.bias is None else conv.bias.chunk(layer.groups)
+        for group, (weight, bias) in enumerate(zip(conv.weight.chunk(layer.groups), biases, strict=True)):
+            source = x if layer.groups == 1 else self.emit(ir.Slice(group * inside, inside), x)
+            op = ir.Conv2d(self.param(weight), self.optional(bias), *window, (ir.Segment(len(weight)),))
+            parts.append(self.emit(op, source))
+        return parts[0] if len(parts) == 1 else self.emit(ir.Concat(), *parts)
+
     def layer(self, layer: d.Layer, step: nn.Module, x: str) -> str:
         channels, plane = self.shapes[x][0], self.shapes[x][1:]
         match layer:
             case d.Conv():
                 conv = list(step)[-1] if isinstance(step, nn.Sequential) else step
                 assert isinstance(conv, nn.Conv2d)
-                weight, bias, segments = (
-                    self.param(conv.weight),
-                    self.optional(conv.bias),
-                    (ir.Segment(layer.channels),),
-                )
-                return self.emit(ir.Conv2d(weight, bias, layer.stride, layer.padding, layer.dilation, segments), x)
+                return self.convolution(layer, conv, x)
             case d.Norm():
                 assert isinstance(step, nn.BatchNorm1d | nn.BatchNorm2d)
                 mean, var = self.param(step.running_mean), self.param(step.running_var)
@@ -85,6 +93,14 @@ class _Emitter:
                 return self.emit(op, x)
             case d.Relu():
                 return self.emit(ir.ReLU(), x)
+            case d.Activate():
+                slope = self.param(step.weight) if isinstance(step, nn.PReLU) else None
+                return self.emit(ir.Activate(Activation(layer.function, layer.alpha, layer.beta, slope)), x)
+            case d.Softmax():
+                return self.emit(ir.Softmax(layer.log), x)
+            case d.LocalResponse():
+                assert isinstance(step, nn.LocalResponseNorm)
+                return self.emit(ir.LocalResponseNorm(step.size, step.alpha, step.beta, step.k), x)
             case d.Affine():
                 assert isinstance(step, ScaleShift)
                 return self.affine(x, step.scale, step.shift)
@@ -102,7 +118,8 @@ class _Emitter:
                 pooled = self.emit(ir.AdaptiveAvgPool((1, 1)), x)
                 return self.flat(pooled) if kind == "mean" else pooled
             case d.AdaptivePool():
-                return self.emit(ir.AdaptiveAvgPool(layer.size), x)
+                kind = ir.AdaptiveMaxPool if layer.mode == "max" else ir.AdaptiveAvgPool
+                return self.emit(kind(layer.size), x)
             case d.Resize():
                 return self.emit(ir.Resize(layer.size, layer.align), x)
             case d.Flat():
@@ -122,8 +139,10 @@ class _Emitter:
             case d.Concat():
                 values = [self.chain(chain, path, x) for chain, path in zip(layer.paths, step.paths, strict=True)]  # type: ignore[arg-type]
                 return values[0] if len(values) == 1 else self.emit(ir.Concat(), *values)
-            case d.Sum():
+            case d.Product() | d.Sum():
                 left, right = (self.chain(c, p, x) for c, p in zip(layer.chains(), step.paths, strict=True))  # type: ignore[arg-type]
+                if isinstance(layer, d.Product):
+                    return self.emit(ir.Gate(), left, right)
                 if layer.scale != 1:
                     right = self.affine(right, torch.tensor([layer.scale], dtype=torch.float64), torch.zeros(1))
                 return self.emit(ir.Add(), left, right)

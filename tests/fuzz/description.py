@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from math import prod
 from typing import ClassVar, Literal
 
+from inception_fast.activation import FunctionName
 from inception_fast.graph.shapes import conv_extent, pool_extent
 
 Shape = tuple[int, ...]
@@ -65,9 +66,11 @@ class Conv(Layer):
     padding: Margins = (0, 0, 0, 0)
     dilation: Pair = (1, 1)
     bias: bool = False
+    groups: int = 1
 
     def shape(self, x: Shape) -> Shape:
         require(len(x) == 3, "a convolution takes images")
+        require(x[0] % self.groups == 0 == self.channels % self.groups, "groups divide the channels")
         out = tuple(
             conv_extent(
                 x[1 + i], self.kernel[i], self.stride[i], self.padding[i], self.padding[2 + i], self.dilation[i]
@@ -88,6 +91,34 @@ class Norm(Layer):
 @dataclass(frozen=True, repr=False)
 class Relu(Layer):
     """``max(x, 0)``."""
+
+
+@dataclass(frozen=True, repr=False)
+class Activate(Layer):
+    """Another function of each element; ``prelu`` has a slope for each channel."""
+
+    function: FunctionName
+    alpha: float = 0.0
+    beta: float = 0.0
+
+
+@dataclass(frozen=True, repr=False)
+class Softmax(Layer):
+    """Over the channels, or the logarithm of it."""
+
+    log: bool = False
+
+
+@dataclass(frozen=True, repr=False)
+class LocalResponse(Layer):
+    """``torch.nn.LocalResponseNorm``."""
+
+    size: int
+    alpha: float = 0.1
+
+    def shape(self, x: Shape) -> Shape:
+        require(len(x) == 3, "images are normalised")
+        return x
 
 
 @dataclass(frozen=True, repr=False)
@@ -136,12 +167,13 @@ class GlobalPool(Layer):
 
 @dataclass(frozen=True, repr=False)
 class AdaptivePool(Layer):
-    """The average over windows that tile the image, ``size`` of them."""
+    """Over ``size`` windows that cover the image."""
 
     size: Pair
+    mode: Literal["max", "avg"] = "avg"
 
     def shape(self, x: Shape) -> Shape:
-        require(len(x) == 3 and not (x[1] % self.size[0] or x[2] % self.size[1]), "the size divides the image's")
+        require(len(x) == 3, "a pool takes images")
         return (x[0], *self.size)
 
 
@@ -231,6 +263,23 @@ class Sum(Layer):
 
     def chains(self) -> tuple[Chain, ...]:
         return (self.left, self.right)
+
+
+@dataclass(frozen=True, repr=False)
+class Product(Layer):
+    """``left(x) * gate(x)``: the gate has the other's channels or one, its height and width or one pixel."""
+
+    left: Chain
+    gate: Chain
+
+    def shape(self, x: Shape) -> Shape:
+        left, gate = chain_shape(self.left, x), chain_shape(self.gate, x)
+        require(len(left) == len(gate) and gate[0] in (1, left[0]), "the gate's channels")
+        require(gate[1:] in (left[1:], (1, 1)), "the gate's pixels")
+        return left
+
+    def chains(self) -> tuple[Chain, ...]:
+        return (self.left, self.gate)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,14 @@ SAME_KERNELS = ((1, 1), (1, 1), (1, 1), (3, 3), (3, 3), (5, 5), (1, 3), (3, 1), 
 ANY_KERNELS = ((1, 1), (3, 3), (2, 2), (2, 4), (5, 2), (1, 2), (3, 1), (4, 4), (7, 7), (1, 6))
 STRIDES = ((1, 1), (2, 2), (2, 2), (2, 1), (1, 3), (3, 2))
 WINDOWS = ((3, 3), (3, 3), (2, 2), (1, 3), (5, 4), (2, 3), (1, 1))
+FUNCTIONS = (
+    *(d.Activate(name) for name in ("sigmoid", "tanh", "silu", "silu", "gelu", "hardsigmoid", "hardswish", "prelu")),  # type: ignore[arg-type]
+    d.Activate("elu", 0.7),
+    d.Activate("leaky_relu", 0.1),
+    d.Activate("clamp", 0.0, 6.0),
+    d.Activate("clamp_max", 0.0, 1.5),
+    d.Activate("gelu_tanh"),
+)
 EXACT_WINDOWS = ((2, 2), (2, 1), (1, 4), (4, 4), (1, 1))
 
 
@@ -100,8 +108,8 @@ class _Draw:
             chain += (d.Linear(self.channels(), self.chance(0.8)),)
             if self.chance(0.3):
                 chain += (d.Norm(self.chance(0.5)),)
-            if not self.exact and self.chance(0.2):
-                chain += (d.Unit(),)
+            if not self.exact and self.chance(0.4):
+                chain += (self.rng.choice([d.Unit(), d.Softmax(), d.Softmax(log=True), *FUNCTIONS[:2]]),)
         return chain
 
     def tapped(self, chain: d.Chain) -> d.Chain:
@@ -119,6 +127,8 @@ class _Draw:
         choices: list[tuple[int, Callable[[], d.Chain]]] = [
             (4, self.unit),
             (1, self.factorized),
+            (0 if self.exact else 1, lambda: self.separable(shape)),
+            (0 if self.exact else 1, lambda: (self.rng.choice([*FUNCTIONS, d.LocalResponse(self.rng.randint(1, 7))]),)),
             (2, self.same_pool),
             (1, lambda: (d.Relu(),)),
             (1, lambda: (d.Norm(self.chance(0.5)),)),
@@ -127,6 +137,8 @@ class _Draw:
         ]
         if depth < self.limits.depth and self.left > 0:
             choices += [(4, lambda: self.branches(shape, depth)), (3, lambda: self.residual(shape, depth))]
+            if not self.exact:
+                choices.append((1, lambda: self.gated(shape, depth)))
         weights = [weight for weight, _ in choices]
         return self.rng.choices([make for _, make in choices], weights)[0]()
 
@@ -144,7 +156,38 @@ class _Draw:
         conv = d.Conv(channels or self.channels(), kernel, (1, 1), padding, dilation, bias)
         chain: d.Chain = (d.Relu(), conv) if self.chance(0.1) else (conv,)
         chain += (d.Norm(self.chance(0.7)),) if normed else ()
+        if not self.exact and self.chance(0.15):
+            return (*chain, self.rng.choice(FUNCTIONS))
         return chain + ((d.Relu(),) if self.chance(0.7) else ())
+
+    def separable(self, shape: d.Shape) -> d.Chain:
+        """A depthwise or grouped convolution and a 1x1."""
+        self.left -= 1
+        channels, kernel = shape[0], self.rng.choice([(3, 3), (5, 5), (1, 7), (2, 3)])
+        divisors = [g for g in range(1, min(channels, 8) + 1) if channels % g == 0]
+        groups = channels if self.chance(0.6) else self.rng.choice(divisors)
+        top, left = kernel[0] // 2, kernel[1] // 2
+        padding = (top, left, kernel[0] - 1 - top, kernel[1] - 1 - left)
+        chain: d.Chain = (d.Conv(channels, kernel, (1, 1), padding, (1, 1), self.chance(0.5), groups),)
+        chain += (d.Norm(),) if self.chance(0.5) else ()
+        chain += (self.rng.choice([d.Relu(), *FUNCTIONS]),) if self.chance(0.6) else ()
+        return chain + (self.unit((1, 1)) if self.chance(0.7) else ())
+
+    def gated(self, shape: d.Shape, depth: int) -> d.Chain:
+        """Squeeze and excitation; a gate for each pixel; or the product of two paths."""
+        gate = self.rng.choice(FUNCTIONS[:2])
+        match self.rng.randrange(3):
+            case 0:
+                self.left -= 2
+                between = self.rng.choice([d.Relu(), d.Activate("silu")])
+                squeezed = (d.GlobalPool(), d.Conv(self.channels(), bias=True), between)
+                return (d.Product((), (*squeezed, d.Conv(shape[0], bias=True), gate)),)
+            case 1:
+                self.left -= 1
+                return (d.Product((), (d.Conv(1, (3, 3), (1, 1), (1, 1, 1, 1), bias=True), gate)),)
+        left = self.path(shape, depth + 1, 1)
+        channels = d.chain_shape(left, shape)[0]
+        return (d.Product(left, (*self.unit(None, channels), gate)),)
 
     def factorized(self) -> d.Chain:
         extent = self.rng.choice([3, 5, 7])
@@ -236,7 +279,7 @@ class _Draw:
         if not self.exact and self.chance(0.1):
             return d.Resize((rng.randint(1, self.limits.size), rng.randint(1, self.limits.size)), self.chance(0.5))
         if not self.exact and self.chance(0.05):
-            return d.AdaptivePool((rng.randint(1, 3), rng.randint(1, 3)))
+            return d.AdaptivePool((rng.randint(1, 5), rng.randint(1, 5)), rng.choice(["avg", "max"]))
         if self.chance(0.5):
             self.left -= 1
             top, left, bottom, right = (rng.choice([0, 0, 1, 2]) for _ in range(4))

@@ -69,7 +69,7 @@ class Path(nn.Module):
 class Fork(nn.Module):
     """Several paths over one value, joined."""
 
-    def __init__(self, layer: d.Concat | d.Sum, paths: list[Path]) -> None:
+    def __init__(self, layer: d.Concat | d.Sum | d.Product, paths: list[Path]) -> None:
         super().__init__()
         self.layer, self.paths = layer, nn.ModuleList(paths)
 
@@ -78,6 +78,8 @@ class Fork(nn.Module):
         if isinstance(self.layer, d.Concat):
             return torch.cat(values, dim=1)
         left, right = values
+        if isinstance(self.layer, d.Product):
+            return left * right
         return left + (right if self.layer.scale == 1 else self.layer.scale * right)
 
 
@@ -135,8 +137,12 @@ class Function(nn.Module):
                 return x.mean((2, 3))
             case d.GlobalPool():
                 return F.adaptive_max_pool2d(x, (1, 1))
-            case d.AdaptivePool(size=size):
-                return F.adaptive_avg_pool2d(x, size)
+            case d.AdaptivePool(size=size, mode=mode):
+                return (F.adaptive_max_pool2d if mode == "max" else F.adaptive_avg_pool2d)(x, size)
+            case d.Activate():
+                return _activate(x, self.layer)
+            case d.Softmax(log=log):
+                return F.log_softmax(x, dim=1) if log else x.softmax(1)
             case d.Resize(size=size, align=align):
                 return F.interpolate(x, size, mode="bilinear", align_corners=align)
             case d.Flat():
@@ -146,6 +152,26 @@ class Function(nn.Module):
             case d.Narrow(start=start, channels=channels):
                 return x[:, start : start + channels]
         raise NotImplementedError(self.layer)
+
+
+def _activate(x: Tensor, layer: d.Activate) -> Tensor:
+    match layer.function:
+        case "gelu_tanh":
+            return F.gelu(x, approximate="tanh")
+        case "elu" | "leaky_relu":
+            return getattr(F, layer.function)(x, layer.alpha)
+        case "clamp":
+            return x.clamp(layer.alpha, layer.beta)
+        case "clamp_min":
+            return x.clamp_min(layer.alpha)
+        case "clamp_max":
+            return x.clamp_max(layer.beta)
+        case "power":
+            return x.pow(layer.alpha)
+        case "sigmoid" | "tanh":
+            return getattr(torch, layer.function)(x)
+        case name:
+            return getattr(F, name)(x)
 
 
 def check(network: d.Network) -> None:
@@ -234,9 +260,15 @@ def _step(layer: d.Layer, shape: d.Shape, parameters: Parameters) -> nn.Module:
             if layer.bias:
                 linear.bias = nn.Parameter(parameters.vector(layer.channels))
             return linear
+        case d.Activate(function="prelu"):
+            prelu = nn.PReLU(channels)
+            prelu.weight = nn.Parameter(parameters.vector(channels))
+            return prelu
+        case d.LocalResponse():
+            return nn.LocalResponseNorm(layer.size, layer.alpha)
         case d.Tap():
             return Record(layer)
-        case d.Concat() | d.Sum():
+        case d.Concat() | d.Sum() | d.Product():
             return Fork(layer, [_path(chain, shape, parameters) for chain in layer.chains()])
     return Function(layer)
 
@@ -246,7 +278,15 @@ def _conv(layer: d.Conv, channels: int, parameters: Parameters) -> nn.Module:
     symmetric = (top, left) == (bottom, right)
     inner = (top, left) if symmetric else 0
     conv = nn.Conv2d(
-        channels, layer.channels, layer.kernel, layer.stride, inner, layer.dilation, bias=layer.bias, device=UNFILLED
+        channels,
+        layer.channels,
+        layer.kernel,
+        layer.stride,
+        inner,
+        layer.dilation,
+        layer.groups,
+        layer.bias,
+        device=UNFILLED,
     )
     conv.weight = nn.Parameter(parameters.weight(*conv.weight.shape))
     if layer.bias:

@@ -100,8 +100,8 @@ def _replacements(layer: d.Layer) -> Iterator[d.Chain]:
 
 
 def _with_paths(layer: d.Layer, paths: tuple[d.Chain, ...]) -> d.Layer:
-    if isinstance(layer, d.Concat):
-        return d.Concat(paths)
+    if isinstance(layer, d.Concat | d.Product):
+        return d.Concat(paths) if isinstance(layer, d.Concat) else d.Product(*paths)
     assert isinstance(layer, d.Sum)
     return d.Sum(*paths, layer.scale)
 
@@ -148,9 +148,10 @@ def _same_padding(kernel: d.Pair) -> d.Margins:
 
 
 LEAST = {"channels": 1, "kernel": 1, "stride": 1, "dilation": 1, "size": 1, "padding": 0, "start": 0}
+LEAST |= {"groups": 1}
 """Of whole numbers and of each of a tuple of them, by the field's name."""
 PLAIN = {"bias": False, "affine": False, "by_channel": False, "ceil": False, "count_pad": True, "align": False}
-PLAIN |= {"flat": False}
+PLAIN |= {"flat": False, "log": False}
 """Switches as they are set in the simplest layer."""
 
 

@@ -20,7 +20,7 @@ from tests.backends.cases import CASES
 class Options:
     """Passes as the CPU backend wants them, but for pairs where asked for."""
 
-    merge_siblings, merge_taps = True, False
+    merge_siblings, merge_taps, fuse_functions = True, False, True
 
     def __init__(self, pair: bool = False) -> None:
         self.pair = pair

@@ -30,6 +30,8 @@ class Options(Protocol):
     def merge_taps(self) -> bool: ...
     @property
     def pair(self) -> bool: ...
+    @property
+    def fuse_functions(self) -> bool: ...
 
 
 Pass = Callable[[ir.Graph], ir.Graph]
@@ -53,7 +55,8 @@ def optimize_graph(graph: ir.Graph, options: Options) -> tuple[ir.Graph, tuple[P
 
 def _pipeline(options: Options) -> Iterator[tuple[str, Pass, Explanation]]:
     yield "fold_batchnorm", fold_batchnorm.fold_batchnorm, fold_batchnorm.why_not
-    yield "fuse_activation", fuse_activation.fuse_activation, fuse_activation.why_not
+    kinds = (ir.ReLU, ir.Activate) if options.fuse_functions else (ir.ReLU,)
+    yield "fuse_activation", partial(fuse_activation.fuse_activation, kinds=kinds), fuse_activation.why_not
     yield "fuse_residual", fuse_residual.fuse_residual, fuse_residual.why_not
     yield "fold_input_affine", fold_input_affine.fold_input_affine, fold_input_affine.why_not
     yield "commute_avgpool", commute_avgpool.commute_avgpool, commute_avgpool.why_not

@@ -28,10 +28,13 @@ from inception_fast.graph.edit import Edit
 _TAKERS = (ir.Conv2d, ir.DepthwiseConv2d, ir.Linear, ir.Add, ir.Affine)
 
 
-def fuse_activation(graph: ir.Graph) -> ir.Graph:
-    """A graph with a ReLU or Activate node only where nothing in front of it can take it."""
+_KINDS: tuple[type[ir.Op], ...] = (ir.ReLU, ir.Activate)
+
+
+def fuse_activation(graph: ir.Graph, kinds: tuple[type[ir.Op], ...] = _KINDS) -> ir.Graph:
+    """A graph with a node of ``kinds`` only where nothing in front of it can take it."""
     edit = Edit(graph)
-    for node in graph.of_kind(ir.ReLU, ir.Activate):
+    for node in graph.of_kind(*kinds):
         value = node.inputs[0]
         producer = edit.producer(value)
         if isinstance(node.op, ir.ReLU) and _is_rectified(edit, producer):
@@ -44,7 +47,7 @@ def fuse_activation(graph: ir.Graph) -> ir.Graph:
 def why_not(graph: ir.Graph) -> tuple[str, ...]:
     """Why each activation of a fused graph is still there."""
     edit = Edit(graph)
-    nodes = graph.of_kind(ir.ReLU, ir.Activate)
+    nodes = graph.of_kind(*_KINDS)
     return tuple(f"{n.origin or n.name}: {reason}" for n in nodes if (reason := _obstacle(edit, n)))
 
 

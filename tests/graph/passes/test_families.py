@@ -22,6 +22,7 @@ from tests.graph.families import FAMILIES, family_graph
 class Options:
     merge_siblings: bool = True
     merge_taps: bool = False
+    fuse_functions: bool = True
     pair: bool = True
 
 

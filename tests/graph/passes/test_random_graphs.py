@@ -8,6 +8,7 @@ from random import Random
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from inception_fast.activation import Activation
 from inception_fast.graph import ir
 from inception_fast.graph.interpreter import interpret
 from inception_fast.graph.passes import (
@@ -45,6 +46,7 @@ class Options:
     merge_siblings: bool
     merge_taps: bool
     pair: bool
+    fuse_functions: bool = True
 
 
 def random_graph(random: Random) -> ir.Graph:
@@ -81,6 +83,21 @@ def random_graph(random: Random) -> ir.Graph:
             x = b.conv(x, 2, kernel, relu=random.random() < 0.5, padding=(kernel[0] - 1, 0, 0, kernel[1] - 1))
         return x
 
+    def function(x: str) -> str:
+        if random.random() < 0.3:
+            return b.node(ir.Activate(Activation("prelu", slope=b.param(b.channels(x)))), x)
+        return b.node(ir.Activate(random.choice((Activation("silu"), Activation("clamp", -0.5, 2.0)))), x)
+
+    def depthwise(x: str) -> str:
+        channels = b.channels(x)
+        bias = b.param(channels) if random.random() < 0.5 else None
+        weight = b.param(channels, 1, 3, 1)
+        return b.node(ir.DepthwiseConv2d(weight, bias, (1, 1), (1, 0, 1, 0), (1, 1), random.random() < 0.3), x)
+
+    def grouped(x: str) -> str:
+        parts = [b.conv(b.slice(x, i, 1), 2, bias=True) for i in range(min(b.channels(x), 2))]
+        return random.choice((b.batchnorm, b.relu, b.affine, function))(b.concat(*parts))
+
     makers: list[Callable[[str], str]] = [
         *(conv,) * 4,
         b.batchnorm,
@@ -93,6 +110,11 @@ def random_graph(random: Random) -> ir.Graph:
         lambda x: b.concat(product(x), product(x), product(b.avgpool(x))),
         lambda x: b.concat(b.conv(x, 2, (1, 3)), b.conv(x, 1, (3, 1), relu=True)),
         factorized,
+        *(function,) * 2,
+        depthwise,
+        lambda x: random.choice((b.batchnorm, b.affine, b.relu, function))(depthwise(x)),
+        grouped,
+        lambda x: b.node(ir.Gate(), x, random.choice(alike(x, slice(None)))),
         b.maxpool,
         cut,
     ]
