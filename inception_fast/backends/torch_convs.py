@@ -214,7 +214,8 @@ class Proven:
         truth = sums.relu() if relu else sums
         # What overflows, or is infinite from the start, says nothing of the kernel.
         usable = sums.abs() < torch.finfo(weight.dtype).max / 4
-        allowed = (TF32_TOLERANCE if self._tf32 else TOLERANCE[weight.dtype]) * sums[usable].norm()
+        size_of_sums = max(sums[usable].norm().item(), _expected_norm(conv, constants, usable))
+        allowed = (TF32_TOLERANCE if self._tf32 else TOLERANCE[weight.dtype]) * size_of_sums
         for make in self._makers:
             kernel = make(conv, constants, source, size, relu)
             result = kernel(x, residual)
@@ -222,6 +223,15 @@ class Proven:
                 return kernel
         shape = f"{conv.in_channels} to {conv.out_channels} channels, {source} to {size} pixels, stride {conv.stride}"
         raise PlanError(f"convolution {conv.weight} ({shape}): every kernel of PyTorch {torch.__version__} is wrong")
+
+
+def _expected_norm(conv: Convolution, constants: Mapping[str, torch.Tensor], usable: torch.Tensor) -> float:
+    """Of the sums at the ``usable`` places, over images of normal numbers: a few sums alone may happen to cancel."""
+    energy = constants[conv.weight].double().square().sum((1, 2))
+    if conv.bias is not None:
+        energy = energy + constants[conv.bias].double().square()
+    counts = usable.sum((0, 2, 3))
+    return (energy[counts > 0] * counts[counts > 0]).sum().sqrt().item()
 
 
 def defined_conv(x: torch.Tensor, conv: Convolution, constants: Mapping[str, torch.Tensor], size: Pair) -> torch.Tensor:

@@ -209,3 +209,12 @@ def test_weights_that_overflow_say_nothing_of_a_kernel() -> None:
     constants["w"][1] = 3e38
     kernel = Proven(PLAIN[:1], 1)(CONV, constants, SOURCE, SIZE, True)
     assert kernel(torch.zeros(1, 3, *SOURCE), None)[0, 0].isnan().all()
+
+
+def test_a_single_sum_that_cancels_is_no_fault_of_the_kernel() -> None:
+    """Of the proof's own images: the bias takes away all but a thousandth of the one sum there is."""
+    weight = torch.tensor([[[1.0, -2.0, 0.5, 1.5]]], dtype=torch.float16)
+    conv = Convolution("w", "b", 4, 1, ((0, 0),), (1, 1))
+    x = torch.randn(1, 1, 1, 4, generator=torch.Generator().manual_seed(0)).half()
+    bias = -(x.double().flatten() @ weight.double().flatten()).float().view(1) * 0.999
+    Proven(PLAIN, 1)(conv, {"w": weight, "b": bias}, (1, 1), (1, 1), relu=False)

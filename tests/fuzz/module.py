@@ -114,6 +114,15 @@ class FlatLinear(nn.Linear):
         return super().forward(x if x.dim() == 2 else torch.flatten(x, 1))
 
 
+class LocalResponse(nn.LocalResponseNorm):
+    """PyTorch's, which is not there for half precision on a CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype in (torch.float16, torch.bfloat16):
+            return super().forward(x.float()).to(x.dtype)
+        return super().forward(x)
+
+
 class Function(nn.Module):
     """A layer without parameters."""
 
@@ -265,7 +274,7 @@ def _step(layer: d.Layer, shape: d.Shape, parameters: Parameters) -> nn.Module:
             prelu.weight = nn.Parameter(parameters.vector(channels))
             return prelu
         case d.LocalResponse():
-            return nn.LocalResponseNorm(layer.size, layer.alpha)
+            return LocalResponse(layer.size, layer.alpha)
         case d.Tap():
             return Record(layer)
         case d.Concat() | d.Sum() | d.Product():
