@@ -5,6 +5,7 @@
 
 #include "cpu/cache_sizes.h"
 #include "cpu/convert.h"
+#include "cpu/target_function.h"
 
 namespace ifast::cpu {
 namespace {
@@ -113,6 +114,8 @@ void BandConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch& 
         call.out = frame.at(target, n, y, pixels.begin) + tile.first * target.element_size;
         call.prefetch = ahead.of_call(calls++);
         table[pixels.size() - 1][tile.vectors - 1](call);
+        apply_function(frame, problem_.targets[tile.target], kernels_, tile.first, tile.columns,
+                       call.out, pixels.size());
       }
     }
   }

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "cpu/convert.h"
+#include "cpu/target_function.h"
 
 namespace ifast::cpu {
 namespace {
@@ -118,6 +119,8 @@ void DirectConv::multiply(const Frame& frame, Range pixels, Range columns,
       }
       call.prefetch = ahead.of_call(i);
       table[rows.size() - 1][tile.vectors - 1](call);
+      apply_function(frame, problem_.targets[tile.target], kernels_, tile.first, tile.columns,
+                     call.out, rows.size());
     }
   }
 }

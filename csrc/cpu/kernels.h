@@ -2,6 +2,7 @@
 
 #include <cstddef>
 
+#include "cpu/channel_calls.h"
 #include "cpu/isa.h"
 #include "plan/plan.h"
 
@@ -155,7 +156,8 @@ struct PoolCall {
 };
 using Pool = void (*)(const PoolCall&);
 
-// act(source * scale + shift + other) over pixels; null parts are the identity.
+// act(source * scale + shift + other) over pixels; null parts are the identity. `out` may be where
+// an operand is.
 struct PointwiseCall {
   const void* source = nullptr;
   std::ptrdiff_t source_stride = 0;
@@ -164,6 +166,7 @@ struct PointwiseCall {
   const float* scale = nullptr;
   const float* shift = nullptr;
   bool relu = false;
+  const ElementFunction* function = nullptr;  // in place of a ReLU
   void* out = nullptr;
   std::ptrdiff_t out_stride = 0;
   int pixels = 0;
@@ -232,6 +235,10 @@ struct Kernels {
   void (*pointwise)(const PointwiseCall&) = nullptr;
   void (*blend)(const BlendCall&) = nullptr;
   void (*normalize)(const NormalizeCall&) = nullptr;
+  void (*depthwise)(const DepthwiseCall&) = nullptr;
+  void (*softmax)(const SoftmaxCall&) = nullptr;
+  void (*local_response)(const LocalResponseCall&) = nullptr;
+  void (*gate)(const GateCall&) = nullptr;
   // n elements of the storage dtype, `stride` apart, to contiguous float32.
   void (*widen)(const void* source, std::ptrdiff_t stride, float* out, int n) = nullptr;
   // Multiplies and adds in registers; returns the operations of one of its `steps`.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,9 +33,18 @@ struct View {
   int zero = 0;
 };
 
+// Of each element, in place of a ReLU.
+struct TargetFunction {
+  Function function = Function::kSigmoid;
+  double alpha = 0;
+  double beta = 0;
+  std::vector<float> slope;  // [channels] of the target, or empty
+};
+
 struct Target {
   View view;
   bool relu = false;
+  std::optional<TargetFunction> function = std::nullopt;
 };
 
 // Where everything lies in one call.

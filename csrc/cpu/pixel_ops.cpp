@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "cpu/pixels.h"
+#include "cpu/target_function.h"
 
 namespace ifast::cpu {
 namespace {
@@ -47,7 +48,7 @@ PointwiseOp::PointwiseOp(View source, Target target, std::vector<float> scale,
                          std::vector<float> shift, std::optional<View> other,
                          const Kernels& kernels)
     : source_(source),
-      target_(target),
+      target_(std::move(target)),
       scale_(std::move(scale)),
       shift_(std::move(shift)),
       other_(other),
@@ -71,6 +72,11 @@ void PointwiseOp::run(const Frame& frame, const Tiling& tiling, int task, Scratc
   call.scale = data_or_null(scale_);
   call.shift = data_or_null(shift_);
   call.relu = target_.relu;
+  ElementFunction function;
+  if (target_.function) {
+    function = element_function(*target_.function, 0);
+    call.function = &function;
+  }
   call.out = at(target_.view);
   call.out_stride = frame.strides[target_.view.buffer].column;
   call.pixels = pixels.size();

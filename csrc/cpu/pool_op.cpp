@@ -27,6 +27,12 @@ Window window(int at, int kernel, int stride, int padding, int padding_end, int 
   return w;
 }
 
+// The same of an adaptive pool with `count` windows.
+Window adaptive_window(int at, int count, int extent) {
+  const int begin = at * extent / count, end = ((at + 1) * extent + count - 1) / count;
+  return {begin, end, end - begin};
+}
+
 // 1 / n as the largest float that is not above it.
 float share_of(int n) {
   const float nearest = 1.0f / static_cast<float>(n);
@@ -53,8 +59,12 @@ Tiling PoolOp::tile(int batch, int threads) const {
   const int vectors = (source_.channels + kernels_.lanes - 1) / kernels_.lanes;
   tiling.splits = std::clamp(4 * threads / tiling.blocks, 1, std::max(1, vectors / 4));
   tiling.tasks = tiling.blocks * tiling.splits;
-  tiling.cost =
-      kCostPerLoad * pixels * source_.channels * step_.kernel.vertical * step_.kernel.horizontal;
+  const auto extent = [this](int kernel, int from, int to) {
+    return step_.adaptive ? (from + to - 1) / to : kernel;
+  };
+  tiling.cost = kCostPerLoad * pixels * source_.channels *
+                extent(step_.kernel.vertical, source_.height, target_.view.height) *
+                extent(step_.kernel.horizontal, source_.width, target_.view.width);
   return tiling;
 }
 
@@ -78,10 +88,12 @@ void PoolOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) c
   const Pool pool = average ? (raw ? kernels_.average_pool_raw : kernels_.average_pool)
                             : (raw ? kernels_.max_pool_raw : kernels_.max_pool);
   const auto rows_at = [this](int y) {
+    if (step_.adaptive) return adaptive_window(y, target_.view.height, source_.height);
     return window(y, step_.kernel.vertical, step_.stride.vertical, step_.padding.vertical,
                   step_.padding_end.vertical, source_.height, step_.divisor);
   };
   const auto columns_at = [this](int x) {
+    if (step_.adaptive) return adaptive_window(x, target_.view.width, source_.width);
     return window(x, step_.kernel.horizontal, step_.stride.horizontal, step_.padding.horizontal,
                   step_.padding_end.horizontal, source_.width, step_.divisor);
   };

@@ -4,8 +4,10 @@
 #include <optional>
 #include <utility>
 
+#include "cpu/channel_ops.h"
 #include "cpu/conv_choice.h"
 #include "cpu/convert.h"
+#include "cpu/depthwise_op.h"
 #include "cpu/element_ops.h"
 #include "cpu/pixel_ops.h"
 #include "cpu/pool_op.h"
@@ -114,13 +116,11 @@ class Builder {
   // NHWC, or elements.
   bool reads_input_in_place() const {
     return std::all_of(plan_.steps.begin(), plan_.steps.end(), [&](const Step& step) {
+      const Slice* second = second_source_of(step);
+      if (second && second->buffer == program_.input) return false;
       if (const auto* conv = std::get_if<ConvStep>(&step)) {
-        if (conv->residual && conv->residual->buffer == program_.input) return false;
         return !quantized_ || conv->source.buffer != program_.input ||
-               (!conv->residual && quantizes_input(conv->conv));
-      }
-      if (const auto* pointwise = std::get_if<PointwiseStep>(&step)) {
-        if (pointwise->other && pointwise->other->buffer == program_.input) return false;
+               (!second && quantizes_input(conv->conv));
       }
       return source_of(step).buffer != program_.input;
     });
@@ -172,7 +172,11 @@ class Builder {
   }
 
   Target target(const Destination& destination) const {
-    return {view(destination.slice), destination.relu};
+    Target target{view(destination.slice), destination.relu};
+    if (const auto& f = destination.activation) {
+      target.function = {f->function, f->alpha, f->beta, floats(f->slope)};
+    }
+    return target;
   }
 
   std::optional<View> view(const std::optional<Slice>& slice) const {
@@ -274,9 +278,24 @@ class Builder {
       return std::make_unique<PoolOp>(*s, view(s->source), target(s->destination), floats(s->bias),
                                       kernels_);
     }
+    const View source = view(source_of(step));
+    const Target result = target(destinations_of(step)[0]);
+    if (const auto* s = std::get_if<DepthwiseStep>(&step)) {
+      const auto weights = to_floats(constants_.at(s->weight), plan_.dtype);
+      return std::make_unique<DepthwiseOp>(*s, source, result, weights, floats(s->bias), kernels_);
+    }
+    if (const auto* s = std::get_if<SoftmaxStep>(&step)) {
+      return std::make_unique<SoftmaxOp>(source, result, s->log, kernels_);
+    }
+    if (const auto* s = std::get_if<LocalResponseStep>(&step)) {
+      return std::make_unique<LocalResponseOp>(*s, source, result, kernels_);
+    }
+    if (const auto* s = std::get_if<GateStep>(&step)) {
+      return std::make_unique<GateOp>(source, view(s->gate), result, kernels_);
+    }
     const Slice* second = second_source_of(step);
     const std::optional<View> other = second ? std::optional(view(*second)) : std::nullopt;
-    return make_on_numbers(step, view(source_of(step)), other, target(destinations_of(step)[0]));
+    return make_on_numbers(step, source, other, result);
   }
 
   const Plan& plan_;

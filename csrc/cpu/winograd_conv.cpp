@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cpu/claim.h"
+#include "cpu/target_function.h"
 #include "cpu/thread_pool.h"
 
 namespace ifast::cpu {
@@ -286,6 +287,12 @@ void WinogradConv::transform_outputs(const Frame& frame, Range tiles, const Colu
           frame.at(*problem_.residual, place.n, place.y, place.x) + columns.channel * element;
     }
     transform(call);
+    const int height = std::min(m.vertical, problem_.height() - place.y);
+    const int across = std::min(call.tiles * m.horizontal, problem_.width() - place.x);
+    for (int y = 0; y < height; ++y) {
+      apply_function(frame, target, kernels_, columns.first, columns.columns,
+                     static_cast<std::byte*>(call.pixel) + y * strides.row * element, across);
+    }
   }
 }
 

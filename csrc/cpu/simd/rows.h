@@ -3,7 +3,7 @@
 #include "cpu/kernels.h"
 #include "cpu/simd/unroll.h"
 
-// Operators on whole pixels: pools, pointwise arithmetic, blends, norms, conversion.
+// Operators on whole pixels: pools, blends, norms, conversion.
 namespace ifast::cpu {
 namespace {
 
@@ -83,27 +83,6 @@ void average_pool(const PoolCall& call) {
     const Vec average = fma(total, broadcast(call.share), rest);
     store(out + c, call.relu ? relu(average) : average);
   });
-}
-
-template <class T>
-void pointwise(const PointwiseCall& call) {
-  for (int p = 0; p < call.pixels; ++p) {
-    const T* source = static_cast<const T*>(call.source) + p * call.source_stride;
-    T* out = static_cast<T*>(call.out) + p * call.out_stride;
-    each_vector(call.channels, [&](int c, auto load, auto store) {
-      Vec x = load(source + c);
-      if (call.scale) {
-        const Vec shift = call.shift ? load(call.shift + c) : broadcast(0.0f);
-        x = fma(x, load(call.scale + c), shift);
-      } else if (call.shift) {
-        x = x + load(call.shift + c);
-      }
-      if (call.other) {
-        x = x + load(static_cast<const T*>(call.other) + p * call.other_stride + c);
-      }
-      store(out + c, call.relu ? relu(x) : x);
-    });
-  }
 }
 
 template <class T>

@@ -1,7 +1,10 @@
 #pragma once
 
+#include "cpu/simd/channels.h"
+#include "cpu/simd/depthwise.h"
 #include "cpu/simd/gemm.h"
 #include "cpu/simd/peak.h"
+#include "cpu/simd/pointwise.h"
 #include "cpu/simd/rows.h"
 #include "cpu/simd/winograd.h"
 
@@ -24,6 +27,10 @@ Kernels make_kernels() {
   k.pointwise = pointwise<T>;
   k.blend = blend<T>;
   k.normalize = normalize<T>;
+  k.depthwise = depthwise<T>;
+  k.softmax = softmax<T>;
+  k.local_response = local_response<T>;
+  k.gate = gate<T>;
   k.widen = widen_row<T>;
   k.multiply_add_loop = multiply_add_loop;
   return k;

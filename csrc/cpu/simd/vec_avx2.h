@@ -39,6 +39,8 @@ inline Vec max_or_nan(Vec a, Vec b) {
   return {_mm256_blendv_ps(_mm256_max_ps(a.v, b.v), a.v, keep)};
 }
 
+inline Vec square_root(Vec x) { return {_mm256_sqrt_ps(x.v)}; }
+
 inline float sum(Vec a) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));

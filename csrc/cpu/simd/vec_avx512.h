@@ -41,6 +41,8 @@ inline Vec max_or_nan(Vec a, Vec b) {
   return {_mm512_mask_mov_ps(_mm512_max_ps(a.v, b.v), keep, a.v)};
 }
 
+inline Vec square_root(Vec x) { return {_mm512_sqrt_ps(x.v)}; }
+
 inline float sum(Vec a) { return _mm512_reduce_add_ps(a.v); }
 
 inline Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }

@@ -33,6 +33,10 @@ inline Vec fma(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }
 // A NaN stays.
 inline Vec relu(Vec x) { return {x.v < 0.0f ? Vec::Lanes{} : x.v}; }
 inline Vec max_or_nan(Vec a, Vec b) { return {(a.v > b.v) | (a.v != a.v) ? a.v : b.v}; }
+inline Vec square_root(Vec x) {
+  for (int i = 0; i < Vec::kLanes; ++i) x.v[i] = __builtin_sqrtf(x.v[i]);
+  return x;
+}
 inline float sum(Vec a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
 
 inline float widen(float x) { return x; }
