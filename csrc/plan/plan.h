@@ -11,6 +11,8 @@
 #include <variant>
 #include <vector>
 
+#include "plan/function.h"
+
 // The Plan as inception_fast/plan/plan.py defines it: steps over one arena, NHWC, sizes and offsets
 // in elements per image. For a batch of N, an arena buffer occupies arena[N * offset, N * (offset +
 // size)).
@@ -83,24 +85,6 @@ struct Slice {
   int buffer = 0;
   int start = 0;
   int channels = 0;
-};
-
-// In the order of their names in fields.h.
-enum class Function {
-  kSigmoid,
-  kTanh,
-  kSilu,
-  kGelu,
-  kGeluTanh,
-  kHardSigmoid,
-  kHardSwish,
-  kElu,
-  kLeakyRelu,
-  kPRelu,
-  kClamp,
-  kClampMin,
-  kClampMax,
-  kPower,
 };
 
 // A function of each element, as inception_fast/activation.py defines it; NaN stays NaN.

@@ -25,16 +25,42 @@ double weight_bytes(const Step& step) {
   return double(weight_columns(step.channels)) * step.chunks * kChunkBytes;
 }
 
-double reads_of(const Step& step) {
+int vector_length(Precision precision) { return kVectorBytes / element_size(precision); }
+
+// Pixels of a pool's window, of the usual one where they differ.
+double window_of(const Step& step) {
+  if (!step.adaptive) return double(step.kernel.vertical) * step.kernel.horizontal;
+  return std::ceil(double(step.source.height) / step.height) *
+         std::ceil(double(step.source.width) / step.width);
+}
+
+// Vectors that a thread reads, one by one.
+double reads_of(const Step& step, Precision precision) {
+  const double length = vector_length(precision);
+  const double of_a_lane = std::ceil(step.channels / (32 * length));
   switch (step.kind) {
     case Kind::kMaxPool:
     case Kind::kAveragePool:
-      return double(step.kernel.vertical) * step.kernel.horizontal;
+      return window_of(step);
     case Kind::kResize:
       return 4;
-    default:
+    case Kind::kDepthwise:
+      return 2.0 * step.tap_count;
+    case Kind::kLocalResponse:
+      return 2 + std::ceil(std::min(step.window - 1, step.channels) / length);
+    case Kind::kNormalize:
+      return 2 * of_a_lane;
+    case Kind::kSoftmax:
+      return 3 * of_a_lane;
+    case Kind::kPointwise:
       return step.other.base < 0 ? 1 : 2;
+    case Kind::kGate:
+      return 2;
+    case Kind::kConv:
+    case Kind::kPair:
+      break;  // counted in chunks
   }
+  return 0;
 }
 
 // What every step touches, of all images.
@@ -67,9 +93,12 @@ class Describer {
         own = pair_work(step, blocks);
       } else {
         own = touched_by(step, batch_, precision_);
-        own.reads = reads_of(step);
+        own.reads = reads_of(step, precision_);
         own.blocks = blocks;
         own.l2_bytes += bytes(elements(step.source));
+        if (step.kind == Kind::kDepthwise) {
+          own.weight_bytes = double(step.tap_count) * step.channels * element_size(precision_);
+        }
       }
       own.name = program_.names[launch.first_step + i];
       work.steps.push_back(std::move(own));

@@ -26,8 +26,11 @@ std::vector<Target> targets_of(const Program& program, const Step& step) {
 }
 
 Reach reach_of_source(const Program& program, const Step& step) {
+  const Reach whole{0, 0, step.source.height - 1};
   switch (step.kind) {
-    case Kind::kConv: {
+    case Kind::kConv:
+    case Kind::kPair:
+    case Kind::kDepthwise: {
       std::vector<Extent> taps(step.tap_count);
       std::memcpy(taps.data(), program.constants.data() + step.taps, taps.size() * sizeof(Extent));
       const auto [low, high] = std::ranges::minmax_element(taps, {}, &Extent::vertical);
@@ -35,13 +38,19 @@ Reach reach_of_source(const Program& program, const Step& step) {
     }
     case Kind::kMaxPool:
     case Kind::kAveragePool:
+      if (step.adaptive) return whole;
       return {step.stride.vertical, -step.padding.vertical,
               step.kernel.vertical - 1 - step.padding.vertical};
     case Kind::kResize:
-      return {0, 0, step.source.height - 1};
-    default:
+      return whole;
+    case Kind::kPointwise:
+    case Kind::kGate:
+    case Kind::kLocalResponse:
+    case Kind::kNormalize:
+    case Kind::kSoftmax:
       return {1, 0, 0};
   }
+  throw std::logic_error("a kind of step that is none");
 }
 
 int shared_channels(const View& a, const View& b) {
@@ -77,6 +86,7 @@ NetworkSchedule schedule_network(const Program& program) {
     schedule.first_dependency.push_back(static_cast<int>(schedule.dependencies.size()));
     add_dependencies(program, i, step.source, reach_of_source(program, step),
                      schedule.dependencies);
+    // A gate of one pixel is its only row, whichever is asked for.
     add_dependencies(program, i, step.other, {1, 0, 0}, schedule.dependencies);
   }
   schedule.first_dependency.push_back(static_cast<int>(schedule.dependencies.size()));

@@ -47,6 +47,17 @@ void pack_weights(std::span<const std::byte> weights, int out_channels, int taps
   }
 }
 
+void pack_depthwise(std::span<const std::byte> weights, int taps, int channels,
+                    std::size_t element_size, std::vector<std::byte>& to) {
+  const std::size_t tap_bytes = channels * element_size;
+  const std::size_t padded = (tap_bytes + kVectorBytes - 1) / kVectorBytes * kVectorBytes;
+  const std::size_t begin = to.size();
+  to.resize(begin + taps * padded);
+  for (int t = 0; t < taps; ++t) {
+    std::ranges::copy(weights.subspan(t * tap_bytes, tap_bytes), to.begin() + begin + t * padded);
+  }
+}
+
 void prepare_weights(std::span<std::byte> weights, Precision precision) {
   if (precision != Precision::kFp32 && precision != Precision::kTf32) return;
   constexpr std::uint32_t kInfinity = 0x7f800000, kQuiet = 0x7fc00000;

@@ -23,6 +23,10 @@ int weight_columns(int out_channels);
 void pack_weights(std::span<const std::byte> weights, int out_channels, int taps, int in_channels,
                   std::size_t element_size, std::vector<std::byte>& to);
 
+// Appends a depthwise convolution's [T, C] weights, each tap's rounded up to vectors with zeros.
+void pack_depthwise(std::span<const std::byte> weights, int taps, int channels,
+                    std::size_t element_size, std::vector<std::byte>& to);
+
 enum class Precision { kFp32, kTf32, kFp16, kBf16 };
 
 // What products of a precision want of packed weights: in tf32 rounded to TF32, ties away from

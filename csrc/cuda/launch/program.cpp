@@ -220,8 +220,28 @@ class Builder {
 
   void set_targets(Step& step, std::span<const Destination> destinations) {
     std::vector<Target> targets;
-    for (const Destination& d : destinations) targets.push_back({view(d.slice), 0, d.relu});
+    for (const Destination& d : destinations) targets.push_back(target_of(d));
     set_targets(step, std::move(targets));
+  }
+
+  Target target_of(const Destination& destination) {
+    Target target{.view = view(destination.slice), .finish = finish_of(destination.relu)};
+    if (destination.activation) {
+      target.finish = Finish::kFunction;
+      target.function = destination.activation->function;
+      target.alpha = static_cast<float>(destination.activation->alpha);
+      target.beta = static_cast<float>(destination.activation->beta);
+      target.slope = add_vector(destination.activation->slope);
+    }
+    return target;
+  }
+
+  static Finish finish_of(bool relu) { return relu ? Finish::kRelu : Finish::kNothing; }
+
+  // A warp a pixel.
+  static void set_whole_pixels(Step& step) {
+    step.cut.group_pixels = kThreads / 32;
+    step.cut.group_tiles = 1;
   }
 
   // A thread a vector of channels: as many whole pixels as a block has threads for, or one.
@@ -250,10 +270,14 @@ class Builder {
     step.whole_vectors = has_whole_vectors(step.source, conv.taps);
   }
 
-  void add_convolution(Step& step, const Convolution& conv) {
+  std::int64_t add_taps(const std::vector<Pair>& taps) {
     std::vector<Extent> extents;
-    for (const Pair& tap : conv.taps) extents.push_back(extent(tap));
-    step.taps = add_constant(std::as_bytes(std::span(extents)));
+    for (const Pair& tap : taps) extents.push_back(extent(tap));
+    return add_constant(std::as_bytes(std::span(extents)));
+  }
+
+  void add_convolution(Step& step, const Convolution& conv) {
+    step.taps = add_taps(conv.taps);
     if (step.whole_vectors) program_.aligned.insert(step.source.base);
     step.weight = static_cast<std::int64_t>(align_constants());
     pack_weights(constants_.find(conv.weight)->second, conv.out_channels, step.tap_count,
@@ -324,7 +348,7 @@ class Builder {
   Step first_of(const PairStep& pair, const View& middle) {
     Step step;
     step.source = view(pair.source);
-    set_targets(step, std::vector<Target>{{middle, 0, pair.first_relu}});
+    set_targets(step, std::vector<Target>{{middle, 0, finish_of(pair.first_relu)}});
     set_convolution(step, pair.first);
     return step;
   }
@@ -357,6 +381,7 @@ class Builder {
     step.padding = extent(s.padding);
     step.padding_end = extent(s.padding_end);
     step.counts_padding = s.divisor == Divisor::kWindow;
+    step.adaptive = s.adaptive;
     step.bias = add_vector(s.bias);
   }
   void finish(Step& step, const PointwiseStep& s) {
@@ -368,16 +393,34 @@ class Builder {
     step.kind = Kind::kResize;
     step.align_corners = s.align_corners;
   }
-  template <class Other>
-  void finish(Step&, const Other& s) {
-    throw EngineError("step " + s.name + ": the cuda backend has no such step");
-  }
   void finish(Step& step, const NormalizeStep& s) {
     step.kind = Kind::kNormalize;
-    step.cut.group_pixels = kThreads / 32;
-    step.cut.group_tiles = 1;
+    set_whole_pixels(step);
     step.eps = static_cast<float>(s.eps);
   }
+  void finish(Step& step, const SoftmaxStep& s) {
+    step.kind = Kind::kSoftmax;
+    set_whole_pixels(step);
+    step.logarithm = s.log;
+  }
+  void finish(Step& step, const DepthwiseStep& s) {
+    step.kind = Kind::kDepthwise;
+    step.stride = extent(s.stride);
+    step.tap_count = static_cast<int>(s.taps.size());
+    step.taps = add_taps(s.taps);
+    step.weight = static_cast<std::int64_t>(align_constants());
+    pack_depthwise(constants_.find(s.weight)->second, step.tap_count, step.channels,
+                   size_of(plan_.dtype), program_.constants);
+    step.bias = add_vector(s.bias);
+  }
+  void finish(Step& step, const LocalResponseStep& s) {
+    step.kind = Kind::kLocalResponse;
+    step.window = s.size;
+    step.alpha = static_cast<float>(s.alpha);
+    step.beta = static_cast<float>(s.beta);
+    step.k = static_cast<float>(s.k);
+  }
+  void finish(Step& step, const GateStep&) { step.kind = Kind::kGate; }
 
   const Plan& plan_;
   const ConstantBytes& constants_;

@@ -5,6 +5,7 @@
 
 #include "cuda/launch/tile_record.h"
 #include "cuda/launch/tile_shape.h"
+#include "plan/function.h"
 
 // What kernels read: the steps of a Plan as plain data, the same for every batch size. Offsets into
 // constants are bytes.
@@ -40,16 +41,35 @@ struct View {
   std::int64_t offset = 0;  // of the buffer, in elements per image
 };
 
+inline constexpr std::int64_t kNone = -1;
+inline constexpr int kNoPartials = -1;
+
+// What is applied to what a target gets.
+enum class Finish : int { kNothing, kRelu, kFunction };
+
 struct Target {
   View view;
   int first = 0;  // output channel of the step
-  int relu = 0;
+  Finish finish = Finish::kNothing;
+  Function function = Function::kSigmoid;
+  float alpha = 0;
+  float beta = 0;
+  std::int64_t slope = kNone;  // float[] of the target's channels
 };
 
-enum class Kind : int { kConv, kMaxPool, kAveragePool, kPointwise, kResize, kNormalize, kPair };
-
-inline constexpr std::int64_t kNone = -1;
-inline constexpr int kNoPartials = -1;
+enum class Kind : int {
+  kConv,
+  kDepthwise,
+  kMaxPool,
+  kAveragePool,
+  kPointwise,
+  kGate,
+  kResize,
+  kLocalResponse,
+  kNormalize,
+  kSoftmax,
+  kPair
+};
 
 // How a step is cut into tiles. Those that share output pixels are a group: tile t is part
 // t % group_tiles of group t / group_tiles.
@@ -62,7 +82,7 @@ struct Cut {
 struct Step {
   Kind kind = Kind::kConv;
   View source;
-  View other;      // residual or second operand
+  View other;      // residual, second operand or gate
   int height = 0;  // of the output
   int width = 0;
   int channels = 0;
@@ -75,15 +95,17 @@ struct Step {
   // Of a step that is no convolution between buffers.
   Cut cut;
 
-  // Convolution.
+  // Convolution, also a depthwise one.
   int tap_count = 0;
-  int tap_vectors = 0;      // of one tap's channels
-  int chunks = 0;           // of K
-  int segments = 1;         // of K, each summed from zero
-  int segment_chunks = 0;   // of each but the last
   std::int64_t taps = 0;    // Extent[]
-  std::int64_t weight = 0;  // [chunk][weight_columns][kChunkBytes], swizzled
-  int weight_columns = 0;   // output channels, rounded up
+  std::int64_t weight = 0;  // [chunk][weight_columns][kChunkBytes], swizzled; see pack_depthwise()
+
+  // Convolution.
+  int tap_vectors = 0;     // of one tap's channels
+  int chunks = 0;          // of K
+  int segments = 1;        // of K, each summed from zero
+  int segment_chunks = 0;  // of each but the last
+  int weight_columns = 0;  // output channels, rounded up
   // The source's pixels are whole and aligned vectors at offsets that VectorLoader can count.
   int whole_vectors = 0;
 
@@ -99,9 +121,17 @@ struct Step {
   Extent padding = {0, 0};
   Extent padding_end = {0, 0};
   int counts_padding = 0;
+  int adaptive = 0;  // windows are what the sizes make of them
 
   int align_corners = 0;
   float eps = 0;
+  int logarithm = 0;  // of a softmax
+
+  // Local response normalisation over a window of channels.
+  int window = 1;
+  float alpha = 0;
+  float beta = 0;
+  float k = 0;
 };
 
 // Where everything lies in one call.

@@ -10,6 +10,7 @@
 #define IFAST_KERNEL(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 #define IFAST_ARGUMENTS const __grid_constant__
 #define IFAST_UNROLL _Pragma("unroll")
+#define IFAST_ROLL _Pragma("unroll 1")
 
 namespace ifast::cuda::ptx {
 

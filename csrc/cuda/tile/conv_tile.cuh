@@ -290,14 +290,13 @@ class ConvTile {
 };
 
 // Adds the residual and writes to the targets: what ConvTile gives its results to. No lambda, which
-// the compiler might call in place of inlining it.
-template <class Format>
+// the compiler might call in place of inlining it. kFunctions: see scatter().
+template <class Format, bool kFunctions>
 class TargetWriter {
  public:
   IFAST_DEVICE TargetWriter(Record<Step> step, const Frame& frame, const std::byte* constants)
       : frame_(frame),
-        targets_(constant<Target>(constants, step[&Step::targets])),
-        count_(step[&Step::target_count]),
+        targets_(constants, step[&Step::targets], step[&Step::target_count]),
         width_(step[&Step::width]),
         height_(step[&Step::height]),
         other_(step[&Step::other]) {}
@@ -311,13 +310,13 @@ class TargetWriter {
                                               residual.access_bytes() == kVectorBytes);
       for (int i = 0; i < Values<Format>::kLength; ++i) values.value[i] += added.value[i];
     }
-    scatter(frame_, targets_, count_, at, channel, count, values);
+    scatter<Format, kFunctions>(frame_, targets_, at, channel, count, values);
   }
 
  private:
   const Frame& frame_;
-  const Target* targets_;
-  const int count_, width_, height_;
+  const Targets targets_;
+  const int width_, height_;
   const View other_;
 };
 
@@ -359,7 +358,7 @@ IFAST_DEVICE bool conv_tile(Record<Step> step, const Cut& cut, const Frame& fram
   ConvTile<Format, kShape> conv(step, constants, part);
   multiply_global<Format, kShape>(conv, step, frame, constants, part, turn);
   turn.summed();
-  return conv.finish(frame, TargetWriter<Format>(step, frame, constants));
+  return conv.finish(frame, TargetWriter<Format, true>(step, frame, constants));
 }
 
 }  // namespace ifast::cuda

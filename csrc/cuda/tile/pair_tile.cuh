@@ -165,7 +165,7 @@ IFAST_DEVICE void pair_tile(Record<Step> step, const Frame& frame, const std::by
           MiddleSource<Format>(middle, step[&Step::source]), step, constants, part, first_chunk,
           thread);
     });
-    conv.finish(frame, TargetWriter<Format>(step, frame, constants));
+    conv.finish(frame, TargetWriter<Format, false>(step, frame, constants));
     ptx::block_barrier();
   }
   second_turn.wait();

@@ -2,6 +2,7 @@
 
 #include "cuda/tile/conv_tile.cuh"
 #include "cuda/tile/pixel_tile.cuh"
+#include "cuda/tile/whole_pixel.cuh"
 
 namespace ifast::cuda {
 
@@ -24,6 +25,15 @@ IFAST_DEVICE bool conv_tile_of(Record<Step> step, const Cut& cut, const Frame& f
   }
 }
 
+// The step itself is there before what it reads is, and its fields take a trip to memory.
+template <class Tile, class Turn>
+IFAST_DEVICE void run_pixels(Record<Step> step, const Frame& frame, const std::byte* constants,
+                             int tile, const Turn& turn) {
+  const Tile pixels(step, frame, constants);
+  turn.wait();
+  pixels.run(tile);
+}
+
 // One tile of any step, or one segment of it, by a whole block. turn.wait() returns when what the
 // step reads is there; turn.summed() is called when all of it has been read. Returns whether the
 // tile is complete.
@@ -31,18 +41,26 @@ template <class Format, KernelKind kKernel, class Turn>
 IFAST_DEVICE bool run_tile(Record<Step> step, const Cut& cut, const Frame& frame,
                            const std::byte* constants, int tile, int first_partial,
                            const Turn& turn) {
-  const Kind kind = step[&Step::kind];
-  if (kind == Kind::kConv) {
-    return conv_tile_of<Format, kKernel>(step, cut, frame, constants, tile, first_partial, turn);
-  }
-  if (kind == Kind::kNormalize) {
-    turn.wait();
-    normalize_tile<Format>(step, frame, constants, tile);
-  } else {
-    // The step itself is there already, and its fields take a trip to memory.
-    const PixelTile<Format> pixels(step, frame, constants);
-    turn.wait();
-    pixels.run(tile);
+  switch (step[&Step::kind]) {
+    case Kind::kConv:
+      return conv_tile_of<Format, kKernel>(step, cut, frame, constants, tile, first_partial, turn);
+    case Kind::kPair:
+      // pair_tile()'s alone.
+      ptx::trap();
+      break;
+    case Kind::kNormalize:
+    case Kind::kSoftmax:
+      run_pixels<WholePixel<Format>>(step, frame, constants, tile, turn);
+      break;
+    case Kind::kDepthwise:
+    case Kind::kMaxPool:
+    case Kind::kAveragePool:
+    case Kind::kPointwise:
+    case Kind::kGate:
+    case Kind::kResize:
+    case Kind::kLocalResponse:
+      run_pixels<PixelTile<Format>>(step, frame, constants, tile, turn);
+      break;
   }
   turn.summed();
   return true;

@@ -87,6 +87,26 @@ struct Values {
     for (int i = 0; i < kLength; ++i) value[i] = value[i] < 0.0f ? 0.0f : value[i];
   }
 
+  // map(value) of each, side by side.
+  template <class Map>
+  IFAST_DEVICE void each(const Map& map) {
+    IFAST_UNROLL
+    for (int i = 0; i < kLength; ++i) value[i] = map(value[i]);
+  }
+
+  // The same one after the other, for a map of much code. Registers have no index, so the values
+  // pass by.
+  template <class Map>
+  IFAST_DEVICE void each_in_turn(const Map& map) {
+    IFAST_ROLL
+    for (int i = 0; i < kLength; ++i) {
+      const float first = map(value[0]);
+      IFAST_UNROLL
+      for (int k = 1; k < kLength; ++k) value[k - 1] = value[k];
+      value[kLength - 1] = first;
+    }
+  }
+
   IFAST_DEVICE ptx::Vector pack() const {
     ptx::Vector vector;
     for (int w = 0; w < 4; ++w) {

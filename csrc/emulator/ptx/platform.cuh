@@ -9,6 +9,7 @@
 #define IFAST_KERNEL(threads, blocks) void
 #define IFAST_ARGUMENTS const
 #define IFAST_UNROLL
+#define IFAST_ROLL
 
 namespace ifast::cuda::ptx {
 

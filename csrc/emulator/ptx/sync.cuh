@@ -68,6 +68,6 @@ inline unsigned add_acquire_release(unsigned* address, unsigned value) {
 
 inline void pause() { emulator::current->machine->pause(); }
 
-inline void trap() { emulator::current->machine->fault("gives up waiting"); }
+inline void trap() { emulator::current->machine->fault("gives up"); }
 
 }  // namespace ifast::cuda::ptx
