@@ -27,12 +27,16 @@ from inception_fast.backends.triton_launches import (
 from inception_fast.plan.plan import (
     Convolution,
     ConvStep,
+    DepthwiseStep,
+    GateStep,
+    LocalResponseStep,
     NormalizeStep,
     PairStep,
     Plan,
     PointwiseStep,
     PoolStep,
     ResizeStep,
+    SoftmaxStep,
     Step,
     constants_of,
     convolutions_of,
@@ -41,7 +45,11 @@ from inception_fast.plan.plan import (
 )
 from inception_fast.triton_kernels.conv import PackedConv, launch_conv, pack_conv
 from inception_fast.triton_kernels.conv_pool import launch_conv_pool
+from inception_fast.triton_kernels.depthwise import PackedDepthwise, launch_depthwise, pack_depthwise
+from inception_fast.triton_kernels.functions import IDENTITY, RELU, Function
+from inception_fast.triton_kernels.gate import launch_gate
 from inception_fast.triton_kernels.group import PackedGroup, launch_group, pack_group
+from inception_fast.triton_kernels.local_response import launch_local_response
 from inception_fast.triton_kernels.normalize import launch_normalize
 from inception_fast.triton_kernels.numerics import is_interpreted
 from inception_fast.triton_kernels.pair import is_vertical, launch_pair
@@ -49,6 +57,7 @@ from inception_fast.triton_kernels.pointwise import launch_pointwise
 from inception_fast.triton_kernels.pool import launch_pool
 from inception_fast.triton_kernels.pool_conv import launch_pool_conv
 from inception_fast.triton_kernels.resize import launch_resize
+from inception_fast.triton_kernels.softmax import launch_softmax
 from inception_fast.triton_kernels.split import Workspace
 from inception_fast.tuning.choice import ConfigChoice
 from inception_fast.tuning.group import groups_of
@@ -102,7 +111,7 @@ class TritonExecutor(Executor):
         self._copies_input = any(self._wants_even_pixels(step) for step in plan.steps)
 
     def _pack(self, constants: Mapping[str, torch.Tensor], shared: Shared) -> None:
-        """Puts all constants on the device, convolutions by their step's index and vectors by name."""
+        """Puts all constants on the device, convolutions by their step's index and the others, float32, by name."""
         plan, device = self._plan, self._device
 
         def packed_like(conv: Convolution) -> Convolution:
@@ -125,6 +134,7 @@ class TritonExecutor(Executor):
 
         self._groups: dict[tuple[int, ...], PackedGroup] = {}
         self._convs: dict[int, tuple[PackedConv, ...]] = {}
+        self._depthwise: dict[int, PackedDepthwise] = {}
         self._vectors: dict[str, torch.Tensor] = {}
         for members in groups_of(plan):
             steps = [step for i in members if isinstance(step := plan.steps[i], ConvStep)]
@@ -134,8 +144,10 @@ class TritonExecutor(Executor):
             convs = convolutions_of(step)
             if convs and index not in self._convs:
                 self._convs[index] = tuple(pack(conv) for conv in convs)
-            if not convs:
-                self._vectors |= {name: convert(constants[name]) for name in constants_of(step)}
+            weights = {name for conv in convs for name in (conv.weight, conv.bias)}
+            self._vectors |= {name: convert(constants[name]) for name in constants_of(step) if name not in weights}
+            if isinstance(step, DepthwiseStep):
+                self._depthwise[index] = pack_depthwise(step, self._vectors[step.weight], self._vector(step.bias))
 
     @property
     def packed(self) -> Mapping[Hashable, int]:
@@ -200,41 +212,51 @@ class TritonExecutor(Executor):
     def _launch_step(self, index: int, configs: tuple[ConvConfig, ...], memory: Memory, workspace: Workspace) -> None:
         step = self._plan.steps[index]
         source, targets = memory[step.source], [memory[d.slice] for d in destinations_of(step)]
-        relus = [d.relu for d in destinations_of(step)]
+        functions, relu = self._functions(step), destinations_of(step)[0].relu
         match step:
             case ConvStep():
                 (packed,), (config,) = self._convs[index], configs
                 residual = None if step.residual is None else memory[step.residual]
-                launch_conv(packed, config, source, targets, relus, residual, self._tf32, workspace)
+                launch_conv(packed, config, source, targets, functions, residual, self._tf32, workspace)
             case PairStep():
                 self._launch_pair(step, self._convs[index], configs, memory, workspace)
+            case DepthwiseStep():
+                launch_depthwise(self._depthwise[index], source, targets[0], functions[0])
             case PoolStep():
                 launch_pool(step, source, targets[0], self._vector(step.bias))
             case PointwiseStep():
                 other = None if step.other is None else memory[step.other]
-                launch_pointwise(
-                    source, targets[0], relus[0], self._vector(step.scale), self._vector(step.shift), other
-                )
+                scale, shift = self._vector(step.scale), self._vector(step.shift)
+                launch_pointwise(source, targets[0], functions[0], scale, shift, other)
             case ResizeStep():
-                launch_resize(source, targets[0], step.align_corners, relus[0])
+                launch_resize(source, targets[0], step.align_corners, relu)
             case NormalizeStep():
-                launch_normalize(source, targets[0], step.eps, relus[0])
+                launch_normalize(source, targets[0], step.eps, relu)
+            case SoftmaxStep():
+                launch_softmax(source, targets[0], step.log, relu)
+            case LocalResponseStep():
+                launch_local_response(step, source, targets[0])
+            case GateStep():
+                launch_gate(source, memory[step.gate], targets[0], relu)
+
+    def _functions(self, step: Step) -> list[Function]:
+        """Of its destinations."""
+        return [Function.of(d, self._vectors) for d in destinations_of(step)]
 
     def _launch_pool(self, first: int, second: int, config: ConvConfig, memory: Memory) -> None:
         """A convolution and a max pool, either first."""
         before, after = self._plan.steps[first], self._plan.steps[second]
         source, targets = memory[before.source], [memory[d.slice] for d in destinations_of(after)]
-        relus = [d.relu for d in destinations_of(after)]
         if isinstance(after, ConvStep):
             assert isinstance(before, PoolStep)
             (packed,) = self._convs[second]
-            launch_pool_conv(before, packed, config, source, targets, relus, self._tf32)
+            launch_pool_conv(before, packed, config, source, targets, self._functions(after), self._tf32)
             return
         assert isinstance(before, ConvStep) and isinstance(after, PoolStep)
         (packed,), pooled = self._convs[first], self._plan.buffers[after.source.buffer]
         # What the interpreter pays for is programs.
         band = len(targets[0][0]) if is_interpreted() else BAND
-        activation = relus[0] or before.destinations[0].relu
+        activation = after.destination.relu or before.destinations[0].relu
         plane = (pooled.height, pooled.width)
         launch_conv_pool(packed, after, config, band, plane, source, targets[0], activation, self._tf32)
 
@@ -252,11 +274,13 @@ class TritonExecutor(Executor):
         """In one kernel, or in two where that kernel cannot."""
         first, second = packed
         source, residual = memory[step.source], None if step.residual is None else memory[step.residual]
-        targets, relus = [memory[d.slice] for d in step.destinations], [d.relu for d in step.destinations]
+        targets, functions = [memory[d.slice] for d in step.destinations], self._functions(step)
         middle = (step.middle_height, step.middle_width)
         if is_vertical(step.first, step.second) is not None:
-            launch_pair(first, second, step.first_relu, middle, source, targets, relus, residual, self._tf32)
+            launch_pair(first, second, step.first_relu, middle, source, targets, functions, residual, self._tf32)
             return
         between = source.new_empty(memory.images, *middle, step.first.out_channels)
-        launch_conv(first, configs[0], source, [between], [step.first_relu], None, self._tf32, workspace)
-        launch_conv(second, configs[1], between, targets, relus, residual, self._tf32, workspace)
+        launch_conv(
+            first, configs[0], source, [between], [RELU if step.first_relu else IDENTITY], None, self._tf32, workspace
+        )
+        launch_conv(second, configs[1], between, targets, functions, residual, self._tf32, workspace)

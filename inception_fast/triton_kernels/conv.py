@@ -1,7 +1,7 @@
 """Convolution as an implicit GEMM: M = output pixels, N = output channels, K = taps x input channels.
 
 One program computes a ``BLOCK_M x BLOCK_N`` tile of the product and adds bias and residual to it; each of the step's
-destinations (segments of the output channels) then gets its share of the tile, through its own pointer and ReLU flag.
+destinations (segments of the output channels) then gets its share of the tile, through its own pointer and function.
 Triton's tiles are powers of two wide. A tile of 192 channels is two of them side by side, 128 and 64, that are
 multiplied with the same pixels; so 192 output channels cost 192.
 
@@ -27,6 +27,7 @@ import triton.language as tl
 
 from inception_fast.plan.plan import Convolution
 from inception_fast.triton_kernels.epilogue import epilogue_arguments, finish
+from inception_fast.triton_kernels.functions import Function
 from inception_fast.triton_kernels.numerics import device_function, is_interpreted, loop_end, pixel_place, widen
 from inception_fast.triton_kernels.split import (
     Workspace,
@@ -156,24 +157,15 @@ def conv_kernel(
     origin_x,
     dilation_y,
     dilation_x,
-    bias,
-    residual,
-    residual_stride,
-    destinations,
-    destination_strides,
+    operands,
     partials,
     counters,
     segment,
     C_IN: tl.constexpr,
-    C_OUT: tl.constexpr,
     TAPS: tl.constexpr,
     TAP_COLUMNS: tl.constexpr,
     BORDER: tl.constexpr,
-    HAS_BIAS: tl.constexpr,
-    HAS_RESIDUAL: tl.constexpr,
-    SEGMENTS: tl.constexpr,
-    SEGMENT_STARTS: tl.constexpr,
-    SEGMENT_RELU: tl.constexpr,
+    SHAPE: tl.constexpr,
     PRECISION: tl.constexpr,
     SPLIT: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -183,6 +175,7 @@ def conv_kernel(
     PARTS: tl.constexpr,
     AT_ONCE: tl.constexpr,
 ):
+    C_OUT: tl.constexpr = SHAPE[0]
     K: tl.constexpr = TAPS * C_IN
     # Programs that share a tile of pixels are neighbours: it is read from memory once, and the weights stay in L2.
     tiles_n = (C_OUT + BLOCK_N - 1) // BLOCK_N
@@ -242,17 +235,8 @@ def conv_kernel(
                 m.to(tl.int64)[:, None],
                 (m < pixels)[:, None],
                 first_n + first,
-                bias,
-                residual,
-                residual_stride,
-                destinations,
-                destination_strides,
-                C_OUT,
-                HAS_BIAS,
-                HAS_RESIDUAL,
-                SEGMENTS,
-                SEGMENT_STARTS,
-                SEGMENT_RELU,
+                operands,
+                SHAPE,
                 WIDTHS[p],
             )
             first += WIDTHS[p]
@@ -309,17 +293,17 @@ def launch_conv(
     config: ConvConfig,
     source: torch.Tensor,
     destinations: Sequence[torch.Tensor],
-    relus: Sequence[bool],
+    functions: Sequence[Function],
     residual: torch.Tensor | None = None,
     allow_tf32: bool = False,
     workspace: Workspace | None = None,
 ) -> None:
-    """``relu?(conv(source) + bias + residual)``, its channels cut into ``destinations`` in order.
+    """``function(conv(source) + bias + residual)``, its channels cut into ``destinations`` in order.
 
     Args:
         source: ``[N, H, W, C_in]``, any strides.
         destinations: ``[N, OH, OW, c]`` each, the c adding up to C_out; views whose pixels are evenly spaced.
-        relus: one for each destination.
+        functions: one for each destination.
         residual: ``[N, OH, OW, C_out]``, evenly spaced pixels.
         workspace: needed where ``config.splits > 1``; launches on one stream may share it.
     """
@@ -343,7 +327,7 @@ def launch_conv(
         packed.weight.stride(0),
         *conv.stride,
         *geometry,
-        **epilogue_arguments(packed.bias, residual, destinations, relus, packed.weight),
+        **epilogue_arguments(packed.bias, residual, destinations, functions, packed.weight),
         **split_arguments(config, depth, programs, workspace, packed.weight),
         C_IN=conv.in_channels,
         TAPS=len(conv.taps),

@@ -17,6 +17,7 @@ import triton.language as tl
 from inception_fast.plan.plan import PoolStep
 from inception_fast.triton_kernels.conv import PackedConv, input_precision, product
 from inception_fast.triton_kernels.epilogue import epilogue_arguments, finish
+from inception_fast.triton_kernels.functions import IDENTITY, RELU
 from inception_fast.triton_kernels.numerics import lane_place
 from inception_fast.triton_kernels.taps import leaves_image
 from inception_fast.tuning.problem import ConvConfig
@@ -47,13 +48,8 @@ def conv_pool_kernel(
     dilation_x,
     padding_y,
     padding_x,
-    bias,
-    residual,
-    residual_stride,
-    destinations,
-    destination_strides,
+    operands,
     C_IN: tl.constexpr,
-    C_OUT: tl.constexpr,
     TAPS: tl.constexpr,
     TAP_COLUMNS: tl.constexpr,
     KERNEL_Y: tl.constexpr,
@@ -61,17 +57,14 @@ def conv_pool_kernel(
     STRIDE_Y: tl.constexpr,
     STRIDE_X: tl.constexpr,
     BORDER: tl.constexpr,
-    HAS_BIAS: tl.constexpr,
-    HAS_RESIDUAL: tl.constexpr,
-    SEGMENTS: tl.constexpr,
-    SEGMENT_STARTS: tl.constexpr,
-    SEGMENT_RELU: tl.constexpr,
+    SHAPE: tl.constexpr,
     PRECISION: tl.constexpr,
     BAND: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
+    C_OUT: tl.constexpr = SHAPE[0]
     lane = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     first_n = tl.program_id(1) * BLOCK_N
     first_y = tl.program_id(2) * BAND
@@ -129,17 +122,8 @@ def conv_pool_kernel(
                 pixel + out_y * out_width,
                 (lane < tl.where(out_y < out_height, lanes, 0))[:, None],
                 first_n,
-                bias,
-                residual,
-                residual_stride,
-                destinations,
-                destination_strides,
-                C_OUT,
-                HAS_BIAS,
-                HAS_RESIDUAL,
-                SEGMENTS,
-                SEGMENT_STARTS,
-                SEGMENT_RELU,
+                operands,
+                SHAPE,
                 BLOCK_N,
             )
             if KERNEL_Y > STRIDE_Y:
@@ -190,7 +174,7 @@ def launch_conv_pool(
         *conv.stride,
         *geometry,
         *pool.padding,
-        **epilogue_arguments(packed.bias, None, [destination], [activation], packed.weight),
+        **epilogue_arguments(packed.bias, None, [destination], [RELU if activation else IDENTITY], packed.weight),
         C_IN=conv.in_channels,
         TAPS=len(conv.taps),
         TAP_COLUMNS=columns,

@@ -35,6 +35,7 @@ from inception_fast.triton_kernels.conv import (
     weight_rows,
 )
 from inception_fast.triton_kernels.epilogue import finish
+from inception_fast.triton_kernels.functions import Compiled, Function, numbered
 from inception_fast.triton_kernels.numerics import device_function, loop_end, pixel_place
 from inception_fast.triton_kernels.split import (
     Workspace,
@@ -77,13 +78,13 @@ class Problem(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A destination in a row of the table: its first output channel, then the slice."""
+    """A destination in a row of the table: its first output channel, the slice, and the number of its function."""
 
     first: int
     buffer: int
     start: int
     channels: int
-    relu: int
+    function: int
 
 
 FIELDS = tl.constexpr(len(Problem._fields))
@@ -119,6 +120,7 @@ def group_kernel(
     SEGMENTS: tl.constexpr,
     ROW: tl.constexpr,
     UNIT: tl.constexpr,
+    FUNCTIONS: tl.constexpr,
     ONE_TAP: tl.constexpr,
     BORDER: tl.constexpr,
     RAGGED: tl.constexpr,
@@ -167,14 +169,14 @@ def group_kernel(
     source_channels = in_units(source_channels, UNIT)
     source_pointer = arena + (in_units(source, UNIT).to(tl.int64) * images + in_units(source_start, UNIT))
     weight_pointer = weights + in_units(weight, UNIT)
-    starts, pointers, strides, relus = (), (), (), ()
+    starts, pointers, strides, chosen = (), (), (), ()
     for s in tl.static_range(SEGMENTS):
-        first, buffer, start, channels, relu = read_fields(row + FIELDS + s * TARGET_FIELDS, TARGET_FIELDS)
+        first, buffer, start, channels, function = read_fields(row + FIELDS + s * TARGET_FIELDS, TARGET_FIELDS)
         offset = in_units(buffer, UNIT).to(tl.int64) * images + in_units(start, UNIT)
         starts = starts + (in_units(first, UNIT),)  # noqa: RUF005
         pointers = pointers + (arena + offset,)  # noqa: RUF005
         strides = strides + (in_units(channels, UNIT),)  # noqa: RUF005
-        relus = relus + (relu != 0,)  # noqa: RUF005
+        chosen = chosen + (function,)  # noqa: RUF005
     starts = starts + (out_channels,)  # noqa: RUF005
 
     pixels = images * out_pixels
@@ -238,17 +240,8 @@ def group_kernel(
                 m.to(tl.int64)[:, None],
                 (m < pixels)[:, None],
                 first_n + first,
-                biases + in_units(bias, UNIT),
-                biases,
-                0,
-                pointers,
-                strides,
-                out_channels,
-                True,
-                False,
-                SEGMENTS,
-                starts,
-                relus,
+                (biases + in_units(bias, UNIT), biases, 0, pointers, strides, ()),
+                (out_channels, True, False, starts, chosen, FUNCTIONS),
                 WIDTHS[p],
             )
             first += WIDTHS[p]
@@ -264,6 +257,7 @@ class PackedGroup:
         problems: the rows of ``table``.
         unit: largest power of two up to UNIT that divides all channels and offsets.
         border: whether some tap leaves its image.
+        functions: those of all destinations, as they are compiled.
     """
 
     convs: tuple[PackedConv, ...]
@@ -273,6 +267,7 @@ class PackedGroup:
     problems: tuple[Problem, ...]
     unit: int
     border: bool
+    functions: tuple[Compiled, ...]
 
 
 Pair = tuple[torch.Tensor, torch.Tensor]
@@ -297,6 +292,7 @@ def pack_group(
     """
     alone = [pack_conv(step.conv, constants, device) for step in steps]
     weights, biases = once(lambda: _side_by_side(alone))
+    functions, chosen = numbered([Function.of(d) for step in steps for d in step.destinations])
     convs, problems, targets = [], [], []
     weight = bias = 0
     for step, packed in zip(steps, alone, strict=True):
@@ -309,7 +305,8 @@ def pack_group(
             )
         )
         problems.append(_problem(step, convs[-1], buffers, weight, bias))
-        targets.append(_targets(step, buffers))
+        mine, chosen = chosen[: len(step.destinations)], chosen[len(step.destinations) :]
+        targets.append(_targets(step, buffers, mine))
         weight += packed.weight.numel()
         bias += triton.cdiv(out_channels, UNIT) * UNIT
     # A long tile that begins last would end last, alone.
@@ -324,6 +321,7 @@ def pack_group(
         tuple(problems[i] for i in order),
         gcd(UNIT, *aligned),
         any(_leaves(p.conv, problem) for p, problem in zip(alone, problems, strict=True)),
+        functions,
     )
 
 
@@ -349,6 +347,7 @@ def launch_group(
         SEGMENTS=(fields - len(Problem._fields)) // len(Target._fields),
         ROW=fields,
         UNIT=group.unit,
+        FUNCTIONS=group.functions,
         ONE_TAP=all(p.in_channels % config.k == 0 for p in group.problems),
         BORDER=group.border,
         RAGGED=any(p.depth % config.k != 0 for p in group.problems),
@@ -382,11 +381,11 @@ def _problem(step: ConvStep, packed: PackedConv, buffers: Sequence[Buffer], weig
     )
 
 
-def _targets(step: ConvStep, buffers: Sequence[Buffer]) -> list[Target]:
+def _targets(step: ConvStep, buffers: Sequence[Buffer], functions: Sequence[int]) -> list[Target]:
     found, first = [], 0
-    for d in step.destinations:
+    for d, function in zip(step.destinations, functions, strict=True):
         buffer = buffers[d.slice.buffer]
-        found.append(Target(first, buffer.offset, d.slice.start, buffer.channels, int(d.relu)))
+        found.append(Target(first, buffer.offset, d.slice.start, buffer.channels, function))
         first += d.slice.channels
     return found
 

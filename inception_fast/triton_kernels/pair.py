@@ -26,6 +26,7 @@ import triton.language as tl
 from inception_fast.plan.plan import Convolution
 from inception_fast.triton_kernels.conv import PackedConv, input_precision
 from inception_fast.triton_kernels.epilogue import epilogue_arguments, finish
+from inception_fast.triton_kernels.functions import Function
 from inception_fast.triton_kernels.numerics import is_interpreted, lane_place, narrow, relu, widen
 
 LONGEST = 7
@@ -57,23 +58,14 @@ def pair_kernel(
     first_dilation,
     second_origin_u,
     second_origin_v,
-    bias,
-    residual,
-    residual_stride,
-    destinations,
-    destination_strides,
+    operands,
     C_IN: tl.constexpr,
     C_MIDDLE: tl.constexpr,
-    C_OUT: tl.constexpr,
     FIRST_TAPS: tl.constexpr,
     SECOND_TAPS: tl.constexpr,
     FIRST_HAS_BIAS: tl.constexpr,
     FIRST_RELU: tl.constexpr,
-    HAS_BIAS: tl.constexpr,
-    HAS_RESIDUAL: tl.constexpr,
-    SEGMENTS: tl.constexpr,
-    SEGMENT_STARTS: tl.constexpr,
-    SEGMENT_RELU: tl.constexpr,
+    SHAPE: tl.constexpr,
     PRECISION: tl.constexpr,
     BAND: tl.constexpr,
     BLOCK_L: tl.constexpr,
@@ -81,6 +73,7 @@ def pair_kernel(
     BLOCK_C: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
+    C_OUT: tl.constexpr = SHAPE[0]
     DEPTH: tl.constexpr = FIRST_TAPS * C_IN
     lane = tl.program_id(0) * BLOCK_L + tl.arange(0, BLOCK_L)
     first_n = tl.program_id(1) * BLOCK_N
@@ -138,17 +131,8 @@ def pair_kernel(
             pixel + u * out_pixel_u,
             (lane < tl.where((step >= SECOND_TAPS - 1) & (u < out_u), lanes, 0))[:, None],
             first_n,
-            bias,
-            residual,
-            residual_stride,
-            destinations,
-            destination_strides,
-            C_OUT,
-            HAS_BIAS,
-            HAS_RESIDUAL,
-            SEGMENTS,
-            SEGMENT_STARTS,
-            SEGMENT_RELU,
+            operands,
+            SHAPE,
             BLOCK_N,
         )
         moved = ()
@@ -203,17 +187,17 @@ def launch_pair(
     middle: tuple[int, int],
     source: torch.Tensor,
     destinations: Sequence[torch.Tensor],
-    relus: Sequence[bool],
+    functions: Sequence[Function],
     residual: torch.Tensor | None = None,
     allow_tf32: bool = False,
     bands: int = 1,
 ) -> None:
-    """``relu?(second(relu?(first(source))) + residual)``.
+    """``function(second(relu?(first(source))) + residual)``.
 
     Args:
         middle: height and width of the intermediate.
         source: ``[N, H, W, C_in]``, contiguous channels.
-        destinations, relus, residual: as for a convolution.
+        destinations, functions, residual: as for a convolution.
         bands: programs that share a column of the image.
 
     The convolutions must be ones that :func:`is_vertical` has an answer for.
@@ -252,7 +236,7 @@ def launch_pair(
         v_taps[1] - v_taps[0] if len(v_taps) > 1 else 1,
         second.conv.taps[0][along],
         second.conv.taps[0][across],
-        **epilogue_arguments(second.bias, residual, destinations, relus, second.weight),
+        **epilogue_arguments(second.bias, residual, destinations, functions, second.weight),
         C_IN=first.conv.in_channels,
         C_MIDDLE=first.conv.out_channels,
         FIRST_TAPS=len(first.conv.taps),

@@ -1,4 +1,4 @@
-"""``act(source * scale + shift + other)`` per channel, over a tile of pixels x channels."""
+"""``function(source * scale + shift + other)`` per channel, over a tile of pixels x channels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import torch
 import triton
 import triton.language as tl
 
-from inception_fast.triton_kernels.numerics import narrow, pixel_stride, relu, tile_shape, widen
+from inception_fast.triton_kernels.functions import Function, apply
+from inception_fast.triton_kernels.numerics import narrow, pixel_stride, tile_shape, widen
 
 WARPS = 4
 
@@ -18,6 +19,7 @@ def pointwise_kernel(
     scale,
     shift,
     other,
+    slope,
     pixels,
     source_stride,
     destination_stride,
@@ -26,7 +28,7 @@ def pointwise_kernel(
     HAS_SCALE: tl.constexpr,
     HAS_SHIFT: tl.constexpr,
     HAS_OTHER: tl.constexpr,
-    RELU: tl.constexpr,
+    FUNCTION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
@@ -41,8 +43,10 @@ def pointwise_kernel(
         value += tl.load(shift + c, mask=c < CHANNELS, other=0.0)[None, :]
     if HAS_OTHER:
         value += widen(tl.load(other + pixel * other_stride + c[None, :], mask=mask, other=0.0)).to(tl.float32)
-    if RELU:
-        value = relu(value)
+    slopes = 0.0
+    if FUNCTION[0] == "prelu":
+        slopes = tl.load(slope + c, mask=c < CHANNELS, other=0.0)[None, :]
+    value = apply(value, slopes, FUNCTION)
     place = destination + pixel * destination_stride + c[None, :]
     tl.store(place, narrow(value, destination.dtype.element_ty), mask=mask)
 
@@ -50,7 +54,7 @@ def pointwise_kernel(
 def launch_pointwise(
     source: torch.Tensor,
     destination: torch.Tensor,
-    activation: bool,
+    function: Function,
     scale: torch.Tensor | None = None,
     shift: torch.Tensor | None = None,
     other: torch.Tensor | None = None,
@@ -65,6 +69,7 @@ def launch_pointwise(
         source if scale is None else scale,
         source if shift is None else shift,
         source if other is None else other,
+        function.slope,
         pixels,
         pixel_stride(source),
         pixel_stride(destination),
@@ -73,7 +78,7 @@ def launch_pointwise(
         HAS_SCALE=scale is not None,
         HAS_SHIFT=shift is not None,
         HAS_OTHER=other is not None,
-        RELU=activation,
+        FUNCTION=function.compiled,
         BLOCK_M=block_m,
         BLOCK_C=block_c,
         num_warps=WARPS,

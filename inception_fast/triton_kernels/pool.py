@@ -6,6 +6,8 @@ pixels in flight at once; see :func:`mean_kernel`.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 import triton
 import triton.language as tl
@@ -37,6 +39,12 @@ def window_extent(first, kernel, size, padding_end, INSIDE: tl.constexpr):
 
 
 @device_function
+def adaptive_extent(window, windows, size):
+    """Where one of ``windows`` windows along an axis of ``size`` pixels begins and ends."""
+    return window * size // windows, ((window + 1) * size + windows - 1) // windows
+
+
+@device_function
 def combine(a, b, MAX: tl.constexpr):
     if MAX:
         return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
@@ -49,7 +57,8 @@ def window(
     image,
     first_y,
     first_x,
-    height,
+    end_y,
+    end_x,
     width,
     source_stride,
     present,
@@ -64,6 +73,7 @@ def window(
     Args:
         channels: ``[1, BLOCK_C]``: those of the first pixel.
         image, first_y, first_x: ``[BLOCK_M]``: the image's first row, counted over the batch, and the window's corner.
+        end_y, end_x: where the image ends, or the window if that is before.
         present: what is read at all.
     """
     outside = float("-inf") if MAX else 0.0
@@ -73,7 +83,7 @@ def window(
         for element in range(start, min(start + SERIAL, KERNEL_Y * KERNEL_X)):
             y = first_y + element // KERNEL_X
             x = first_x + element % KERNEL_X
-            inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+            inside = (y >= 0) & (y < end_y) & (x >= 0) & (x < end_x)
             offset = ((image + y) * width + x) * source_stride
             value = tl.load(channels + offset[:, None], mask=present & inside[:, None], other=outside)
             part = combine(part, widen(value).to(tl.float32), MAX)
@@ -104,6 +114,7 @@ def pool_kernel(
     CHANNELS: tl.constexpr,
     MAX: tl.constexpr,
     INSIDE: tl.constexpr,
+    ADAPTIVE: tl.constexpr,
     HAS_BIAS: tl.constexpr,
     RELU: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -113,14 +124,19 @@ def pool_kernel(
     c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     stored = (m < pixels)[:, None] & (c < CHANNELS)[None, :]
     image, out_y, out_x = pixel_place(m, out_height, out_width)
-    first_y = out_y * stride_y - padding_y
-    first_x = out_x * stride_x - padding_x
+    if ADAPTIVE:
+        first_y, end_y = adaptive_extent(out_y, out_height, height)
+        first_x, end_x = adaptive_extent(out_x, out_width, width)
+    else:
+        first_y, end_y = out_y * stride_y - padding_y, height
+        first_x, end_x = out_x * stride_x - padding_x, width
     result = window(
         source + c[None, :],
         image.to(tl.int64) * height,
         first_y,
         first_x,
-        height,
+        end_y,
+        end_x,
         width,
         source_stride,
         stored,
@@ -131,8 +147,8 @@ def pool_kernel(
         BLOCK_C,
     )
     if not MAX:
-        rows = window_extent(first_y, KERNEL_Y, height, padding_end_y, INSIDE)
-        columns = window_extent(first_x, KERNEL_X, width, padding_end_x, INSIDE)
+        rows = window_extent(first_y, KERNEL_Y, end_y, padding_end_y, INSIDE)
+        columns = window_extent(first_x, KERNEL_X, end_x, padding_end_x, INSIDE)
         result = result / (rows * columns).to(tl.float32)[:, None]
     if HAS_BIAS:
         result += tl.load(bias + c, mask=c < CHANNELS, other=0.0)[None, :]
@@ -176,6 +192,12 @@ def mean_kernel(
     tl.store(place, narrow(result, destination.dtype.element_ty), mask=c < CHANNELS)
 
 
+@cache
+def longest_window(size: int, windows: int) -> int:
+    """Pixels of the longest adaptive window along an axis."""
+    return max(-(-(i + 1) * size // windows) - i * size // windows for i in range(windows))
+
+
 def launch_pool(step: PoolStep, source: torch.Tensor, destination: torch.Tensor, bias: torch.Tensor | None) -> None:
     """One PoolStep.
 
@@ -205,6 +227,9 @@ def launch_pool(step: PoolStep, source: torch.Tensor, destination: torch.Tensor,
         return
     pixels = batch * out_height * out_width
     block_m, block_c = tile_shape(pixels, channels, 2048)
+    kernel = step.kernel
+    if step.adaptive:
+        kernel = (longest_window(height, out_height), longest_window(width, out_width))
     pool_kernel[(triton.cdiv(pixels, block_m), triton.cdiv(channels, block_c))](
         *arguments,
         pixels,
@@ -217,10 +242,11 @@ def launch_pool(step: PoolStep, source: torch.Tensor, destination: torch.Tensor,
         *step.stride,
         *step.padding,
         *step.padding_end,
-        KERNEL_Y=step.kernel[0],
-        KERNEL_X=step.kernel[1],
+        KERNEL_Y=kernel[0],
+        KERNEL_X=kernel[1],
         MAX=step.mode == "max",
         INSIDE=step.divisor == "inside",
+        ADAPTIVE=step.adaptive,
         BLOCK_M=block_m,
         BLOCK_C=block_c,
         **flags,

@@ -14,6 +14,7 @@ import triton.language as tl
 from inception_fast.plan.plan import PoolStep
 from inception_fast.triton_kernels.conv import PackedConv, input_precision
 from inception_fast.triton_kernels.epilogue import epilogue_arguments, finish
+from inception_fast.triton_kernels.functions import Function
 from inception_fast.triton_kernels.numerics import narrow, pixel_place, pixel_stride, widen
 from inception_fast.triton_kernels.pool import window
 from inception_fast.tuning.problem import ConvConfig
@@ -34,25 +35,17 @@ def pool_conv_kernel(
     stride_x,
     padding_y,
     padding_x,
-    bias,
-    residual,
-    residual_stride,
-    destinations,
-    destination_strides,
+    operands,
     C_IN: tl.constexpr,
-    C_OUT: tl.constexpr,
     KERNEL_Y: tl.constexpr,
     KERNEL_X: tl.constexpr,
-    HAS_BIAS: tl.constexpr,
-    HAS_RESIDUAL: tl.constexpr,
-    SEGMENTS: tl.constexpr,
-    SEGMENT_STARTS: tl.constexpr,
-    SEGMENT_RELU: tl.constexpr,
+    SHAPE: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
+    C_OUT: tl.constexpr = SHAPE[0]
     m = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     first_n = tl.program_id(1) * BLOCK_N
     n = tl.minimum(first_n + tl.arange(0, BLOCK_N), C_OUT - 1)
@@ -71,6 +64,7 @@ def pool_conv_kernel(
             out_x * stride_x - padding_x,
             height,
             width,
+            width,
             source_stride,
             present,
             KERNEL_Y,
@@ -87,17 +81,8 @@ def pool_conv_kernel(
         m.to(tl.int64)[:, None],
         (m < pixels)[:, None],
         first_n,
-        bias,
-        residual,
-        residual_stride,
-        destinations,
-        destination_strides,
-        C_OUT,
-        HAS_BIAS,
-        HAS_RESIDUAL,
-        SEGMENTS,
-        SEGMENT_STARTS,
-        SEGMENT_RELU,
+        operands,
+        SHAPE,
         BLOCK_N,
     )
 
@@ -108,15 +93,15 @@ def launch_pool_conv(
     config: ConvConfig,
     source: torch.Tensor,
     destinations: Sequence[torch.Tensor],
-    relus: Sequence[bool],
+    functions: Sequence[Function],
     allow_tf32: bool = False,
 ) -> None:
-    """``relu?(conv(maximum over the pool's windows of source) + bias)``.
+    """``function(conv(maximum over the pool's windows of source) + bias)``.
 
     Args:
         packed: a 1x1 convolution with stride 1.
         source: ``[N, H, W, C_in]``, evenly spaced pixels.
-        destinations, relus: as for a convolution.
+        destinations, functions: as for a convolution.
     """
     conv = packed.conv
     _, height, width, _ = source.shape
@@ -134,7 +119,7 @@ def launch_pool_conv(
         packed.weight.stride(0),
         *pool.stride,
         *pool.padding,
-        **epilogue_arguments(packed.bias, None, destinations, relus, packed.weight),
+        **epilogue_arguments(packed.bias, None, destinations, functions, packed.weight),
         C_IN=conv.in_channels,
         KERNEL_Y=pool.kernel[0],
         KERNEL_X=pool.kernel[1],

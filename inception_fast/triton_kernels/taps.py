@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from inception_fast.plan.plan import Convolution
+from inception_fast.plan.plan import Convolution, DepthwiseStep
 
 
 class TapGrid(NamedTuple):
@@ -18,7 +18,7 @@ class TapGrid(NamedTuple):
     dilation_x: int
 
 
-def tap_grid(conv: Convolution) -> TapGrid | None:
+def tap_grid(conv: Convolution | DepthwiseStep) -> TapGrid | None:
     """The grid that lists a convolution's taps; None where there is none."""
     rows, columns = sorted({dy for dy, _ in conv.taps}), sorted({dx for _, dx in conv.taps})
     dilation = [(axis[1] - axis[0]) if len(axis) > 1 else 1 for axis in (rows, columns)]
@@ -28,7 +28,7 @@ def tap_grid(conv: Convolution) -> TapGrid | None:
     return TapGrid(len(columns), rows[0], columns[0], *dilation) if grid == conv.taps else None
 
 
-def leaves_image(conv: Convolution, source: Sequence[int], output: Sequence[int]) -> bool:
+def leaves_image(conv: Convolution | DepthwiseStep, source: Sequence[int], output: Sequence[int]) -> bool:
     """Whether a tap of some output pixel is outside the source image; both as (height, width)."""
     for axis in (0, 1):
         offsets = [tap[axis] for tap in conv.taps]

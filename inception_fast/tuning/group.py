@@ -23,10 +23,11 @@ MOST_PADDING = 1 / 4
 
 
 def can_group(step: ConvStep, buffers: Sequence[Buffer]) -> bool:
-    """Whether a step can be part of a group: all operands in the arena, no residual, taps on a grid."""
+    """Whether a step can be part of a group: all operands in the arena, no residual, no slopes, taps on a grid."""
     slices = [step.source, *(d.slice for d in step.destinations)]
     in_arena = all(buffers[piece.buffer].home == "arena" for piece in slices)
-    return in_arena and step.residual is None and tap_grid(step.conv) is not None
+    sloped = any(d.activation is not None and d.activation.slope is not None for d in step.destinations)
+    return in_arena and step.residual is None and not sloped and tap_grid(step.conv) is not None
 
 
 def groups_of(plan: Plan) -> list[tuple[int, ...]]:

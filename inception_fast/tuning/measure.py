@@ -127,6 +127,7 @@ def _launcher(
 ) -> Launch:
     """Launches steps together, in one of ``configs``, or each in its configuration ``alone``."""
     from inception_fast.triton_kernels.conv import PackedConv, launch_conv, pack_conv
+    from inception_fast.triton_kernels.functions import Function
     from inception_fast.triton_kernels.group import launch_group, pack_group
     from inception_fast.triton_kernels.split import Workspace
 
@@ -144,8 +145,10 @@ def _launcher(
         source = memory(step.source.buffer, step.source.channels)
         targets = [memory(d.slice.buffer, d.slice.channels) for d in step.destinations]
         residual = None if step.residual is None else memory(step.residual.buffer, step.residual.channels)
-        relus = [d.relu for d in step.destinations]
-        return lambda config: launch_conv(packed, config, source, targets, relus, residual, tf32, workspace)
+        names = [d.activation.slope for d in step.destinations if d.activation and d.activation.slope]
+        slopes = {name: constants[name].to(device, torch.float32) for name in names}
+        functions = [Function.of(d, slopes) for d in step.destinations]
+        return lambda config: launch_conv(packed, config, source, targets, functions, residual, tf32, workspace)
 
     if len(steps) == 1:
         single = launcher(steps[0], pack_conv(steps[0].conv, constants, device))

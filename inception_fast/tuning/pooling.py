@@ -25,14 +25,18 @@ CACHE_SPEED = 1.3
 
 
 def conv_pool_pairs(plan: Plan) -> list[tuple[int, int]]:
-    """Convolution and max pool, by index, where the pool is all that reads the convolution."""
+    """Convolution and max pool, by index, where the pool is all that reads the convolution.
+
+    A function between them need not be monotone, as what comes after the maximum in their launch must be.
+    """
     return [
         (i, j)
         for i, j in _chains(plan)
         if isinstance(conv := plan.steps[i], ConvStep)
         and conv.residual is None
+        and conv.destinations[0].activation is None
         and isinstance(pool := plan.steps[j], PoolStep)
-        and pool.mode == "max"
+        and (pool.mode, pool.adaptive) == ("max", False)
         and pool.kernel[0] - pool.stride[0] in (0, 1)
     ]
 
@@ -43,7 +47,7 @@ def pool_conv_pairs(plan: Plan) -> list[tuple[int, int]]:
         (i, j)
         for i, j in _chains(plan)
         if isinstance(pool := plan.steps[i], PoolStep)
-        and pool.mode == "max"
+        and (pool.mode, pool.adaptive) == ("max", False)
         and not pool.destination.relu
         and isinstance(conv := plan.steps[j], ConvStep)
         and conv.residual is None

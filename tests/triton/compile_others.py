@@ -15,7 +15,7 @@ from inception_fast.triton_kernels import conv, conv_pool, normalize, pair, poin
 from inception_fast.tuning.pooling import BAND, conv_pool_tile, pool_conv_tile
 from inception_fast.tuning.problem import ConvProblem
 from tests.triton.compiling import compile_launch, recorded, write
-from tests.triton.exact import same_padding_taps
+from tests.triton.exact import relus, same_padding_taps
 
 
 def _image(side: int, channels: int, dtype: torch.dtype) -> torch.Tensor:
@@ -34,7 +34,7 @@ def _pair(kernel: tuple[int, int], dtype: torch.dtype) -> None:
     first, second = _packed(160, 160, kernel, dtype), _packed(160, 192, kernel[::-1], dtype)
     tf32 = dtype == torch.float32
     pair.launch_pair(
-        first, second, True, (17, 17), _image(17, 160, dtype), [_image(17, 192, dtype)], [True], None, tf32
+        first, second, True, (17, 17), _image(17, 160, dtype), [_image(17, 192, dtype)], relus(True), None, tf32
     )
 
 
@@ -58,7 +58,7 @@ def _pool_conv(c_out: int, dtype: torch.dtype) -> None:
     packed = _packed(480, c_out, (1, 1), dtype)
     tile, tf32 = pool_conv_tile(_problem(packed, dtype)), dtype == torch.float32
     source, target = _image(14, 480, dtype), _image(14, c_out, dtype)
-    pool_conv.launch_pool_conv(_window("max", 3), packed, tile, source, [target], [True], tf32)
+    pool_conv.launch_pool_conv(_window("max", 3), packed, tile, source, [target], relus(True), tf32)
 
 
 def _conv_pool(packed: conv.PackedConv, side: int, plane: int, dtype: torch.dtype) -> None:
@@ -94,7 +94,7 @@ def launches(dtype: torch.dtype) -> list[tuple[str, object, str, Callable[[], No
             "pointwise",
             pointwise,
             "pointwise_kernel",
-            lambda: pointwise.launch_pointwise(image, image, True, vector, vector, image),
+            lambda: pointwise.launch_pointwise(image, image, *relus(True), vector, vector, image),
         ),
         ("resize", resize, "resize_kernel", lambda: resize.launch_resize(image, _image(71, 192, dtype), False, True)),
         ("normalize", normalize, "normalize_kernel", lambda: normalize.launch_normalize(image, image, 1e-12, False)),

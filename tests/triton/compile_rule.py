@@ -15,7 +15,7 @@ from inception_fast.triton_kernels import conv, group
 from inception_fast.triton_kernels.split import Workspace
 from inception_fast.tuning.problem import ConvConfig
 from tests.triton.compiling import Compiled, compile_launch, recorded, write
-from tests.triton.exact import same_padding_taps
+from tests.triton.exact import relus, same_padding_taps
 from tests.triton.surveyed import CONVOLUTIONS, GROUPS, Shape, surveyed_configs
 
 WORKSPACE = Workspace(torch.empty(2**24), torch.empty(2**14, dtype=torch.int32))
@@ -41,7 +41,7 @@ def launch(shape: Shape, config: ConvConfig, dtype: torch.dtype) -> tuple[tuple,
     quarters = [torch.empty(1, side, side, c_out // 4, dtype=dtype) for _ in range(4)]
     with recorded(conv, "conv_kernel") as launches:
         conv.launch_conv(
-            packed, config, source, quarters, [True, False, True, True], None, dtype == torch.float32, WORKSPACE
+            packed, config, source, quarters, relus(True, False, True, True), None, dtype == torch.float32, WORKSPACE
         )
     return launches[0]
 

@@ -72,7 +72,7 @@ def compile_launch(kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any], a
     def specialise(value: Any, path: tuple[int, ...], name: str) -> Any:
         if isinstance(value, tuple) and name not in constants:
             return tuple(specialise(v, (*path, i), name) for i, v in enumerate(value))
-        if name in constants or (isinstance(value, int) and value == 1):
+        if name in constants or value is None or (isinstance(value, int) and value == 1):
             constexprs[path] = value
             return "constexpr"
         address = value.data_ptr() if isinstance(value, torch.Tensor) else value

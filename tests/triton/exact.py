@@ -11,6 +11,7 @@ import torch
 from inception_fast.backends import get_backend
 
 if TYPE_CHECKING:
+    from inception_fast.triton_kernels.functions import Function
     from inception_fast.triton_kernels.split import Workspace
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -31,6 +32,13 @@ def poisoned(shape: Sequence[int], before: int, after: int, dtype: torch.dtype) 
     *plane, channels = shape
     whole = torch.full((*plane, before + channels + after), float("nan"), dtype=dtype, device=DEVICE)
     return whole, whole[..., before : before + channels]
+
+
+def relus(*wanted: bool) -> list[Function]:
+    """What launches take of each destination: a ReLU, or nothing."""
+    from inception_fast.triton_kernels.functions import IDENTITY, RELU
+
+    return [RELU if relu else IDENTITY for relu in wanted]
 
 
 def poisoned_workspace() -> Workspace:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from inception_fast.plan.plan import Convolution
 from inception_fast.tuning.problem import ConvConfig
-from tests.triton.exact import DEVICE, integers, poisoned, poisoned_workspace, requires_triton, same_padding_taps
+from tests.triton.exact import DEVICE, integers, poisoned, poisoned_workspace, relus, requires_triton, same_padding_taps
 
 pytestmark = requires_triton
 
@@ -65,7 +65,7 @@ def test_exact(name: str, config: str) -> None:
     truth = _truth(x, weight, bias, stride)
     whole, view = poisoned(truth.shape, before=0, after=0, dtype=torch.float32)
     workspace = poisoned_workspace()
-    launch_conv(packed, CONFIGS[config], x.to(DEVICE).permute(0, 2, 3, 1), [view], [False], workspace=workspace)
+    launch_conv(packed, CONFIGS[config], x.to(DEVICE).permute(0, 2, 3, 1), [view], relus(False), workspace=workspace)
     assert torch.equal(whole.cpu().double(), truth)
     assert not workspace.counters.any()
 
@@ -79,7 +79,7 @@ def test_rounds_once(dtype: torch.dtype) -> None:
     x = integers(1, 96, 6, 5, dtype=dtype, high=120)
     truth = _truth(x, weight, bias, (1, 1))
     _, view = poisoned(truth.shape, before=0, after=0, dtype=dtype)
-    launch_conv(packed, CONFIG, x.to(DEVICE).permute(0, 2, 3, 1), [view], [False])
+    launch_conv(packed, CONFIG, x.to(DEVICE).permute(0, 2, 3, 1), [view], relus(False))
     assert (truth.to(dtype).double() != truth).any()
     assert torch.equal(view.cpu(), truth.float().to(dtype))
 
@@ -97,13 +97,13 @@ def test_every_channel_offset(offset: int) -> None:
     residual = torch.full((2, 5, 6, offset + 43), float("nan"))
     residual[..., offset:] = integers(2, 5, 6, 43, dtype=torch.float32)
     truth = truth + residual[..., offset:].double()
-    segments, relus = (17, 5, 21), (True, False, True)
+    segments, wanted = (17, 5, 21), (True, False, True)
     targets = [poisoned((2, 5, 6, width), before=offset, after=3, dtype=torch.float32) for width in segments]
     views = [view for _, view in targets]
     source, residual = wide.to(DEVICE)[..., offset : offset + 13], residual.to(DEVICE)[..., offset:]
     config = replace(CONFIG, splits=3) if offset % 2 else CONFIG
-    launch_conv(packed, config, source, views, relus, residual, workspace=poisoned_workspace())
-    for (whole, view), part, relu in zip(targets, truth.split(segments, 3), relus, strict=True):
+    launch_conv(packed, config, source, views, relus(*wanted), residual, workspace=poisoned_workspace())
+    for (whole, view), part, relu in zip(targets, truth.split(segments, 3), wanted, strict=True):
         assert torch.equal(view.cpu().double(), part.relu() if relu else part)
         assert whole[..., :offset].isnan().all() and whole[..., offset + view.shape[3] :].isnan().all()
 
@@ -123,7 +123,7 @@ def test_taps_that_are_no_grid() -> None:
     x = integers(2, 11, 6, 7, dtype=torch.float32)
     truth = _truth(x, window, torch.zeros(21), (1, 1))
     whole, view = poisoned(truth.shape, before=0, after=0, dtype=torch.float32)
-    launch_conv(packed, CONFIG, x.to(DEVICE).permute(0, 2, 3, 1), [view], [False])
+    launch_conv(packed, CONFIG, x.to(DEVICE).permute(0, 2, 3, 1), [view], relus(False))
     assert torch.equal(whole.cpu().double(), truth)
 
 
@@ -136,7 +136,7 @@ def test_nan_stays_where_it_is_seen() -> None:
     truth = _truth(x, weight, bias, (1, 1)).relu()
     _, view = poisoned(truth.shape, before=0, after=0, dtype=torch.float32)
     view.zero_()
-    launch_conv(packed, CONFIG, x.to(DEVICE).permute(0, 2, 3, 1), [view], [True])
+    launch_conv(packed, CONFIG, x.to(DEVICE).permute(0, 2, 3, 1), [view], relus(True))
     assert torch.equal(view.cpu().isnan(), truth.isnan())
 
 
@@ -151,7 +151,7 @@ def test_parts_are_added_in_the_order_of_k() -> None:
         conv = Convolution("w", None, piece.shape[3], 37, ((0, 0),), (1, 1))
         view = torch.full((1, 7, 9, 37), float("nan"), device=DEVICE)
         packed = pack_conv(conv, {"w": weight[..., channels].contiguous()}, DEVICE)
-        launch_conv(packed, config, piece, [view], [False], workspace=poisoned_workspace())
+        launch_conv(packed, config, piece, [view], relus(False), workspace=poisoned_workspace())
         return view
 
     parts = [product(slice(k, k + 32), CONFIG) for k in range(0, 112, 32)]

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from inception_fast.plan.plan import ALIGNMENT, Buffer, Convolution, ConvStep, Destination, Slice
 from inception_fast.tuning.group import can_group
 from inception_fast.tuning.problem import ConvConfig
-from tests.triton.exact import DEVICE, integers, poisoned_workspace, requires_triton, same_padding_taps
+from tests.triton.exact import DEVICE, integers, poisoned_workspace, relus, requires_triton, same_padding_taps
 
 pytestmark = requires_triton
 
@@ -136,8 +136,8 @@ def test_the_same_constants_serve_one_launch_each() -> None:
 
     group = pack_group(arena.steps, arena.buffers, arena.constants, DEVICE)
     for step, packed in zip(arena.steps, group.convs, strict=True):
-        relus = [d.relu for d in step.destinations]
-        launch_conv(packed, CONFIG, view(step.source), [view(d.slice) for d in step.destinations], relus)
+        functions = relus(*(d.relu for d in step.destinations))
+        launch_conv(packed, CONFIG, view(step.source), [view(d.slice) for d in step.destinations], functions)
     assert_same(memory.cpu(), arena.run(CONFIG))
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from inception_fast.plan.plan import Convolution
-from tests.triton.exact import DEVICE, integers, poisoned, requires_triton, same_padding_taps
+from tests.triton.exact import DEVICE, integers, poisoned, relus, requires_triton, same_padding_taps
 
 pytestmark = requires_triton
 
@@ -42,7 +42,7 @@ def test_exact(kernel: tuple[int, int], bands: int) -> None:
         (7, 8),
         x.permute(0, 2, 3, 1).contiguous().to(DEVICE),
         [view for _, view in wholes],
-        [True, False],
+        relus(True, False),
         residual.to(DEVICE),
         bands=bands,
     )

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from inception_fast.plan.plan import Convolution, Destination, PoolStep, Slice
 from inception_fast.tuning.problem import ConvConfig
-from tests.triton.exact import DEVICE, integers, poisoned, requires_triton, same_padding_taps
+from tests.triton.exact import DEVICE, integers, poisoned, relus, requires_triton, same_padding_taps
 
 pytestmark = requires_triton
 
@@ -58,7 +58,7 @@ def test_pool_first(name: str, dtype: torch.dtype) -> None:
     views = [view for _, view in wholes]
     source = torch.full((2, 9, 11, 52), float("nan"), dtype=dtype)
     source[..., 5:50] = _nhwc(x)
-    launch_pool_conv(_pool(name), packed, CONFIG, source.to(DEVICE)[..., 5:50], views, [True, False])
+    launch_pool_conv(_pool(name), packed, CONFIG, source.to(DEVICE)[..., 5:50], views, relus(True, False))
     assert torch.equal(views[0].cpu().double(), truth[..., :9].relu())
     assert torch.equal(views[1].cpu().double(), truth[..., 9:])
     for whole, view in wholes:
@@ -115,7 +115,7 @@ def test_the_bits_of_two_launches(dtype: torch.dtype) -> None:
     name = "3x3, stride 2, padded"
     between, together = source.new_empty(2, 9, 11, 26), source.new_empty(2, 5, 6, 26)
     apart = torch.empty_like(together)
-    launch_conv(packed, CONFIG, source, [between], [True])
+    launch_conv(packed, CONFIG, source, [between], relus(True))
     launch_pool(_pool(name), between, apart, None)
     launch_conv_pool(packed, _pool(name), CONFIG, 2, (9, 11), source, together, True)
     assert torch.equal(apart.isnan(), together.isnan()) and apart.isnan().any()
