@@ -15,7 +15,6 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
 VERSIONS = {"cpu": ("torch", "onnxruntime", "openvino"), "cuda": ("torch", "triton", "jax")}
 FIGURES = "Median milliseconds of runs taken in turns, and in brackets the time over that of the first column"
 REPLAYS = " (a replay's: over its replays)"
@@ -112,11 +111,12 @@ def _milliseconds(row: dict[str, Any]) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.3g}"
 
 
-def filled(text: str, table: str) -> str:
-    """``text`` with ``table`` between the markers."""
-    head, rest = text.split(BEGIN)
-    _, tail = rest.split(END)
-    return f"{head}{BEGIN}\n{table}\n{END}{tail}"
+def filled(text: str, table: str, mark: str = "results") -> str:
+    """``text`` with ``table`` between the comments ``mark`` and ``/mark``."""
+    begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    head, rest = text.split(begin)
+    _, tail = rest.split(end)
+    return f"{head}{begin}\n{table}\n{end}{tail}"
 
 
 def main() -> None:

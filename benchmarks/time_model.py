@@ -25,6 +25,7 @@ from typing import Any, get_args
 import torch
 
 from benchmarks.close_reading import TABLE, predicted
+from benchmarks.tables import filled
 from inception_fast.backends import get_backend
 from inception_fast.backends.cuda import Driver, native
 from inception_fast.bench.targets import load_target
@@ -39,7 +40,6 @@ from inception_fast.plan.serialize import plan_to_json
 from inception_fast.tuning.machine_constants import Machine, read_machine, shipped_machine
 
 NOTES = Path(__file__).parent.parent / "docs" / "tuning-notes.md"
-BEGIN, END = "<!-- predictions -->", "<!-- /predictions -->"
 DTYPES = {"fp16": "float16", "bf16": "bfloat16", "tf32": "float32", "fp32": "float32"}
 OFF = 0.2
 """Of the measured time, by which a launch is off enough to be named."""
@@ -225,7 +225,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--document", action="store_true", help=f"write {NOTES.name} anew, and nothing else")
     args = parser.parse_args(words)
     if args.document:
-        NOTES.write_text(filled(NOTES.read_text(), document()))
+        NOTES.write_text(filled(NOTES.read_text(), document(), "predictions"))
         return
     machine = machine_from(args.machine) if args.machine else shipped_machine()
     plan, sums = plan_of(args.model, args.precision, args.size), []
@@ -282,13 +282,6 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[st
     """The lines of a table."""
     table = [header, ["---"] * len(header), *rows]
     return [f"| {' | '.join(map(str, row))} |" for row in table]
-
-
-def filled(text: str, predictions: str) -> str:
-    """``text`` with ``predictions`` between the markers."""
-    head, rest = text.split(BEGIN)
-    _, tail = rest.split(END)
-    return f"{head}{BEGIN}\n{predictions}\n{END}{tail}"
 
 
 def caption(machine: Machine) -> str:

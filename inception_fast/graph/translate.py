@@ -25,7 +25,7 @@ _FRAME = re.compile(r'File "(.*)", line (\d+)')
 _NOT_THE_USERS = {Path(torch.__file__).parent, Path(__file__).parents[1] / "artefacts"}
 """Code of these is not where a model was written."""
 _CONTAINERS = ("torch.nn.modules.container.", "torch.nn.modules.module.")
-_ALIASES = {
+ALIASES = {
     "clip.default": "clamp.default",
     "concat.default": "cat.default",
     "concatenate.default": "cat.default",
@@ -129,7 +129,7 @@ class Translator:
                 raise CannotExpress("its result depends on the number of images")
             return self._constant(node)
         name = _op_name(node).removeprefix("aten.")
-        rule = RULES.get(f"aten.{_ALIASES.get(name, name)}")
+        rule = RULES.get(f"aten.{ALIASES.get(name, name)}")
         if rule is None:
             raise CannotExpress("the Inception family has no such operation")
         return rule(self.builder, place_of(node), *args)

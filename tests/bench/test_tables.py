@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.operators import DOCUMENT, operators_table
 from benchmarks.tables import RESULTS, ROOT, filled, results_table
 
 FILES = sorted(RESULTS.glob("*/bench*.json"))
@@ -90,3 +91,10 @@ def test_a_wrong_result_is_called_wrong(tmp_path: Path) -> None:
     contest["rows"][1]["correct"] = False
     lines = results_table([_write(tmp_path / "bench.json", contest)]).splitlines()
     assert lines[-1] == "| a | 1 | fp32 | 12.3 (1.50) | 12.3 (1.50, wrong result) |"
+
+
+def test_the_operators_in_the_documents_are_those_of_the_rules() -> None:
+    text = DOCUMENT.read_text()
+    assert text == filled(text, operators_table(), "operators"), "run python -m benchmarks.operators"
+    for name in ("conv2d", "softmax", "silu", "concatenate", "adaptive_max_pool2d"):
+        assert f"`{name}`" in text

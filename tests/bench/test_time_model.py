@@ -7,16 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.tables import filled
 from benchmarks.time_model import (
-    BEGIN,
     DTYPES,
-    END,
     NOTES,
     PARTS,
     LaunchPrediction,
     bounds,
     far_off,
-    filled,
     machine_from,
     main,
     markdown,
@@ -136,8 +134,9 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_document_goes_between_its_markers() -> None:
-    text = f"before {BEGIN} old {END} after"
-    assert filled(filled(text, "a\nb"), "new") == f"before {BEGIN}\nnew\n{END} after"
+    text = "before <!-- predictions --> old <!-- /predictions --> after"
+    once = filled(text, "a\nb", "predictions")
+    assert filled(once, "new", "predictions") == "before <!-- predictions -->\nnew\n<!-- /predictions --> after"
     assert markdown(("a", "b"), [(1, "x")]) == ["| a | b |", "| --- | --- |", "| 1 | x |"]
     notes = NOTES.read_text()
     for name, constant in shipped_machine().constants.items():
