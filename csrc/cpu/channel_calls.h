@@ -16,14 +16,23 @@ struct ElementFunction {
   const float* slope = nullptr;  // of the channels, for a prelu
 };
 
+// Taps side by side that are one run, and with which steps between windows.
+inline constexpr bool is_depthwise_run(int taps, int step) {
+  return step == 1 ? taps == 3 || taps == 5 || taps == 7 : step == 2 && (taps == 3 || taps == 5);
+}
+
 // Output pixels side by side whose windows have the same taps inside the image, each channel by
-// itself: bias[c] + sum over t of weights[t][c] * tap t, summed in the order of the taps.
+// itself: bias[c] + sum over the taps of weight[c] * pixel[c], in order. The taps are runs of `run`
+// side by side: 1, or as is_depthwise_run() allows.
 struct DepthwiseCall {
   const void* source = nullptr;
-  int taps = 0;
-  const std::ptrdiff_t* offsets = nullptr;  // of the first pixel's taps from the source
-  const float* const* weights = nullptr;    // [taps], each [channels]
-  std::ptrdiff_t window_stride = 0;         // from one pixel's window to the next one's
+  std::ptrdiff_t column_stride = 0;
+  int step = 1;  // columns from one pixel's window to the next one's
+  int runs = 0;
+  int run = 1;
+  const std::ptrdiff_t* offsets = nullptr;  // [runs], of the first pixel's first taps
+  const float* const* weights = nullptr;    // [runs], each [run][channels]
+  std::ptrdiff_t weight_stride = 0;         // from one tap of a run to the next
   const float* bias = nullptr;
   bool relu = false;
   void* out = nullptr;

@@ -12,6 +12,24 @@ namespace {
 // Loads cost about as much as the multiply-adds that a GEMM does meanwhile.
 constexpr double kCostPerTap = 8;
 
+// The longest run that the taps consist of.
+int run_of(const std::vector<Pair>& taps, int step) {
+  const auto count = static_cast<int>(taps.size());
+  const auto consists_of = [&](int run) {
+    for (int t = 0; t < count; ++t) {
+      const Pair& first = taps[t - t % run];
+      if (taps[t].vertical != first.vertical || taps[t].horizontal != first.horizontal + t % run) {
+        return false;
+      }
+    }
+    return count % run == 0;
+  };
+  for (int run = count; run > 1; --run) {
+    if (is_depthwise_run(run, step) && consists_of(run)) return run;
+  }
+  return 1;
+}
+
 // Columns x of [0, width) of which x * stride + tap lies in [0, extent) for every tap.
 Range inside_of(const std::vector<Pair>& taps, int stride, int extent, int width) {
   int begin = 0, end = width;
@@ -35,6 +53,7 @@ DepthwiseOp::DepthwiseOp(const DepthwiseStep& step, View source, Target target,
       target_(std::move(target)),
       weights_(std::move(weights)),
       bias_(std::move(bias)),
+      run_(run_of(taps_, stride_.horizontal)),
       inside_(inside_of(taps_, stride_.horizontal, source_.width, target_.view.width)),
       kernels_(kernels) {}
 
@@ -62,7 +81,9 @@ void DepthwiseOp::run(const Frame& frame, const Tiling& tiling, int task, Scratc
   DepthwiseCall call;
   call.offsets = offsets;
   call.weights = weights;
-  call.window_stride = stride_.horizontal * strides.column;
+  call.weight_stride = source_.channels;
+  call.column_stride = strides.column;
+  call.step = stride_.horizontal;
   call.bias = bias_.empty() ? nullptr : bias_.data() + channel;
   call.relu = target_.relu;
   call.out_stride = frame.strides[out.buffer].column;
@@ -71,13 +92,14 @@ void DepthwiseOp::run(const Frame& frame, const Tiling& tiling, int task, Scratc
     const Pixel at = pixel_at(out, p);
     const bool inside = at.x >= inside_.begin && at.x < inside_.end;
     call.pixels = inside ? std::min(inside_.end - at.x, pixels.end - p) : 1;
-    call.taps = 0;
-    for (std::size_t t = 0; t < taps_.size(); ++t) {
+    call.run = inside ? run_ : 1;
+    call.runs = 0;
+    for (std::size_t t = 0; t < taps_.size(); t += call.run) {
       const int y = at.y * stride_.vertical + taps_[t].vertical;
       const int x = at.x * stride_.horizontal + taps_[t].horizontal;
       if (y < 0 || y >= source_.height || x < 0 || x >= source_.width) continue;
-      offsets[call.taps] = y * strides.row + x * strides.column;
-      weights[call.taps++] = weights_.data() + t * source_.channels + channel;
+      offsets[call.runs] = y * strides.row + x * strides.column;
+      weights[call.runs++] = weights_.data() + t * source_.channels + channel;
     }
     call.source = frame.image(source_, at.n) + channel * source_.element_size;
     call.out = frame.at(out, at.n, at.y, at.x) + channel * out.element_size;

@@ -29,6 +29,7 @@ class DepthwiseOp : public Op {
   Target target_;
   std::vector<float> weights_;
   std::vector<float> bias_;
+  int run_;       // taps side by side that all of them consist of
   Range inside_;  // columns of the output whose windows no vertical edge of the image cuts
   Kernels kernels_;
 };

@@ -38,7 +38,11 @@ void copy_pixels(const Frame& frame, const View& source, const View& target, Ran
     const Pixel at = pixel_at(target, p);
     const auto* from = reinterpret_cast<const T*>(frame.at(source, at.n, at.y, at.x));
     auto* to = reinterpret_cast<T*>(frame.at(target, at.n, at.y, at.x));
-    for (int c = 0; c < target.channels; ++c) to[c] = from[c * stride];
+    if (stride == 1) {
+      std::copy_n(from, target.channels, to);
+    } else {
+      for (int c = 0; c < target.channels; ++c) to[c] = from[c * stride];
+    }
   }
 }
 

@@ -64,14 +64,23 @@ inline Vec small_exp_minus_one(Vec x) {
 // 2^n, n from -126 to 127.
 inline Vec power_of_two(Bits n) { return from_bits((n + 127u) << 23); }
 
+// y * 2^n, n from -252 to 254; NaN where y is.
+inline Vec times_power_of_two(Vec y, Bits n) {
+#ifdef __AVX512F__
+  return {_mm512_scalef_ps(y.v, _mm512_cvtepi32_ps(__builtin_bit_cast(__m512i, n)))};
+#else
+  // In two steps, for 2^n itself may be neither finite nor normal.
+  const Bits half = __builtin_bit_cast(Bits, __builtin_bit_cast(Ints, n) >> 1);
+  return y * power_of_two(half) * power_of_two(n - half);
+#endif
+}
+
 // exp(x + more), |more| being small.
 inline Vec exponential(Vec x, Vec more = broadcast(0.0f)) {
   // Beyond these the result is zero or infinite.
   const Reduced r = reduce(at_most(at_least(x, -104.0f), 89.0f));
   const Vec y = small_exp_minus_one(r.rest + more) + broadcast(1.0f);
-  // In two steps, for 2^n itself may be neither finite nor normal.
-  const Bits half = __builtin_bit_cast(Bits, __builtin_bit_cast(Ints, r.n) >> 1);
-  return y * power_of_two(half) * power_of_two(r.n - half);
+  return times_power_of_two(y, r.n);
 }
 
 // exp(x) - 1 of a number that is not positive; of others anything.

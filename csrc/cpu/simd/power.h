@@ -8,77 +8,72 @@
 namespace ifast::cpu {
 namespace {
 
-// log(x) of a positive, finite and normal number, to 1e-12 of it. Without branches, as what follows
-// it, so that loops over it become vectors.
-inline double logarithm(double x) {
+// Half the lanes of a Vec, in float64: the digits of a logarithm before the point are lost to those
+// behind it, and a power needs them.
+typedef float HalfLanes __attribute__((vector_size(sizeof(Vec) / 2)));
+typedef double Doubles __attribute__((vector_size(sizeof(Vec))));
+typedef std::int64_t Longs __attribute__((vector_size(sizeof(Vec))));
+typedef std::uint64_t LongBits __attribute__((vector_size(sizeof(Vec))));
+
+constexpr double kLog2 = 0.69314718055994530942;
+// Added to a double below 2^51, it leaves the nearest whole number in the last bits.
+constexpr double kShift = 0x1.8p52;
+constexpr auto kShiftBits = __builtin_bit_cast(std::uint64_t, kShift);
+
+// log(x) of a positive, finite and normal number, to 1e-12 of it.
+inline Doubles logarithm(Doubles x) {
   // x = 2^n * m, m from sqrt(1/2) to sqrt(2).
   constexpr std::uint64_t kRoot = 0x3fe6a09e667f3bcdu;
-  const auto bits = __builtin_bit_cast(std::uint64_t, x);
-  const std::uint64_t above = bits - kRoot;
-  const std::int32_t n = static_cast<std::int32_t>(above >> 32) >> 20;
-  const double m = __builtin_bit_cast(double, bits - (above & 0xfff0000000000000u));
+  const LongBits bits = __builtin_bit_cast(LongBits, x), above = bits - kRoot;
+  const LongBits n = __builtin_bit_cast(LongBits, __builtin_bit_cast(Longs, above) >> 52);
+  const Doubles whole = __builtin_bit_cast(Doubles, n + kShiftBits) - kShift;
+  const Doubles m = __builtin_bit_cast(Doubles, bits - (above & 0xfff0000000000000u));
   // log(m) = 2 artanh(s), by its series.
-  const double s = (m - 1) / (m + 1), z = s * s;
-  double series = 2.0 / 15;
-  series = series * z + 2.0 / 13;
-  series = series * z + 2.0 / 11;
-  series = series * z + 2.0 / 9;
-  series = series * z + 2.0 / 7;
-  series = series * z + 2.0 / 5;
-  series = series * z + 2.0 / 3;
-  series = series * z + 2.0;
-  return series * s + n * 0.69314718055994530942;
+  const Doubles s = (m - 1.0) / (m + 1.0), z = s * s;
+  Doubles series = z * (2.0 / 15) + 2.0 / 13;
+  for (int k = 11; k > 0; k -= 2) series = series * z + 2.0 / k;
+  return series * s + whole * kLog2;
 }
 
 // exp(y), |y| < 700, to 1e-10 of it.
-inline double exponential(double y) {
-  const double shift = 0x1.8p52, shifted = y * 1.44269504088896340736 + shift;
-  const double n = shifted - shift, r = y - n * 0.69314718055994530942;
-  double series = 1.0 / 362880;
-  series = series * r + 1.0 / 40320;
-  series = series * r + 1.0 / 5040;
-  series = series * r + 1.0 / 720;
-  series = series * r + 1.0 / 120;
-  series = series * r + 1.0 / 24;
-  series = series * r + 1.0 / 6;
-  series = series * r + 0.5;
-  series = series * r + 1.0;
-  series = series * r + 1.0;
-  const std::uint64_t whole = __builtin_bit_cast(std::uint64_t, shifted);
-  return series * __builtin_bit_cast(double, (whole + 1023u) << 52);
+inline Doubles exponential(Doubles y) {
+  const Doubles shifted = y * (1 / kLog2) + kShift, n = shifted - kShift, r = y - n * kLog2;
+  Doubles series = r * (1.0 / 362880) + 1.0 / 40320;
+  double factorial = 40320;
+  for (int k = 8; k > 0; --k) series = series * r + 1.0 / (factorial /= k);
+  const LongBits whole = __builtin_bit_cast(LongBits, shifted);
+  return series * __builtin_bit_cast(Doubles, (whole + 1023u) << 52);
 }
 
-// |x|^alpha, alpha not zero.
-inline float power_of_magnitude(float x, double alpha) {
-  constexpr double kInfinite = 1e300;
-  const double wide = __builtin_fabs(static_cast<double>(x));
-  double log = logarithm(wide);
-  log = wide == 0 ? -kInfinite : log;
-  log = wide > 3.5e38 ? kInfinite : log;
-  double y = alpha * log;
+// |x|^alpha of a finite x that is not zero.
+inline HalfLanes power_of_magnitude(HalfLanes x, double alpha) {
+  const Doubles wide = __builtin_convertvector(x, Doubles);
+  Doubles y = logarithm(wide < 0.0 ? -wide : wide) * alpha;
   // float32 ends long before.
-  y = y < -200 ? -200 : y;
-  y = y > 200 ? 200 : y;
-  const float power = static_cast<float>(exponential(y));
-  return x != x ? x : power;
-}
-
-// What a negative x makes of its magnitude's power.
-inline float with_sign(float x, float power, bool whole, bool odd) {
-  const bool negative = __builtin_bit_cast(std::uint32_t, x) >> 31;
-  const float nan = whole || x == 0 || x < -3.4028235e38f ? power : __builtin_nanf("");
-  return negative ? (odd ? -power : nan) : power;
+  constexpr Doubles kZero{};
+  y = y < -200.0 ? kZero - 200.0 : y;
+  y = y > 200.0 ? kZero + 200.0 : y;
+  return __builtin_convertvector(exponential(y), HalfLanes);
 }
 
 // x^alpha, to half a unit in the last place; NaN^0 is 1.
 inline Vec general_power(Vec x, double alpha) {
   if (alpha == 0) return broadcast(1.0f);
+  HalfLanes halves[2];
+  __builtin_memcpy(halves, &x, sizeof(x));
+  for (HalfLanes& half : halves) half = power_of_magnitude(half, alpha);
+  Vec power;
+  __builtin_memcpy(&power, halves, sizeof(x));
+
+  const Vec infinity = broadcast(__builtin_inff()), zero = broadcast(0.0f);
+  const Vec nan = broadcast(__builtin_nanf(""));
   const bool whole = __builtin_trunc(alpha) == alpha;
   const bool odd = whole && __builtin_trunc(alpha / 2) != alpha / 2;
-  alignas(sizeof(Vec)) float lanes[Vec::kLanes];
-  store(lanes, x);
-  for (float& lane : lanes) lane = with_sign(lane, power_of_magnitude(lane, alpha), whole, odd);
-  return load(lanes);
+  if (!whole) power = {x.v < 0.0f ? nan.v : power.v};
+  power = {x.v == 0.0f ? (alpha > 0 ? zero : infinity).v : power.v};
+  power = {magnitude(x).v == infinity.v ? (alpha > 0 ? infinity : zero).v : power.v};
+  if (odd) power = with_sign_of(power, x);
+  return {x.v != x.v ? x.v : power.v};
 }
 
 // Exponents that PyTorch has ways of its own for, whose zeros and infinities have other signs.
