@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 import torch
 
+from inception_fast.activation import Activation
 from inception_fast.backends.cpu import CpuExecutor
 from inception_fast.errors import EngineFileError
+from inception_fast.graph import ir
 from inception_fast.plan.engine_file import EngineFile, engine_bytes, read_engine_bytes, write_engine
 from inception_fast.plan.lower import lower
 from tests.cpp.building import MEMORY_SANITIZERS, ROOT, build, build_sanitized, run
@@ -89,6 +91,27 @@ def long_sums_engine() -> EngineFile:
     return EngineFile(plan, constants, replace(tiny_engine().metadata, structure=structure_of(plan)))
 
 
+def functions_engine() -> EngineFile:
+    """Every step that came with format 5, to a softmax over the scores."""
+    build = Build(3, 6, 6)
+    wide = build.conv("x", 21, (3, 3), bias=True)
+    op = build.nodes[-1].op
+    assert isinstance(op, ir.Conv2d)
+    segments = (ir.Segment(21, False, Activation("prelu", slope=build.param(21))),)
+    build.nodes[-1] = ir.Node(wide, replace(op, segments=segments), ("x",))
+    depthwise = ir.DepthwiseConv2d(
+        build.param(21, 1, 3, 3), build.param(21), (1, 1), (1, 1, 1, 1), (1, 1), activation=Activation("silu")
+    )
+    normalized = build.node(ir.LocalResponseNorm(5, 1e-2, 0.75, 1.0), build.node(depthwise, wide))
+    squeezed = build.conv(build.node(ir.AdaptiveAvgPool((1, 1)), normalized), 21)
+    gated = build.node(ir.Gate(), normalized, build.node(ir.Activate(Activation("sigmoid")), squeezed))
+    pooled = build.node(ir.AdaptiveMaxPool((4, 4)), gated)
+    powers = build.node(ir.Activate(Activation("power", 1.7)), build.relu(pooled))
+    heads = [build.node(ir.Softmax(log), build.linear(build.flat(powers), 37)) for log in (False, True)]
+    plan, constants = lower(build.graph(*heads, powers), "float32")
+    return EngineFile(plan, constants, replace(tiny_engine().metadata, structure=structure_of(plan)))
+
+
 def python_arrays(executor: CpuExecutor, engine: EngineFile, x: torch.Tensor) -> list[np.ndarray]:
     results = executor.run(x.to(getattr(torch, engine.plan.io_dtype)))
     flat = (t.flatten(1) if o.flat else t for t, o in zip(results, engine.plan.outputs, strict=True))
@@ -111,6 +134,16 @@ def test_same_bits_as_the_cpu_backend(infer: Path, tmp_path: Path, tiny: str) ->
     for options in ([], ["--batch", 2], ["--batch", 100, "--threads", 1]):
         ours = infer_arrays(infer, tmp_path / "m.ifast", x, *options, count=len(expected))
         assert_same_bits(ours, expected)
+
+
+def test_same_bits_of_functions_and_a_softmax_head(infer: Path, tmp_path: Path) -> None:
+    pytest.importorskip("inception_fast._native")
+    engine, x = functions_engine(), torch.randn(BATCH, 3, 6, 6)
+    write_engine(tmp_path / "m.ifast", engine)
+    expected = python_arrays(CpuExecutor(engine.plan, engine.constants, isa="portable"), engine, x)
+    assert np.allclose(expected[0].sum(1), 1, atol=1e-6)
+    for options in ([], ["--batch", 2], ["--batch", 100, "--threads", 1]):
+        assert_same_bits(infer_arrays(infer, tmp_path / "m.ifast", x, *options), expected)
 
 
 def test_close_to_float64(infer: Path, engine: Path) -> None:

@@ -22,10 +22,6 @@ inline Vec with_sign_of(Vec x, Vec sign) {
   return from_bits(bits_of(x) | (bits_of(sign) & 0x80000000u));
 }
 
-// Where the first is NaN, it stays.
-inline Vec at_least(Vec x, float least) { return {x.v < least ? broadcast(least).v : x.v}; }
-inline Vec at_most(Vec x, float most) { return {x.v > most ? broadcast(most).v : x.v}; }
-
 // Coefficients from the constant one up.
 template <int N>
 inline Vec polynomial(Vec x, const float (&c)[N]) {
@@ -36,7 +32,8 @@ inline Vec polynomial(Vec x, const float (&c)[N]) {
 
 // x = n * log(2) + rest, |rest| at most about log(2) / 2.
 struct Reduced {
-  Bits n;  // as int32
+  Vec n;
+  Bits whole;  // n as int32
   Vec rest;
 };
 
@@ -49,7 +46,7 @@ inline Reduced reduce(Vec x) {
   const Vec shift = broadcast(0x1.8p23f);
   const Vec shifted = fma(x, broadcast(kLog2E), shift);
   const Vec n = shifted - shift;
-  return {bits_of(shifted) - bits_of(shift),
+  return {n, bits_of(shifted) - bits_of(shift),
           fma(n, broadcast(-kLow), fma(n, broadcast(-kHigh), x))};
 }
 
@@ -65,28 +62,36 @@ inline Vec small_exp_minus_one(Vec x) {
 inline Vec power_of_two(Bits n) { return from_bits((n + 127u) << 23); }
 
 // y * 2^n, n from -252 to 254; NaN where y is.
-inline Vec times_power_of_two(Vec y, Bits n) {
+inline Vec times_power_of_two(Vec y, const Reduced& r) {
 #ifdef __AVX512F__
-  return {_mm512_scalef_ps(y.v, _mm512_cvtepi32_ps(__builtin_bit_cast(__m512i, n)))};
+  return {_mm512_scalef_ps(y.v, r.n.v)};
 #else
   // In two steps, for 2^n itself may be neither finite nor normal.
-  const Bits half = __builtin_bit_cast(Bits, __builtin_bit_cast(Ints, n) >> 1);
-  return y * power_of_two(half) * power_of_two(n - half);
+  const Bits half = __builtin_bit_cast(Bits, __builtin_bit_cast(Ints, r.whole) >> 1);
+  return y * power_of_two(half) * power_of_two(r.whole - half);
 #endif
 }
 
+// Of numbers from which on the result is zero or infinite, as of those.
+inline Reduced reduce_to_range(Vec x) { return reduce(at_most(at_least(x, -104.0f), 89.0f)); }
+
+inline Vec exponential(const Reduced& r) {
+  return times_power_of_two(small_exp_minus_one(r.rest) + broadcast(1.0f), r);
+}
+
+inline Vec exponential(Vec x) { return exponential(reduce_to_range(x)); }
+
 // exp(x + more), |more| being small.
-inline Vec exponential(Vec x, Vec more = broadcast(0.0f)) {
-  // Beyond these the result is zero or infinite.
-  const Reduced r = reduce(at_most(at_least(x, -104.0f), 89.0f));
-  const Vec y = small_exp_minus_one(r.rest + more) + broadcast(1.0f);
-  return times_power_of_two(y, r.n);
+inline Vec exponential(Vec x, Vec more) {
+  Reduced r = reduce_to_range(x);
+  r.rest = r.rest + more;
+  return exponential(r);
 }
 
 // exp(x) - 1 of a number that is not positive; of others anything.
 inline Vec exponential_minus_one(Vec x) {
   const Reduced r = reduce(at_least(x, -30.0f));
-  const Vec scale = power_of_two(r.n);
+  const Vec scale = power_of_two(r.whole);
   return fma(small_exp_minus_one(r.rest), scale, scale - broadcast(1.0f));
 }
 

@@ -32,7 +32,9 @@ inline Vec operator*(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
 inline Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 
 // The instruction returns its second operand when either is NaN, so a NaN in x stays.
-inline Vec relu(Vec x) { return {_mm256_max_ps(_mm256_setzero_ps(), x.v)}; }
+inline Vec at_least(Vec x, float y) { return {_mm256_max_ps(_mm256_set1_ps(y), x.v)}; }
+inline Vec at_most(Vec x, float y) { return {_mm256_min_ps(_mm256_set1_ps(y), x.v)}; }
+inline Vec relu(Vec x) { return at_least(x, 0.0f); }
 
 inline Vec max_or_nan(Vec a, Vec b) {
   const __m256 keep = _mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q);

@@ -34,7 +34,9 @@ inline Vec operator*(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
 inline Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 
 // The instruction returns its second operand when either is NaN, so a NaN in x stays.
-inline Vec relu(Vec x) { return {_mm512_max_ps(_mm512_setzero_ps(), x.v)}; }
+inline Vec at_least(Vec x, float y) { return {_mm512_max_ps(_mm512_set1_ps(y), x.v)}; }
+inline Vec at_most(Vec x, float y) { return {_mm512_min_ps(_mm512_set1_ps(y), x.v)}; }
+inline Vec relu(Vec x) { return at_least(x, 0.0f); }
 
 inline Vec max_or_nan(Vec a, Vec b) {
   const __mmask16 keep = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);

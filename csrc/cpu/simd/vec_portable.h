@@ -31,7 +31,9 @@ inline Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
 // Rounds twice: a fused one without the instruction would be a call into the C library.
 inline Vec fma(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }
 // A NaN stays.
-inline Vec relu(Vec x) { return {x.v < 0.0f ? Vec::Lanes{} : x.v}; }
+inline Vec at_least(Vec x, float y) { return {x.v < y ? broadcast(y).v : x.v}; }
+inline Vec at_most(Vec x, float y) { return {x.v > y ? broadcast(y).v : x.v}; }
+inline Vec relu(Vec x) { return at_least(x, 0.0f); }
 inline Vec max_or_nan(Vec a, Vec b) { return {(a.v > b.v) | (a.v != a.v) ? a.v : b.v}; }
 inline Vec square_root(Vec x) {
   for (int i = 0; i < Vec::kLanes; ++i) x.v[i] = __builtin_sqrtf(x.v[i]);
