@@ -12,6 +12,11 @@ from inception_fast.triton_kernels.numerics import device_function, narrow, pixe
 
 
 @device_function
+def within(n, first, end):
+    return (n >= first) & (n < end)
+
+
+@device_function
 def finish(acc, pixel, stored, first_n, operands, shape, BLOCK_N: tl.constexpr):
     """Stores the tile ``acc`` of a product, whose columns begin at channel ``first_n``.
 
@@ -24,24 +29,25 @@ def finish(acc, pixel, stored, first_n, operands, shape, BLOCK_N: tl.constexpr):
     """
     bias, residual, residual_stride, destinations, destination_strides, slopes = operands
     n = first_n + tl.arange(0, BLOCK_N)
+    # What is compiled in remains so as long as it has no name.
     if shape[1]:
         acc += tl.load(bias + n, mask=n < shape[0], other=0.0)[None, :]
     if shape[2]:
         mask = stored & (n < shape[0])[None, :]
         acc += widen(tl.load(residual + pixel * residual_stride + n[None, :], mask=mask, other=0.0)).to(tl.float32)
-    starts, chosen, functions = shape[3], shape[4], shape[5]
     for s in tl.static_range(len(destinations)):
         # Most tiles are inside one destination; this skips the others.
-        if (first_n < starts[s + 1]) & (first_n + BLOCK_N > starts[s]):
+        if (first_n < shape[3][s + 1]) & (first_n + BLOCK_N > shape[3][s]):
             result = acc
-            mine = (n >= starts[s]) & (n < starts[s + 1])
-            for f in tl.static_range(len(functions)):
-                if chosen[s] == f + 1:
+            for f in tl.static_range(len(shape[5])):
+                if shape[4][s] == f + 1:
                     slope = 0.0
-                    if functions[f][0] == "prelu":
-                        slope = tl.load(slopes[s] + (n - starts[s]), mask=mine, other=0.0)[None, :]
-                    result = apply(result, slope, functions[f])
-            place = destinations[s] + pixel * destination_strides[s] + (n - starts[s])[None, :]
+                    if shape[5][f][0] == "prelu":
+                        mine = within(n, shape[3][s], shape[3][s + 1])
+                        slope = tl.load(slopes[s] + (n - shape[3][s]), mask=mine, other=0.0)[None, :]
+                    result = apply(result, slope, shape[5][f])
+            mine = within(n, shape[3][s], shape[3][s + 1])
+            place = destinations[s] + pixel * destination_strides[s] + (n - shape[3][s])[None, :]
             tl.store(place, narrow(result, destinations[s].dtype.element_ty), mask=stored & mine[None, :])
 
 
