@@ -89,7 +89,10 @@ def at_most(x, bound):
 
 @device_function
 def power(x, EXPONENT: tl.constexpr):
-    """``x ** EXPONENT``, NaN for a negative number and an exponent that is not whole."""
+    """``x ** EXPONENT``, NaN for a negative number and an exponent that is not whole.
+
+    By logarithms a digit is lost for every three or so of the result's exponent.
+    """
     if EXPONENT == 0.0:
         return tl.full(x.shape, 1.0, tl.float32)
     if EXPONENT == 0.5:

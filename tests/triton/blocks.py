@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from inception_fast.activation import Activation
 from inception_fast.graph import ir
 from tests.graph.build import Build
 
@@ -27,6 +30,19 @@ def stem() -> ir.Graph:
     branch = build.conv(build.node(ir.MaxPool((3, 3), (1, 1), (1, 1)), trunk), 9, relu=True)
     beside = build.conv(trunk, 7, (3, 3), bias=True)
     build.conv(build.node(ir.Concat(in_place=True), beside, branch), 5, (3, 3))
+    return build.graph()
+
+
+def pools_that_stay_alone() -> ir.Graph:
+    """A max pool behind a function that is not monotone, and adaptive ones before and behind convolutions."""
+    build = Build(3, 11, 13)
+    wide = build.conv("x", 13, (3, 3), bias=True)
+    op = build.nodes[-1].op
+    assert isinstance(op, ir.Conv2d)
+    build.nodes[-1] = ir.Node(wide, replace(op, segments=(ir.Segment(13, False, Activation("silu")),)), ("x",))
+    small = build.node(ir.MaxPool((3, 3), (2, 2), (0, 0)), wide)
+    uneven = build.node(ir.AdaptiveMaxPool((3, 4)), build.conv(small, 9, (3, 3), relu=True))
+    build.conv(uneven, 5, bias=True)
     return build.graph()
 
 

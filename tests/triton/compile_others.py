@@ -10,10 +10,35 @@ from collections.abc import Callable
 
 import torch
 
-from inception_fast.plan.plan import Convolution, Destination, PoolStep, Slice
-from inception_fast.triton_kernels import conv, conv_pool, normalize, pair, pointwise, pool, pool_conv, resize
+from inception_fast.activation import Activation
+from inception_fast.plan.plan import (
+    Buffer,
+    Convolution,
+    ConvStep,
+    DepthwiseStep,
+    Destination,
+    LocalResponseStep,
+    PoolStep,
+    Slice,
+)
+from inception_fast.triton_kernels import (
+    conv,
+    conv_pool,
+    depthwise,
+    gate,
+    group,
+    local_response,
+    normalize,
+    pair,
+    pointwise,
+    pool,
+    pool_conv,
+    resize,
+    softmax,
+)
+from inception_fast.triton_kernels.functions import RELU, Function
 from inception_fast.tuning.pooling import BAND, conv_pool_tile, pool_conv_tile
-from inception_fast.tuning.problem import ConvProblem
+from inception_fast.tuning.problem import ConvConfig, ConvProblem
 from tests.triton.compiling import compile_launch, recorded, write
 from tests.triton.exact import relus, same_padding_taps
 
@@ -67,6 +92,50 @@ def _conv_pool(packed: conv.PackedConv, side: int, plane: int, dtype: torch.dtyp
     conv_pool.launch_conv_pool(packed, _window("max", 3, 2), tile, BAND, (plane, plane), source, target, True, tf32)
 
 
+FUNCTIONS = (Function("gelu"), Function("silu"), Function("prelu", slope=torch.empty(48)), Function("power", 0.75))
+
+
+def _conv(dtype: torch.dtype) -> None:
+    targets, config = [_image(17, 48, dtype) for _ in FUNCTIONS], _tile(dtype)
+    tf32 = dtype == torch.float32
+    conv.launch_conv(_packed(160, 192, (3, 3), dtype), config, _image(17, 160, dtype), targets, FUNCTIONS, None, tf32)
+
+
+def _group(dtype: torch.dtype) -> None:
+    buffers, steps, constants = [], [], {}
+    for index, activation in enumerate((Activation("gelu"), Activation("silu"), None)):
+        buffers += [Buffer("", 17, 17, channels, "arena") for channels in (160, 192)]
+        target = Destination(Slice(2 * index + 1, 0, 192), activation is None, activation)
+        step = Convolution(f"w{index}", f"b{index}", 160, 192, same_padding_taps((3, 3)), (1, 1))
+        steps.append(ConvStep("", Slice(2 * index, 0, 160), step, (target,)))
+        constants |= {f"w{index}": torch.empty(192, 9, 160, dtype=dtype), f"b{index}": torch.empty(192)}
+    packed = group.pack_group(steps, buffers, constants, torch.device("cpu"))
+    group.launch_group(packed, _tile(dtype), torch.empty(64, dtype=dtype), 2, dtype == torch.float32)
+
+
+def _tile(dtype: torch.dtype) -> ConvConfig:
+    return ConvConfig(64, 64, 128 // dtype.itemsize)
+
+
+def _depthwise(dtype: torch.dtype, function: Function, stride: int = 1) -> None:
+    target = Destination(Slice(1, 0, 192), False)
+    step = DepthwiseStep("", Slice(0, 0, 192), target, "w", "b", same_padding_taps((3, 3)), (stride, stride))
+    packed = depthwise.pack_depthwise(step, torch.empty(9, 192), torch.empty(192))
+    depthwise.launch_depthwise(packed, _image(35, 192, dtype), _image(-(-35 // stride), 192, dtype), function)
+
+
+def _adaptive(dtype: torch.dtype) -> None:
+    target = Destination(Slice(1, 0, 192), False)
+    step = PoolStep("", "avg", Slice(0, 0, 192), target, (1, 1), (1, 1), (0, 0), (0, 0), adaptive=True)
+    pool.launch_pool(step, _image(35, 192, dtype), _image(6, 192, dtype), None)
+
+
+def _local_response(dtype: torch.dtype) -> None:
+    piece = Slice(0, 0, 192)
+    step = LocalResponseStep("", piece, Destination(piece, True), 5, 1e-4, 0.75, 1.0)
+    local_response.launch_local_response(step, _image(35, 192, dtype), _image(35, 192, dtype))
+
+
 def launches(dtype: torch.dtype) -> list[tuple[str, object, str, Callable[[], None]]]:
     """(label, module, kernel, launch)."""
     image, vector = _image(35, 192, dtype), torch.empty(192)
@@ -98,6 +167,22 @@ def launches(dtype: torch.dtype) -> list[tuple[str, object, str, Callable[[], No
         ),
         ("resize", resize, "resize_kernel", lambda: resize.launch_resize(image, _image(71, 192, dtype), False, True)),
         ("normalize", normalize, "normalize_kernel", lambda: normalize.launch_normalize(image, image, 1e-12, False)),
+        ("convolution, four functions", conv, "conv_kernel", lambda: _conv(dtype)),
+        ("convolutions, three functions", group, "group_kernel", lambda: _group(dtype)),
+        ("depthwise", depthwise, "depthwise_kernel", lambda: _depthwise(dtype, RELU)),
+        ("depthwise, a function", depthwise, "depthwise_kernel", lambda: _depthwise(dtype, FUNCTIONS[0], 2)),
+        (
+            "pointwise, slopes",
+            pointwise,
+            "pointwise_kernel",
+            lambda: pointwise.launch_pointwise(image, image, FUNCTIONS[2], vector, vector, image),
+        ),
+        ("adaptive pool", pool, "pool_kernel", lambda: _adaptive(dtype)),
+        ("softmax", softmax, "softmax_kernel", lambda: softmax.launch_softmax(image, image, False, False)),
+        ("log softmax", softmax, "softmax_kernel", lambda: softmax.launch_softmax(image, image, True, False)),
+        ("local response", local_response, "local_response_kernel", lambda: _local_response(dtype)),
+        ("gate", gate, "gate_kernel", lambda: gate.launch_gate(image, _image(1, 192, dtype), image, True)),
+        ("gate of a plane", gate, "gate_kernel", lambda: gate.launch_gate(image, _image(35, 1, dtype), image, True)),
     ]
 
 

@@ -20,7 +20,7 @@ from inception_fast.tuning.pooling import conv_pool_config, pool_conv_config
 from inception_fast.tuning.problem import ConvConfig, ConvProblem
 from tests.backends.harness import CPU, assert_close, truth_and_bounds
 from tests.graph.check import relative_error
-from tests.triton.blocks import block, pool_before_narrowing, stem
+from tests.triton.blocks import block, pool_before_narrowing, pools_that_stay_alone, stem
 from tests.triton.exact import DEVICE, requires_triton
 
 pytestmark = requires_triton
@@ -168,6 +168,15 @@ def test_max_pools_share_a_launch(network: Callable[[], ir.Graph]) -> None:
     pools = {step.name for step in plan.steps if isinstance(step, PoolStep)}
     assert all(len(names) == 2 for names in together.launches(3) if pools.intersection(names))
     assert_true(together, graph, x)
+
+
+@pytest.mark.usefixtures("pools_go_with_convolutions")
+def test_pools_that_stay_alone() -> None:
+    graph = pools_that_stay_alone()
+    plan, constants = lower(graph)
+    run = executor(plan, constants)
+    assert [len(launch) for launch in run.launches(2)] == [1] * len(plan.steps)
+    assert_true(run, graph, torch.randn(2, 3, 11, 13))
 
 
 @pytest.mark.usefixtures("pools_go_with_convolutions")

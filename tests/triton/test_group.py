@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from inception_fast.activation import Activation, activate
 from inception_fast.plan.plan import ALIGNMENT, Buffer, Convolution, ConvStep, Destination, Slice
 from inception_fast.tuning.group import can_group
 from inception_fast.tuning.problem import ConvConfig
@@ -39,12 +40,21 @@ GROUPS: dict[str, list[Shape]] = {
 class Arena:
     """Steps over buffers whose channels have ``offset`` others before them and 3 behind.
 
+    Args:
+        functions: each destination has the next one; a ReLU or nothing where that is None.
+
     Attributes:
         before: the sources, and NaN everywhere else.
         after: the sources and what the steps write, computed in float64, and NaN everywhere else.
     """
 
-    def __init__(self, shapes: Sequence[Shape], offset: int, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        shapes: Sequence[Shape],
+        offset: int,
+        dtype: torch.dtype = torch.float32,
+        functions: Sequence[Activation | None] = (None,),
+    ) -> None:
         self.buffers: list[Buffer] = []
         self.steps: list[ConvStep] = []
         self.constants: dict[str, torch.Tensor] = {}
@@ -61,8 +71,10 @@ class Arena:
             source = self._place(x, offset, True)
             destinations = []
             for d, part in enumerate(truth.split(c_out, 1)):
-                relu = (index + d) % 2 == 0
-                destinations.append(Destination(self._place(part.relu() if relu else part, offset, False), relu))
+                activation = functions[(index + d) % len(functions)]
+                relu = (index + d) % 2 == 0 and activation is None
+                result = part.relu() if relu else part if activation is None else activate(part, activation)
+                destinations.append(Destination(self._place(result, offset, False), relu, activation))
             taps, name = same_padding_taps(kernel), None if bias is None else f"b{index}"
             conv = Convolution(f"w{index}", name, c_in, sum(c_out), taps, stride)
             self.steps.append(ConvStep(f"step{index}", source, conv, tuple(destinations)))
@@ -120,6 +132,13 @@ def test_stored_in_16_bits(dtype: torch.dtype) -> None:
     assert_same(arena.run(CONFIG), arena.after)
 
 
+@pytest.mark.parametrize("splits", [1, 3])
+def test_each_destination_has_its_own_function(splits: int) -> None:
+    functions = (Activation("leaky_relu", 0.5), None, Activation("clamp", -3.0, 4.0), None, Activation("leaky_relu"))
+    arena = Arena(GROUPS["unlike each other"], offset=1, functions=functions)
+    assert_same(arena.run(replace(CONFIG, splits=splits)), arena.after)
+
+
 def test_the_same_constants_serve_one_launch_each() -> None:
     """What a group packs is also what :func:`launch_conv` takes, and its bits are the same."""
     from inception_fast.triton_kernels.conv import launch_conv
@@ -146,6 +165,8 @@ def test_what_cannot_be_grouped() -> None:
     (step,), buffers = arena.steps, arena.buffers
     assert can_group(step, buffers)
     assert not can_group(replace(step, residual=step.source), buffers)
+    sloped = replace(step.destinations[0], relu=False, activation=Activation("prelu", slope="s"))
+    assert not can_group(replace(step, destinations=(sloped,)), buffers)
     assert not can_group(step, [replace(buffers[0], home="input"), buffers[1]])
     assert not can_group(step, [buffers[0], replace(buffers[1], home="output")])
     cross = replace(step.conv, taps=((-1, 0), (0, -1), (0, 0), (0, 1), (1, 0)))
