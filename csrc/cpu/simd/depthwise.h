@@ -60,14 +60,21 @@ inline __attribute__((always_inline)) void depthwise_pixels(const DepthwiseCall&
   });
 }
 
+// All channels of some pixels before the next ones: their lines are read from one end to the other.
 template <class T, int Run, int Step>
 void depthwise_row(const DepthwiseCall& call) {
-  each_vector(call.channels, [&](int c, auto load, auto store) {
-    int p = 0;
-    for (; p + 6 <= call.pixels; p += 6) depthwise_pixels<T, 6, Run, Step>(call, p, c, load, store);
-    for (; p + 2 <= call.pixels; p += 2) depthwise_pixels<T, 2, Run, Step>(call, p, c, load, store);
-    if (p < call.pixels) depthwise_pixels<T, 1, Run, Step>(call, p, c, load, store);
-  });
+  int p = 0;
+  const auto blocks_of = [&](auto pixels) {
+    constexpr int kPixels = pixels.value;
+    for (; p + kPixels <= call.pixels; p += kPixels) {
+      each_vector(call.channels, [&](int c, auto load, auto store) {
+        depthwise_pixels<T, kPixels, Run, Step>(call, p, c, load, store);
+      });
+    }
+  };
+  blocks_of(Index<6>{});
+  blocks_of(Index<2>{});
+  blocks_of(Index<1>{});
 }
 
 template <class T>
