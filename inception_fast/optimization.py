@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -171,7 +170,7 @@ def make_engine(
     """
     quantized = PRECISIONS[precision] == QUANTIZED
     if quantized:
-        lowering = replace(lowering, pair=False, fuse_functions=False)
+        lowering = lowering.quantized
     graph, reports = optimize_graph(captured.graph, lowering)
     if quantized:
         plan, constants, report = calibrated(graph, *lower(graph), example)

@@ -49,8 +49,7 @@ class Builder {
           const int middle = add_middle(*pair, middles);
           add(now, pair->name, first_of(*pair, middle));
           add(then, pair->name, second_of(*pair, middle));
-        } else if (quantized_ && !std::holds_alternative<ConvStep>(step) &&
-                   !std::holds_alternative<PoolStep>(step)) {
+        } else if (quantized_ && !is_on_elements(step)) {
           add_on_numbers(step, middles, before, now, then);
         } else {
           add(now, name_of(step), make_op(step));
@@ -65,6 +64,12 @@ class Builder {
   }
 
  private:
+  // Of a quantised Plan's steps.
+  static bool is_on_elements(const Step& step) {
+    const auto* pool = std::get_if<PoolStep>(&step);
+    return std::holds_alternative<ConvStep>(step) || (pool != nullptr && !pool->adaptive);
+  }
+
   void add(std::vector<int>& stage, const std::string& name, std::unique_ptr<Op> op) {
     stage.push_back(static_cast<int>(program_.ops.size()));
     program_.ops.push_back(std::move(op));
@@ -92,24 +97,59 @@ class Builder {
     const std::optional<View> other = second ? std::optional(read(*second)) : std::nullopt;
     const Target result = target(destinations_of(step)[0]);
     const bool in_place = result.view.element_size == sizeof(float);
-    const Target numbers = in_place ? result : Target{copy(result.view), false};
+    const Target numbers = in_place ? result : Target{copy(result.view), false, result.function};
     add(now, name, make_on_numbers(step, source, other, numbers));
     if (!in_place) {
       add(then, name, std::make_unique<QuantizeOp>(numbers.view, result, kernels_));
     }
   }
 
+  // other: the second operand, or a gate.
   std::unique_ptr<Op> make_on_numbers(const Step& step, const View& source,
                                       const std::optional<View>& other, const Target& target) {
-    if (const auto* s = std::get_if<PointwiseStep>(&step)) {
-      return std::make_unique<PointwiseOp>(source, target, floats(s->scale), floats(s->shift),
-                                           other, number_kernels_);
-    }
-    if (const auto* s = std::get_if<ResizeStep>(&step)) {
-      return std::make_unique<ResizeOp>(source, target, s->align_corners, number_kernels_);
-    }
-    const double eps = std::get<NormalizeStep>(step).eps;
-    return std::make_unique<NormalizeOp>(source, target, static_cast<float>(eps), number_kernels_);
+    return std::visit([&](const auto& s) { return on_numbers(s, source, other, target); }, step);
+  }
+
+  template <class Convolving>
+    requires requires(Convolving s) { s.destinations; }
+  std::unique_ptr<Op> on_numbers(const Convolving& s, const View&, const std::optional<View>&,
+                                 const Target&) const {
+    throw EngineError("step " + s.name + ": a convolution does not compute on numbers");
+  }
+  std::unique_ptr<Op> on_numbers(const DepthwiseStep& s, const View& source,
+                                 const std::optional<View>&, const Target& target) const {
+    return std::make_unique<DepthwiseOp>(s, source, target, floats(s.weight), floats(s.bias),
+                                         number_kernels_);
+  }
+  std::unique_ptr<Op> on_numbers(const PoolStep& s, const View& source, const std::optional<View>&,
+                                 const Target& target) const {
+    return std::make_unique<PoolOp>(s, source, target, floats(s.bias), number_kernels_);
+  }
+  std::unique_ptr<Op> on_numbers(const PointwiseStep& s, const View& source,
+                                 const std::optional<View>& other, const Target& target) const {
+    return std::make_unique<PointwiseOp>(source, target, floats(s.scale), floats(s.shift), other,
+                                         number_kernels_);
+  }
+  std::unique_ptr<Op> on_numbers(const ResizeStep& s, const View& source,
+                                 const std::optional<View>&, const Target& target) const {
+    return std::make_unique<ResizeOp>(source, target, s.align_corners, number_kernels_);
+  }
+  std::unique_ptr<Op> on_numbers(const NormalizeStep& s, const View& source,
+                                 const std::optional<View>&, const Target& target) const {
+    return std::make_unique<NormalizeOp>(source, target, static_cast<float>(s.eps),
+                                         number_kernels_);
+  }
+  std::unique_ptr<Op> on_numbers(const SoftmaxStep& s, const View& source,
+                                 const std::optional<View>&, const Target& target) const {
+    return std::make_unique<SoftmaxOp>(source, target, s.log, number_kernels_);
+  }
+  std::unique_ptr<Op> on_numbers(const LocalResponseStep& s, const View& source,
+                                 const std::optional<View>&, const Target& target) const {
+    return std::make_unique<LocalResponseOp>(s, source, target, number_kernels_);
+  }
+  std::unique_ptr<Op> on_numbers(const GateStep&, const View& source,
+                                 const std::optional<View>& gate, const Target& target) const {
+    return std::make_unique<GateOp>(source, *gate, target, number_kernels_);
   }
 
   // Convolutions take the caller's strides, quantised ones of few channels; everything else wants
@@ -278,24 +318,9 @@ class Builder {
       return std::make_unique<PoolOp>(*s, view(s->source), target(s->destination), floats(s->bias),
                                       kernels_);
     }
-    const View source = view(source_of(step));
-    const Target result = target(destinations_of(step)[0]);
-    if (const auto* s = std::get_if<DepthwiseStep>(&step)) {
-      const auto weights = to_floats(constants_.at(s->weight), plan_.dtype);
-      return std::make_unique<DepthwiseOp>(*s, source, result, weights, floats(s->bias), kernels_);
-    }
-    if (const auto* s = std::get_if<SoftmaxStep>(&step)) {
-      return std::make_unique<SoftmaxOp>(source, result, s->log, kernels_);
-    }
-    if (const auto* s = std::get_if<LocalResponseStep>(&step)) {
-      return std::make_unique<LocalResponseOp>(*s, source, result, kernels_);
-    }
-    if (const auto* s = std::get_if<GateStep>(&step)) {
-      return std::make_unique<GateOp>(source, view(s->gate), result, kernels_);
-    }
     const Slice* second = second_source_of(step);
     const std::optional<View> other = second ? std::optional(view(*second)) : std::nullopt;
-    return make_on_numbers(step, source, other, result);
+    return make_on_numbers(step, view(source_of(step)), other, target(destinations_of(step)[0]));
   }
 
   const Plan& plan_;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -36,6 +36,11 @@ class Lowering:
     merge_taps: bool = False
     pair: bool = True
     fuse_functions: bool = True
+
+    @property
+    def quantized(self) -> Lowering:
+        """Of Plans that will be quantised: what has no scale, or is no integer, is in no convolution."""
+        return replace(self, pair=False, fuse_functions=False)
 
 
 @dataclass(frozen=True)

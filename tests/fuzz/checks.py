@@ -10,7 +10,7 @@ from torch import Tensor
 
 import inception_fast as ifast
 from inception_fast.bench.accuracy import flatten
-from inception_fast.plan.plan import NormalizeStep, PointwiseStep, ResizeStep, Step
+from inception_fast.plan.plan import ConvStep, PointwiseStep, PoolStep, Step
 from tests.fuzz.description import Network
 from tests.fuzz.module import module
 from tests.fuzz.promise import Excess, excess
@@ -125,9 +125,14 @@ def _is_chance(network: Network, setting: Setting, found: Excess) -> bool:
 
 def _has_exact_int8(step: Step) -> bool:
     """Whether a quantised step's result is defined to the bit; float32 arithmetic may end one quantum apart."""
-    if isinstance(step, PointwiseStep):
-        return step.scale is None and step.shift is None and step.other is None
-    return not isinstance(step, ResizeStep | NormalizeStep)
+    match step:
+        case PointwiseStep():
+            arithmetic = (step.scale, step.shift, step.other, step.destination.activation)
+            return all(part is None for part in arithmetic)
+        case PoolStep():
+            return not step.adaptive
+        case _:
+            return isinstance(step, ConvStep)
 
 
 def same_bits(kind: str, results: list[Tensor], truth: list[Tensor]) -> None:

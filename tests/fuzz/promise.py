@@ -28,11 +28,20 @@ def excess(results: list[Tensor], net: nn.Module, x: Tensor, precision: str, fac
     dtype = getattr(torch, PRECISIONS[precision])
     truth = flatten(net.double()(x.double()))
     # Through float32, which float64 holds.
-    eager = compare(flatten(net.float().to(dtype)(x.to(dtype))), truth).relative_l2
+    typed = flatten(net.float().to(dtype)(x.to(dtype)))
     net.float()
+    # A ReLU may leave nothing of an output, of which no error is relative.
+    some = [bool(t.any()) or not bool(r.isfinite().all()) for t, r in zip(truth, results, strict=True)]
+    if not any(some):
+        return Excess(0.0, "nothing but zeros")
+    eager = compare(_chosen(typed, some), _chosen(truth, some)).relative_l2
     bound = factor * allowed(precision, eager)
     if precision != "fp32":
         bound = max(bound, ROUNDINGS * torch.finfo(dtype).eps / 2)
-    error = compare(flatten(results), truth).relative_l2
+    error = compare(_chosen(results, some), _chosen(truth, some)).relative_l2
     text = f"relative L2 {error:.2e}, {error / eager if eager else inf:.1f} times eager's; at most {bound:.2e}"
     return Excess(error / bound if error == error else inf, text)
+
+
+def _chosen(values: list[Tensor], which: list[bool]) -> list[Tensor]:
+    return [value for value, chosen in zip(values, which, strict=True) if chosen]

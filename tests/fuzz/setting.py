@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +86,7 @@ def ready(network: Network, setting: Setting) -> Ready:
     net, x = module(network)
     lowering = get_backend(setting.backend).lowering
     if setting.quantized:
-        lowering = replace(lowering, pair=False)
+        lowering = lowering.quantized
     original = as_graph(network, net)
     graph, _ = optimize_graph(original, lowering)
     dtype = PRECISIONS["fp32" if setting.quantized else setting.precision]
