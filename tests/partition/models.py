@@ -54,14 +54,14 @@ class Attention(nn.Module):
 
 
 class Gate(nn.Module):
-    """Squeeze and excitation."""
+    """Squeeze and excitation, by a function that nobody serves."""
 
     def __init__(self) -> None:
         super().__init__()
         self.down, self.up = nn.Conv2d(CHANNELS, 4, 1), nn.Conv2d(4, CHANNELS, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(self.up(F.relu(self.down(x.mean((2, 3), keepdim=True)))))
+        return x * torch.erf(self.up(F.relu(self.down(x.mean((2, 3), keepdim=True)))))
 
 
 class Branches(nn.Module):
@@ -74,24 +74,24 @@ class Branches(nn.Module):
         self.c = BasicConv2d(CHANNELS, 8, kernel_size=3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self.a(x), self.b[1](torch.tanh(self.b[0](x))), self.c(x)], 1)
+        return torch.cat([self.a(x), self.b[1](torch.erf(self.b[0](x))), self.c(x)], 1)
 
 
-def with_softmax(m: Parts, x: Tensor) -> Tensor:
-    return m.logits(m.trunk(x)).softmax(1)
+def with_softplus(m: Parts, x: Tensor) -> Tensor:
+    return F.softplus(m.logits(m.trunk(x)))
 
 
-def with_sigmoid(m: Parts, x: Tensor) -> dict[str, Tensor]:
+def with_labels(m: Parts, x: Tensor) -> dict[str, Tensor]:
     logits = m.logits(m.trunk(x))
-    return {"labels": torch.sigmoid(logits), "logits": logits}
+    return {"labels": torch.special.ndtr(logits), "logits": logits}
 
 
 def with_gate(m: Parts, x: Tensor) -> Tensor:
     return m.logits(m.block(m.gate(m.trunk(x))))
 
 
-def with_lrn(m: Parts, x: Tensor) -> Tensor:
-    return m.logits(m.block(F.local_response_norm(m.trunk(x), 5, 1e-2)))
+def with_instance_norm(m: Parts, x: Tensor) -> Tensor:
+    return m.logits(m.block(F.instance_norm(m.trunk(x))))
 
 
 def with_attention(m: Parts, x: Tensor) -> Tensor:
@@ -131,9 +131,9 @@ def nested(m: Parts, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Any]]:
 
 
 def two_outside_users(m: Parts, x: Tensor) -> tuple[Tensor, Tensor]:
-    maps = torch.tanh(m.trunk(x))
+    maps = torch.erf(m.trunk(x))
     inner = m.block(maps)
-    return torch.erf(inner) + maps, F.gelu(inner)
+    return torch.erf(inner) + maps, F.softplus(inner)
 
 
 def between_branches(m: Parts, x: Tensor) -> Tensor:
@@ -141,8 +141,8 @@ def between_branches(m: Parts, x: Tensor) -> Tensor:
 
 
 def in_a_row(m: Parts, x: Tensor) -> Tensor:
-    y = F.hardswish(m.trunk(x))
-    y = F.silu(m.block(y))
+    y = F.softplus(m.trunk(x))
+    y = torch.erf(m.block(y))
     return m.logits(m.again(y)).log_softmax(1)
 
 
@@ -168,10 +168,10 @@ def vectors(n: int = 2) -> Tensor:
 Arguments = Callable[[int], tuple[Any, ...]]
 
 MODELS: dict[str, tuple[Callable[..., Any], dict[str, Callable[[], nn.Module]], Arguments, int, bool]] = {
-    "softmax head": (with_softmax, {}, lambda n: (images(n),), 1, True),
-    "multi-label head": (with_sigmoid, {}, lambda n: (images(n),), 1, True),
-    "squeeze and excitation": (with_gate, {"gate": Gate}, lambda n: (images(n),), 2, True),
-    "local response norm": (with_lrn, {}, lambda n: (images(n),), 2, True),
+    "softplus head": (with_softplus, {}, lambda n: (images(n),), 1, True),
+    "multi-label head": (with_labels, {}, lambda n: (images(n),), 1, True),
+    "gate of nobody": (with_gate, {"gate": Gate}, lambda n: (images(n),), 2, True),
+    "instance norm": (with_instance_norm, {}, lambda n: (images(n),), 2, True),
     "attention": (with_attention, {"head": Attention}, lambda n: (images(n),), 1, True),
     "bytes, NHWC, BGR": (channels_last_bytes, {}, lambda n: (picture_bytes(n),), 1, True),
     "metadata": (with_metadata, {"mix": lambda: nn.Linear(11, 5)}, lambda n: (images(n), vectors(n)), 1, True),

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.utils import _pytree as pytree
 
 import inception_fast as ifast
 from inception_fast.partition.partitioned_model import PartitionedModel
+from tests.nn.modules import lively
 from tests.partition.comparing import assert_keeps_promise
-from tests.partition.models import MODELS, model
+from tests.partition.models import MODELS, Parts, images, model
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +34,7 @@ def test_is_the_model_with_islands(name: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["torch", "reference"])
-@pytest.mark.parametrize("name", ["squeeze and excitation", "between branches", "video"])
+@pytest.mark.parametrize("name", ["gate of nobody", "between branches", "video"])
 def test_on_other_backends(name: str, backend: str) -> None:
     module, (_, _, arguments, *_) = model(name), MODELS[name]
     fast = ifast.optimize(module, arguments(1), backend=backend)
@@ -38,19 +43,19 @@ def test_on_other_backends(name: str, backend: str) -> None:
 
 
 def test_one_region_that_is_everything_is_a_fast_model() -> None:
-    module = copy.deepcopy(model("softmax head"))
+    module = copy.deepcopy(model("softplus head"))
     module.function = lambda m, x: m.logits(m.trunk(x))
-    assert type(ifast.optimize(module, MODELS["softmax head"][2](1))) is ifast.FastModel
+    assert type(ifast.optimize(module, MODELS["softplus head"][2](1))) is ifast.FastModel
 
 
 def test_what_nobody_serves_is_pytorchs_and_says_so() -> None:
-    module = nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 4)).eval()
+    module = nn.Sequential(nn.Linear(8, 8), nn.Softplus(), nn.Linear(8, 4)).eval()
     x = torch.randn(3, 8)
     with pytest.warns(UserWarning, match="nothing of this model runs on fast kernels"):
         fast = ifast.optimize(module, x)
     assert fast.engines == {} and fast.backend == "torch"
     assert_keeps_promise(fast, module, x)
-    assert "aten.gelu.default in '1'" in str(fast.report()) and "no convolution" in str(fast.report())
+    assert "aten.softplus.default in '1'" in str(fast.report()) and "no convolution" in str(fast.report())
 
 
 def test_what_cannot_be_measured_says_so() -> None:
@@ -64,5 +69,29 @@ def test_what_cannot_be_measured_says_so() -> None:
 
 
 def test_strict_refuses() -> None:
-    with pytest.raises(ifast.UnsupportedOpError, match=r"aten\.softmax\.int.*at .*models\.py:\d+"):
-        ifast.optimize(model("softmax head"), MODELS["softmax head"][2](1), strict=True)
+    with pytest.raises(ifast.UnsupportedOpError, match=r"aten\.softplus\.default.*at .*models\.py:\d+"):
+        ifast.optimize(model("softplus head"), MODELS["softplus head"][2](1), strict=True)
+
+
+NATIVE: dict[str, Callable[[Parts, torch.Tensor], Any]] = {
+    "softmax": lambda m, x: m.logits(m.trunk(x)).softmax(1),
+    "labels": lambda m, x: {"labels": torch.sigmoid(m.logits(m.trunk(x)))},
+    "squeeze and excitation": lambda m, x: m.logits((y := m.trunk(x)) * y.mean((2, 3), True).sigmoid()),
+    "local response norm": lambda m, x: m.logits(m.block(F.local_response_norm(m.trunk(x), 5, 1e-2))),
+    "functions": lambda m, x: F.gelu(m.logits(F.silu(m.block(F.hardswish(m.trunk(x)))))),
+    "uneven pool": lambda m, x: F.adaptive_avg_pool2d(m.trunk(x), (5, 7)),
+}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("name", NATIVE)
+def test_what_every_backend_serves_is_one_engine(name: str, precision: str) -> None:
+    module = lively(Parts(NATIVE[name]))
+    fast = ifast.optimize(module, images(8), precision=precision, strict=True)
+    assert type(fast) is ifast.FastModel
+    if precision == "fp32":
+        assert_keeps_promise(fast, module, images(3))
+        return
+    want = pytree.tree_leaves(copy.deepcopy(module).double()(images(8).double()))
+    for got, truth in zip(pytree.tree_leaves(fast(images(8))), want, strict=True):
+        assert (got - truth).norm() <= {"bf16": 0.03, "int8": 0.15}[precision] * truth.norm()
