@@ -10,7 +10,7 @@ from inception_fast.graph.conv_kinds import orientation
 Kind = Literal["ConvBNReLU", "FactorizedConv", "InceptionBlock", "ResidualBlock", "Network", "Other"]
 
 DESCRIPTIONS: dict[Kind, str] = {
-    "ConvBNReLU": "one convolution, perhaps a batch normalisation and a ReLU behind it",
+    "ConvBNReLU": "one convolution, perhaps a batch normalisation and an activation behind it",
     "FactorizedConv": "a 1xn convolution and an nx1 behind it or the other way round, each as in ConvBNReLU",
     "InceptionBlock": "branches that end in one concatenation",
     "ResidualBlock": "branches that are added to the input",
@@ -24,10 +24,10 @@ def kind_of(graph: ir.Graph) -> Kind:
     convolutions = list(graph.of_kind(ir.Conv2d))
     if not convolutions:
         return "Other"
-    end = _before_relu(graph, graph.outputs[0])
+    end = _before_activation(graph, graph.outputs[0])
     if len(graph.outputs) > 1 or any(graph.of_kind(ir.Flatten, ir.Linear)):
         return "Network"
-    if _is_chain(graph, (ir.Conv2d, ir.BatchNorm, ir.ReLU)):
+    if _is_chain(graph, (ir.Conv2d, ir.BatchNorm, ir.ReLU, ir.Activate)):
         turns = {orientation(graph, c) for c in convolutions}
         if len(convolutions) == 1:
             return "ConvBNReLU"
@@ -39,9 +39,9 @@ def kind_of(graph: ir.Graph) -> Kind:
     return "Network"
 
 
-def _before_relu(graph: ir.Graph, value: str) -> ir.Node:
+def _before_activation(graph: ir.Graph, value: str) -> ir.Node:
     node = graph.by_name[value]
-    while isinstance(node.op, ir.ReLU | ir.Affine):
+    while isinstance(node.op, ir.ReLU | ir.Activate | ir.Affine):
         node = graph.by_name[node.inputs[0]]
     return node
 

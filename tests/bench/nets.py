@@ -85,7 +85,7 @@ def not_a_module() -> str:
 class _Parted(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.second = small(), nn.Softmax(1)
+        self.first, self.second = small(), nn.Softplus()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.second(self.first(x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -79,9 +80,18 @@ def test_refuses_what_is_no_such_layer(module: nn.Module, message: str) -> None:
         ifast.nn.ConvBNReLU.from_torch(module.eval())
 
 
-def test_refuses_other_activations() -> None:
-    with pytest.raises(ifast.UnsupportedOpError, match="silu"):
-        ifast.nn.ConvBNReLU.from_torch(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4).eval(), nn.SiLU())
+@pytest.mark.parametrize("activation", [nn.SiLU(), nn.LeakyReLU(0.2), nn.PReLU(4), nn.ReLU6(), nn.GELU()], ids=str)
+def test_other_activations(activation: nn.Module) -> None:
+    parts = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4).eval(), activation
+    block, x = ifast.nn.ConvBNReLU.from_torch(*parts), torch.randn(2, 3, 9, 7)
+    with torch.no_grad():
+        truth = copy.deepcopy(nn.Sequential(*parts)).double()(x.double())
+        assert (block(x) - truth).norm() <= 1e-5 * truth.norm()
+
+
+def test_refuses_activations_that_nobody_serves() -> None:
+    with pytest.raises(ifast.UnsupportedOpError, match="softplus"):
+        ifast.nn.ConvBNReLU.from_torch(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4).eval(), nn.Softplus())
 
 
 def test_refuses_wrong_numbers_of_parts() -> None:

@@ -22,7 +22,7 @@ def found(module: nn.Module, x: torch.Tensor) -> Found:
 def test_work_of_a_region() -> None:
     layers = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, (1, 3)))
     (region,) = found(
-        nn.Sequential(layers, *(nn.ReLU() for _ in range(4)), nn.GELU()), torch.zeros(1, 3, 9, 11)
+        nn.Sequential(layers, *(nn.ReLU() for _ in range(4)), nn.Softplus()), torch.zeros(1, 3, 9, 11)
     ).regions
     # Maps of 4x5, then 4x3.
     first, second = 8 * 4 * 5, 4 * 4 * 3
