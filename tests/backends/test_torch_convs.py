@@ -198,6 +198,41 @@ def test_a_wrong_kernel_gives_way_to_the_next(amount: float, adds: bool) -> None
     assert torch.equal(kernel(x, residual).double(), want)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "amount", "tf32"),
+    [
+        (torch.float64, 1e-8, False),
+        (torch.float32, 1e-3, False),
+        (torch.float32, 3e-2, True),
+        (torch.float16, 3e-2, False),
+        (torch.bfloat16, 0.2, False),
+    ],
+)
+def test_how_wrong_a_kernel_may_be(dtype: torch.dtype, amount: float, tf32: bool) -> None:
+    """Far less than ``amount`` of the whole result; what its own rounding makes."""
+    constants = {"w": CONSTANTS["w"].to(dtype), "b": CONSTANTS["b"].to(torch.promote_types(dtype, torch.float32))}
+
+    def make(*arguments: object) -> ConvKernel:
+        right = PLAIN[0](*arguments)  # type: ignore[arg-type]
+        return lambda x, residual: right(x, residual) * (1 + amount)
+
+    Proven(PLAIN[:1], 2, tf32)(CONV, constants, SOURCE, SIZE, False)
+    with pytest.raises(PlanError, match="is wrong"):
+        Proven([make], 2, tf32)(CONV, constants, SOURCE, SIZE, False)
+
+
+def test_products_of_tf32() -> None:
+    """Rounded to eleven bits, which is far too little for float32."""
+
+    def make(*arguments: object) -> ConvKernel:
+        right = PLAIN[0](*arguments)  # type: ignore[arg-type]
+        return lambda x, residual: right(x, residual) * (1 + 2.0**-11)
+
+    Proven([make], 2, tf32=True)(CONV, CONSTANTS, SOURCE, SIZE, False)
+    with pytest.raises(PlanError, match="is wrong"):
+        Proven([make], 2)(CONV, CONSTANTS, SOURCE, SIZE, False)
+
+
 def test_where_every_kernel_is_wrong_compiling_fails() -> None:
     with pytest.raises(PlanError, match=r"convolution w \(3 to 4 channels, \(7, 9\) to \(7, 4\) pixels"):
         Proven([spoiled(5.0)], 2)(CONV, CONSTANTS, SOURCE, SIZE, False)  # type: ignore[list-item]
