@@ -70,7 +70,7 @@ def test_the_stem_in_smaller_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     build.conv(small, 8, residual=again)
     graph = build.graph()
     executor, x = make_executor("torch", graph), network_input(graph, batch=8)
-    monkeypatch.setattr(torch_backend, "STEM_BYTES", 8 * 40 * 16 * 16 * 4 // 3 + 1)
+    monkeypatch.setattr(torch_backend, "STEM_BYTES", 8 * 40 * 16 * 16 * 4 // 2)
     runs, seen = executor._runs_of("batch"), []  # type: ignore[attr-defined]
     stem = executor._stem(x)  # type: ignore[attr-defined]
 
@@ -84,7 +84,7 @@ def test_the_stem_in_smaller_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     runs[:] = [watched(i, r) for i, r in enumerate(runs)]
     got = executor.run(x)
     assert 0 < stem < len(runs)
-    steps = [(i, images) for images in (3, 3, 2) for i in range(stem)]
+    steps = [(i, images) for images in (4, 4) for i in range(stem)]
     assert seen == [*steps, *((i, 8) for i in range(stem, len(runs)))]
     truth = interpret(graph, x.double())
     assert_close(got, truth, [5e-6] * len(truth))

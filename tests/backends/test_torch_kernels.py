@@ -76,6 +76,14 @@ def test_averages_that_are_not_over_the_whole_image(kernel: Pair, stride: Pair, 
     torch.testing.assert_close(pool_kernel(step, (5, 6), size, None)(x), pooled(step, x, size, None))
 
 
+@pytest.mark.parametrize(("stride", "size"), [((1, 1), (5, 6)), ((2, 3), (3, 2)), ((2, 2), (2, 2))])
+def test_a_window_of_one_pixel_is_a_copy(stride: Pair, size: Pair) -> None:
+    step, x = pool_of("max", (1, 1), stride, (0, 0), (0, 0)), torch.randn(2, 3, 5, 6)
+    result = pool_kernel(step, (5, 6), size, None)(x)
+    assert torch.equal(result, pooled(step, x, size, None))
+    assert result.untyped_storage().data_ptr() != x.untyped_storage().data_ptr()
+
+
 @pytest.mark.parametrize("backend", ["torch", "reference"])
 @pytest.mark.parametrize("adds", [False, True])
 @pytest.mark.parametrize("constants", [{"scale": 1e5}, {"shift": -1e5}, {"scale": 3e4, "shift": 1e5}, {"scale": 2.0}])
