@@ -85,9 +85,9 @@ def test_what_the_reference_packs(precision: str) -> None:
 def test_a_batch_is_run_at_once_unless_asked_otherwise(made: str, monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[int] = []
 
-    def counted(x: torch.Tensor, *arguments: object) -> torch.Tensor:
+    def counted(x: torch.Tensor, *arguments: object, **options: object) -> torch.Tensor:
         batches.append(len(x))
-        return convolve(x, *arguments)  # type: ignore[arg-type]
+        return convolve(x, *arguments, **options)  # type: ignore[arg-type]
 
     convolve = F.conv2d
     directly = ReferenceExecutor(ENGINE.plan, ENGINE.constants, CPU)
