@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import torch
@@ -94,6 +95,9 @@ def apply_op(op: ir.Op, inputs: list[torch.Tensor], params: dict[str, torch.Tens
         case ir.Copy():
             return x.clone()
         case ir.MaxPool():
+            top, left, bottom, right = op.outside
+            if any(op.outside):
+                x = F.pad(x, (left, right, top, bottom), value=-math.inf)
             return F.max_pool2d(x, op.kernel, op.stride, op.padding, op.dilation, op.ceil_mode)
         case ir.AvgPool():
             pooled = F.avg_pool2d(x, op.kernel, op.stride, op.padding, op.ceil_mode, op.count_include_pad)

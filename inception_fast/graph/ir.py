@@ -205,13 +205,19 @@ class Copy(Op):
 
 @dataclass(frozen=True)
 class MaxPool(Op):
-    """Max pooling; padding is minus infinity. ``padding`` is (vertical, horizontal) as in PyTorch."""
+    """Max pooling; padding is minus infinity. ``padding`` is (vertical, horizontal) as in PyTorch.
+
+    Attributes:
+        outside: minus infinity around the input (top, left, bottom, right), besides the padding and as part of the
+            image, by which a window may reach further at one end than at the other. Every window sees a pixel.
+    """
 
     kernel: Pair
     stride: Pair
     padding: Pair
     dilation: Pair = (1, 1)
     ceil_mode: bool = False
+    outside: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,11 @@ def conv_shape(op: ir.Conv2d | ir.DepthwiseConv2d, shape: ir.Shape, params: Mapp
 
 
 def _pool(op: ir.MaxPool | ir.AvgPool, shape: ir.Shape) -> ir.Shape:
-    dilation = op.dilation if isinstance(op, ir.MaxPool) else (1, 1)
+    dilation, grown = (1, 1), shape[1:]
+    if isinstance(op, ir.MaxPool):
+        dilation, grown = op.dilation, tuple(shape[1 + i] + op.outside[i] + op.outside[2 + i] for i in (0, 1))
     spatial = (
-        pool_extent(shape[1 + i], op.kernel[i], op.stride[i], op.padding[i], op.ceil_mode, dilation[i]) for i in (0, 1)
+        pool_extent(grown[i], op.kernel[i], op.stride[i], op.padding[i], op.ceil_mode, dilation[i]) for i in (0, 1)
     )
     return (shape[0], *spatial)
 

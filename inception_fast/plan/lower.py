@@ -225,8 +225,9 @@ class _StepMaker:
         if isinstance(op, ir.MaxPool):
             if op.dilation != (1, 1):
                 raise PlanError(f"{name}: a dilated max pool")
-            target = self.destination(name)
-            return PoolStep(name, "max", source, target, op.kernel, op.stride, op.padding, op.padding)
+            (vertical, horizontal), (top, left, bottom, right) = op.padding, op.outside
+            before, after = (vertical + top, horizontal + left), (vertical + bottom, horizontal + right)
+            return PoolStep(name, "max", source, self.destination(name), op.kernel, op.stride, before, after)
         bias, target = self.vector(f"{name}.bias", op.bias), self.destination(name, op.relu)
         divisor: Literal["window", "inside"] = "window" if op.count_include_pad else "inside"
         return PoolStep(name, "avg", source, target, op.kernel, op.stride, op.padding, op.padding, divisor, bias)

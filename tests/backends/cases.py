@@ -138,6 +138,15 @@ def max_pools() -> ir.Graph:
 
 
 @case
+def max_pools_with_uneven_ends() -> ir.Graph:
+    build = Build(13, 9, 10)
+    margins = [((3, 3), (2, 2), (0, 0, 1, 1)), ((3, 2), (2, 1), (2, 1, 1, 0)), ((5, 5), (1, 3), (1, 4, 3, 0))]
+    pools = [ir.MaxPool(kernel, stride, (0, 0), outside=outside) for kernel, stride, outside in margins]
+    pools.append(ir.MaxPool((3, 3), (2, 2), (1, 1), ceil_mode=True, outside=(1, 0, 0, 1)))
+    return build.graph(*(build.node(pool, "x") for pool in pools))
+
+
+@case
 def average_pools() -> ir.Graph:
     build = Build(21, 12, 15)
     outputs = []

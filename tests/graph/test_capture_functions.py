@@ -176,6 +176,20 @@ def test_zeros_around_a_pool(name: str) -> None:
     assert check(PADDED_POOLS[name])[1][0] == "DepthwiseConv2d"
 
 
+OUTSIDE: dict[str, Forward] = {
+    "same, as TensorFlow has it": lambda m, x: F.max_pool2d(F.pad(x, (0, 1, 0, 1), value=-torch.inf), 3, 2),
+    "besides padding, rounded up": lambda m, x: F.max_pool2d(
+        F.pad(x, (1, 0, 1, 1), value=-torch.inf), 3, 2, 1, ceil_mode=True
+    ),
+    "twice": lambda m, x: F.max_pool2d(F.pad(F.pad(x, (1, 0), value=-torch.inf), (0, 1), value=-torch.inf), 3),
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_minus_infinity_around_a_max_pool(name: str) -> None:
+    assert check(OUTSIDE[name])[1] == ["MaxPool"]
+
+
 def test_generalised_mean() -> None:
     def forward(m: Any, x: Tensor) -> Tensor:
         return F.avg_pool2d(x.clamp(min=1e-6).pow(m.p), (x.size(-2), x.size(-1))).pow(1.0 / m.p)

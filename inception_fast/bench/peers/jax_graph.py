@@ -45,6 +45,7 @@ def forward(graph: ir.Graph, dtype: Any, precision: lax.Precision) -> Callable[[
 def apply_op(op: ir.Op, inputs: Sequence[jax.Array], constants: Constants, precision: lax.Precision) -> jax.Array:
     """``op`` applied to NHWC or flat arrays of one dtype; averages and norms are taken in float32."""
     x = inputs[0]
+    _refuse_what_has_no_translation(op, x.shape)
     match op:
         case ir.Conv2d():
             return _conv(op, inputs, constants, precision)
@@ -88,6 +89,19 @@ def apply_op(op: ir.Op, inputs: Sequence[jax.Array], constants: Constants, preci
             return (wide / jnp.maximum(norm, op.eps)).astype(x.dtype)
         case _:
             raise NotImplementedError(f"no translation of {op.kind}")
+
+
+def _refuse_what_has_no_translation(op: ir.Op, shape: Sequence[int]) -> None:
+    """Of ops that are translated otherwise."""
+    for part in (*getattr(op, "segments", ()), op):
+        activation = getattr(part, "activation", None)
+        if activation is not None and not isinstance(op, ir.Activate):
+            raise NotImplementedError(f"no translation of {op.kind} with {activation.function}")
+    match op:
+        case ir.MaxPool(outside=outside) if any(outside):
+            raise NotImplementedError("no translation of MaxPool with minus infinity outside")
+        case ir.AdaptiveAvgPool(size=size) if shape[1] % size[0] or shape[2] % size[1]:
+            raise NotImplementedError("no translation of AdaptiveAvgPool with windows of several sizes")
 
 
 def _conv(op: ir.Conv2d, inputs: Sequence[jax.Array], constants: Constants, precision: lax.Precision) -> jax.Array:

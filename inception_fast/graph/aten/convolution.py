@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,18 +32,21 @@ MOST_GROUPS = 64
 
 @dataclass(frozen=True)
 class Padded(Symbolic):
-    """An image with zeros around it (top, left, bottom, right)."""
+    """An image with zeros around it (top, left, bottom, right), or with minus infinity."""
 
     x: Data
     padding: Margins
+    value: float = 0.0
 
     def __str__(self) -> str:
+        if self.value:
+            return "a tensor padded with minus infinity, which only a max pool takes"
         return "a zero-padded tensor, which only a convolution or a pool takes"
 
 
 def padded_image(b: Builder, place: Place, x: Any) -> Data:
     """``x`` if it is an image; one with zeros around it is written out, as the depthwise product with 1."""
-    if not isinstance(x, Padded):
+    if not isinstance(x, Padded) or x.value:
         return image(x)
     name = b.name("pad", place)
     weight = b.param(Const(torch.ones(x.x.count, 1, 1, 1)), f"{name}.weight")
@@ -53,14 +57,16 @@ def padded_image(b: Builder, place: Place, x: Any) -> Data:
 def pad(
     b: Builder, place: Place, x: Any, amounts: Sequence[int], mode: str, value: float | None
 ) -> Padded | Neighbours:
-    require(mode == "constant" and not value, "only padding with zeros is supported")
+    around = float(value or 0.0)
+    served = mode == "constant" and around in (0.0, -math.inf) and (not isinstance(x, Padded) or x.value == around)
+    require(served, "only padding with zeros, or with minus infinity, is supported")
     before = x.padding if isinstance(x, Padded) else (0, 0, 0, 0)
     if len(amounts) > 4:
         return pad_channels(b, x, amounts, value)
     left, right, top, bottom = (*amounts, 0, 0, 0, 0)[:4]
     require(min(left, right, top, bottom) >= 0, "negative padding is not supported")
     added = (top, left, bottom, right)
-    return Padded(image(x.x if isinstance(x, Padded) else x), _sum(before, added))
+    return Padded(image(x.x if isinstance(x, Padded) else x), _sum(before, added), around)
 
 
 def _sum(a: Margins, b: Margins) -> Margins:
@@ -83,8 +89,9 @@ def _convolve(
     dilation: Ints,
     groups: int,
 ) -> Data:
-    before = x.padding if isinstance(x, Padded) else (0, 0, 0, 0)
-    source = image(x.x if isinstance(x, Padded) else x)
+    takes = isinstance(x, Padded) and not x.value
+    before = x.padding if takes else (0, 0, 0, 0)
+    source = image(x.x if takes else x)
     kernel = constant(weight, "weight")
     require(kernel.tensor.dim() == 4, "only 2-D convolutions are supported")
     margins = _sum(before, padding)

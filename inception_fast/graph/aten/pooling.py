@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from inception_fast.graph import ir
-from inception_fast.graph.aten.convolution import padded_image
+from inception_fast.graph.aten.convolution import Padded, padded_image
 from inception_fast.graph.aten.rule import Ints, data, image, pair, require, rule
 from inception_fast.graph.builder import Builder, CannotExpress, Data, Place
+from inception_fast.graph.shapes import pool_extent
 
 
 @rule("max_pool2d.default")
@@ -18,7 +19,25 @@ def max_pool2d(
 ) -> Data:
     window = pair(kernel)
     op = ir.MaxPool(window, pair(stride, window), pair(padding), pair(dilation), ceil_mode)
+    if isinstance(x, Padded) and x.value:
+        op, x = replace(op, outside=x.padding), x.x
+        _require_pixels(op, image(x).shape[1:])
     return b.emit(op, [b.value(padded_image(b, place, x))], place)
+
+
+def _require_pixels(op: ir.MaxPool, sizes: Sequence[int]) -> None:
+    """Refuses a pool of which a window sees minus infinity alone."""
+    for i, size in enumerate(sizes):
+        begin, span = op.padding[i] + op.outside[i], op.dilation[i] * (op.kernel[i] - 1) + 1
+        out = pool_extent(
+            size + op.outside[i] + op.outside[2 + i],
+            op.kernel[i],
+            op.stride[i],
+            op.padding[i],
+            op.ceil_mode,
+            op.dilation[i],
+        )
+        require(begin < span and (out - 1) * op.stride[i] - begin < size, "a window lies outside of the image")
 
 
 @rule("max_pool2d_with_indices.default")
