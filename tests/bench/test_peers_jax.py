@@ -43,8 +43,8 @@ def check(graph: ir.Graph, batch: int = 2) -> None:
 
 
 UNTRANSLATED = {
-    "adaptive_pools", "conv_functions", "depthwise", "functions", "gates", "local_response", "max_pools_with_uneven_ends",
-    "softmax",
+    "adaptive_pools", "conv_functions", "depthwise", "functions", "gates", "local_response", "softmax",
+    "max_pools_with_uneven_ends",
 }  # fmt: skip
 
 
