@@ -68,7 +68,7 @@ def _refusal(edit: Edit, producer: ir.Node, function: ir.Op) -> str | None:
         return f"follows {producer.op.kind}, which has no activation"
     if _slope(function) is not None:
         return "has a slope for each channel of a concat"
-    shared = [i for i in producer.inputs if not edit.old.is_private(i)]
+    shared = [i for i in producer.inputs if i in edit.old.by_name and not edit.old.is_private(i)]
     if shared:
         return f"%{shared[0]} in the concat has other readers"
     if all(_refusal(edit, edit.producer(i), function) for i in producer.inputs):

@@ -1,5 +1,8 @@
+from functools import partial
+
 import pytest
 
+from inception_fast.activation import Activation
 from inception_fast.graph import ir
 from inception_fast.graph.passes.fuse_activation import fuse_activation, why_not
 from tests.graph.build import Build
@@ -98,3 +101,47 @@ def test_stays_behind_the_concat(kind: str) -> None:
     after = check_pass(fuse_activation, b.graph(*outputs))
     assert kinds(after) == kinds(b.graph(*outputs))
     assert len(why_not(after)) == 1
+
+
+@pytest.mark.parametrize("activation", [Activation("silu"), Activation("clamp", -1.0, 1.0)])
+def test_functions_one_after_the_other_over_a_concat(activation: Activation) -> None:
+    """The first leaves values in the concat that the graph before it has not."""
+    b = Build(4, 7, 5)
+    prelu = b.node(ir.Activate(Activation("prelu", slope=b.param(4))), "x")
+    joined = b.concat(b.relu(b.conv("x", 3)), prelu)
+    after = check_pass(fuse_activation, b.graph(b.node(ir.Activate(activation), b.relu(joined))))
+    assert kinds(after)["Concat"] == 1 and kinds(after)["Conv2d"] == 1
+
+
+@pytest.mark.parametrize("kind", ["conv", "depthwise", "linear", "add", "affine"])
+def test_other_functions_fuse_into(kind: str) -> None:
+    b = Build(4, 7, 5)
+    make = {
+        "conv": lambda: b.conv("x", 4, (3, 3), bias=True, residual="x"),
+        "depthwise": lambda: b.node(ir.DepthwiseConv2d(b.param(4, 1, 3, 3), None, (1, 1), (1, 1, 1, 1), (1, 1)), "x"),
+        "linear": lambda: b.linear(b.flat("x"), 4),
+        "add": lambda: b.add("x", b.maxpool("x")),
+        "affine": lambda: b.affine("x"),
+    }
+    produced = make[kind]()
+    y = b.node(ir.Activate(Activation("prelu", slope=b.param(4))), produced, name="y")
+    after = check_pass(fuse_activation, b.graph(y))
+    assert kinds(after)["Activate"] == 0 and len(after.nodes) == len(b.nodes) - 1 and why_not(after) == ()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [("relu", "silu", "ends in an activation already"), ("silu", "relu", "ends in an activation already")],
+)
+def test_one_activation_each(first: str, second: str, reason: str) -> None:
+    b = Build(4, 7, 5)
+    apply = {"relu": b.relu, "silu": lambda x: b.node(ir.Activate(Activation("silu")), x)}
+    after = check_pass(fuse_activation, b.graph(apply[second](apply[first](b.conv("x", 6)))))
+    assert len(after.nodes) == 3 and reason in why_not(after)[0]
+
+
+def test_functions_that_a_backend_wants_apart() -> None:
+    b = Build(4, 7, 5)
+    y = b.relu(b.conv(b.node(ir.Activate(Activation("silu")), b.conv("x", 6)), 3))
+    after = check_pass(partial(fuse_activation, kinds=(ir.ReLU,)), b.graph(y))
+    assert kinds(after) == {"Input": 1, "Conv2d": 2, "Activate": 1}
