@@ -28,7 +28,8 @@ from tests.graph.build import Build
 from tests.graph.check import relative_error
 from tests.graph.families import family_graph
 
-SINGLE = [name for name in CASES if name not in ("factorized_pairs", "merged_siblings", "union_of_taps")]
+MERGED = ("conv_functions", "factorized_pairs", "merged_siblings", "union_of_taps")
+SINGLE = [name for name in CASES if name not in MERGED]
 """Networks whose convolutions have one destination each."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
+from inception_fast.activation import activate
 from inception_fast.backends.memory import Memory
 from inception_fast.backends.torch_kernels import PlainStep, plain_kernel
 from inception_fast.bench.peers.base import PeerUnavailableError
@@ -13,13 +14,11 @@ from inception_fast.bench.peers.cudnn_problem import Problem, Tensors, Uid, dens
 from inception_fast.plan.plan import (
     Convolution,
     ConvStep,
-    DepthwiseStep,
+    Destination,
     PairStep,
     Plan,
-    PointwiseStep,
     Slice,
     Step,
-    destinations_of,
     sources_of,
 )
 
@@ -61,14 +60,12 @@ class Steps:
 
     def _build(self, step: Step) -> Run:
         match step:
-            case ConvStep() | DepthwiseStep() | PointwiseStep() if any(d.activation for d in destinations_of(step)):
-                raise PeerUnavailableError(f"{step.name} has an activation that is no ReLU")
             case ConvStep(destinations=(target,)):
                 views = {Uid.IMAGE: self._image(step.source, step.conv), Uid.OUTPUT: self._memory.nchw(target.slice)}
                 if step.residual is not None:
                     views[Uid.RESIDUAL] = self._memory.nchw(step.residual)
                 try:
-                    return self._convolution(step.conv, views, target.relu)
+                    return self._activated(self._convolution(step.conv, views, target.relu), target)
                 except NotImplementedError as error:
                     raise PeerUnavailableError(f"no kernel for {step.name}: {error}") from error
             case ConvStep() | PairStep():
@@ -109,4 +106,17 @@ class Steps:
         second = operands[1] if len(operands) > 1 else None
         if step.destination.relu:
             return lambda: torch.clamp_min(kernel(operands[0], second), 0, out=target)
-        return lambda: target.copy_(kernel(operands[0], second))
+        return self._activated(lambda: target.copy_(kernel(operands[0], second)), step.destination)
+
+    def _activated(self, run: Run, target: Destination) -> Run:
+        """``run``, and then the target's function of what it has written, if it has one."""
+        activation = target.activation
+        if activation is None:
+            return run
+        written, slope = self._memory.nchw(target.slice), self._constants.get(activation.slope or "")
+
+        def run_and_activate() -> None:
+            run()
+            written.copy_(activate(written, activation, slope))
+
+        return run_and_activate
