@@ -8,12 +8,15 @@ import textwrap
 import threading
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 from unittest import mock
 
 import torch
 from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram, _trace
 from torch.export.graph_signature import ConstantArgument, OutputKind, SymIntArgument, TensorArgument
 from torch.utils import _pytree as pytree
@@ -72,7 +75,24 @@ def export_call(model: nn.Module, args: Sequence[Any], kwargs: Kwargs, batched: 
     return _export(model, new_args, new_kwargs, shapes, "such arguments")
 
 
+@cache
+def _lasting_device_guard() -> ThreadPoolExecutor:
+    """A thread that has had fake tensors, and stays.
+
+    Without a GPU PyTorch 2.11 keeps something of the first such thread, and crashes in the next one once that is gone.
+    """
+
+    def enter() -> None:
+        with FakeTensorMode():
+            pass
+
+    keeper = ThreadPoolExecutor(1, thread_name_prefix="inception_fast.export")
+    keeper.submit(enter).result()
+    return keeper
+
+
 def _export(model: nn.Module, args: tuple[Any, ...], kwargs: Kwargs, shapes: Any, what: str) -> ExportedProgram:
+    _lasting_device_guard()
     tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     kind, twin = tensors[0].device.type if tensors else "cpu", twin_of(model)
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -50,3 +52,23 @@ def test_captures_of_one_model_by_two_threads_while_others_run_it_and_another() 
         assert [node.name for node in each.graph.nodes] == [node.name for node in captured[0].graph.nodes]
         assert torch.equal(interpret(each.graph, x)[0], first[0])
     assert relative_error(captured[0], model, x) <= 1e-12
+
+
+TWO_THREADS = """
+import threading
+import torch
+from torch import nn
+from inception_fast.graph.capture import capture
+
+for _ in range(2):
+    thread = threading.Thread(target=capture, args=(nn.Conv2d(3, 4, 3).eval(), torch.zeros(1, 3, 8, 8)))
+    thread.start()
+    thread.join()
+print("captured")
+"""
+
+
+def test_captures_by_threads_that_end() -> None:
+    """In a process of its own, for PyTorch 2.11 crashes there unless it is kept from it."""
+    done = subprocess.run([sys.executable, "-c", TWO_THREADS], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "captured\n"), done.stderr

@@ -67,5 +67,9 @@ def test_refuses(kind: str) -> None:
     outputs = {"read twice": (y, b.maxpool(c)), "output": (y, c)}.get(kind, (y,))
     after = check_pass(fuse_residual, b.graph(*outputs))
     assert kinds(after)["Add"] == 1
-    reason = {"relu": "activation before the sum", "has residual": "residual already", "no convolution": "not a convolution"}
+    reason = {
+        "relu": "activation before the sum",
+        "has residual": "residual already",
+        "no convolution": "not a convolution",
+    }
     assert reason.get(kind, "other readers") in why_not(after)[0]
