@@ -92,7 +92,6 @@ def _lasting_device_guard() -> ThreadPoolExecutor:
 
 
 def _export(model: nn.Module, args: tuple[Any, ...], kwargs: Kwargs, shapes: Any, what: str) -> ExportedProgram:
-    _lasting_device_guard()
     tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     kind, twin = tensors[0].device.type if tensors else "cpu", twin_of(model)
     try:
@@ -104,6 +103,8 @@ def _export(model: nn.Module, args: tuple[Any, ...], kwargs: Kwargs, shapes: Any
             torch.inference_mode(),
             torch.autocast(kind, enabled=False),
         ):
+            # Behind the lock, so that there is one.
+            _lasting_device_guard()
             return functional(torch.export.export(twin, args, dict(kwargs), dynamic_shapes=shapes, strict=False))
     except InceptionFastError:
         raise
