@@ -165,7 +165,12 @@ def conv_kernel(
     TAPS: tl.constexpr,
     TAP_COLUMNS: tl.constexpr,
     BORDER: tl.constexpr,
-    SHAPE: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    STARTS: tl.constexpr,
+    CHOSEN: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    HAS_RESIDUAL: tl.constexpr,
+    FUNCTIONS: tl.constexpr,
     PRECISION: tl.constexpr,
     SPLIT: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -175,7 +180,7 @@ def conv_kernel(
     PARTS: tl.constexpr,
     AT_ONCE: tl.constexpr,
 ):
-    C_OUT: tl.constexpr = SHAPE[0]
+    C_OUT: tl.constexpr = CHANNELS
     K: tl.constexpr = TAPS * C_IN
     # Programs that share a tile of pixels are neighbours: it is read from memory once, and the weights stay in L2.
     tiles_n = (C_OUT + BLOCK_N - 1) // BLOCK_N
@@ -236,7 +241,12 @@ def conv_kernel(
                 (m < pixels)[:, None],
                 first_n + first,
                 operands,
-                SHAPE,
+                CHANNELS,
+                STARTS,
+                CHOSEN,
+                HAS_BIAS,
+                HAS_RESIDUAL,
+                FUNCTIONS,
                 WIDTHS[p],
             )
             first += WIDTHS[p]

@@ -57,14 +57,19 @@ def conv_pool_kernel(
     STRIDE_Y: tl.constexpr,
     STRIDE_X: tl.constexpr,
     BORDER: tl.constexpr,
-    SHAPE: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    STARTS: tl.constexpr,
+    CHOSEN: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    HAS_RESIDUAL: tl.constexpr,
+    FUNCTIONS: tl.constexpr,
     PRECISION: tl.constexpr,
     BAND: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    C_OUT: tl.constexpr = SHAPE[0]
+    C_OUT: tl.constexpr = CHANNELS
     lane = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     first_n = tl.program_id(1) * BLOCK_N
     first_y = tl.program_id(2) * BAND
@@ -123,7 +128,12 @@ def conv_pool_kernel(
                 (lane < tl.where(out_y < out_height, lanes, 0))[:, None],
                 first_n,
                 operands,
-                SHAPE,
+                CHANNELS,
+                STARTS,
+                CHOSEN,
+                HAS_BIAS,
+                HAS_RESIDUAL,
+                FUNCTIONS,
                 BLOCK_N,
             )
             if KERNEL_Y > STRIDE_Y:

@@ -74,7 +74,8 @@ def depthwise_kernel(
     if FUNCTION[0] == "prelu":
         slopes = tl.load(slope + c, mask=real, other=0.0)[None, :]
     place = destination + m.to(tl.int64)[:, None] * destination_stride + c[None, :]
-    tl.store(place, narrow(apply(result, slopes, FUNCTION), destination.dtype.element_ty), mask=stored)
+    result = apply(result, slopes, FUNCTION, 0)
+    tl.store(place, narrow(result, destination.dtype.element_ty), mask=stored)
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,13 @@ IDENTITY = Function("identity")
 RELU = Function("relu")
 
 
-def numbered(functions: Sequence[Function]) -> tuple[tuple[Compiled, ...], list[int]]:
-    """The different functions, and the number of each among them, from 1 on; 0 for the identity."""
+def numbered(functions: Sequence[Function]) -> tuple[tuple[str | float, ...], list[int]]:
+    """The different functions, name, alpha and beta of one behind the other, and the number of each among them, from 1
+    on; 0 for the identity. Triton 3.6 takes no tuples in tuples.
+    """
     distinct = tuple(dict.fromkeys(f.compiled for f in functions if f.name != "identity"))
-    return distinct, [0 if f.name == "identity" else 1 + distinct.index(f.compiled) for f in functions]
+    flat = tuple(part for compiled in distinct for part in compiled)
+    return flat, [0 if f.name == "identity" else 1 + distinct.index(f.compiled) for f in functions]
 
 
 @device_function
@@ -112,43 +115,45 @@ def power(x, EXPONENT: tl.constexpr):
 
 
 @device_function
-def apply(x, slope, FUNCTION: tl.constexpr):
+def apply(x, slope, FUNCTIONS: tl.constexpr, AT: tl.constexpr):
     """The function of ``x``, float32.
 
     Args:
         slope: for ``prelu``, broadcast to ``x``.
-        FUNCTION: :data:`Compiled`.
+        FUNCTIONS, AT: where name, alpha and beta of it begin.
     """
-    if FUNCTION[0] == "relu":
+    ALPHA: tl.constexpr = FUNCTIONS[AT + 1]
+    BETA: tl.constexpr = FUNCTIONS[AT + 2]
+    if FUNCTIONS[AT] == "relu":
         return relu(x)
-    if FUNCTION[0] == "sigmoid":
+    if FUNCTIONS[AT] == "sigmoid":
         return sigmoid(x)
-    if FUNCTION[0] == "tanh":
+    if FUNCTIONS[AT] == "tanh":
         return tanh(x)
-    if FUNCTION[0] == "silu":
+    if FUNCTIONS[AT] == "silu":
         return x * sigmoid(x)
-    if FUNCTION[0] == "gelu":
+    if FUNCTIONS[AT] == "gelu":
         return 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))
-    if FUNCTION[0] == "gelu_tanh":
+    if FUNCTIONS[AT] == "gelu_tanh":
         return 0.5 * x * (1.0 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
-    if FUNCTION[0] == "hardsigmoid":
+    if FUNCTIONS[AT] == "hardsigmoid":
         return hardsigmoid(x)
-    if FUNCTION[0] == "hardswish":
+    if FUNCTIONS[AT] == "hardswish":
         return x * hardsigmoid(x)
-    if FUNCTION[0] == "elu":
+    if FUNCTIONS[AT] == "elu":
         # exp(x) - 1 by the hyperbolic tangent, which has all its digits near zero.
         half = tanh(0.5 * at_most(x, 0.0))
-        return tl.where(x > 0.0, x, FUNCTION[1] * (2.0 * half / (1.0 - half)))
-    if FUNCTION[0] == "leaky_relu":
-        return tl.where(x > 0.0, x, FUNCTION[1] * x)
-    if FUNCTION[0] == "prelu":
+        return tl.where(x > 0.0, x, ALPHA * (2.0 * half / (1.0 - half)))
+    if FUNCTIONS[AT] == "leaky_relu":
+        return tl.where(x > 0.0, x, ALPHA * x)
+    if FUNCTIONS[AT] == "prelu":
         return tl.where(x > 0.0, x, slope * x)
-    if FUNCTION[0] == "clamp":
-        return at_most(at_least(x, FUNCTION[1]), FUNCTION[2])
-    if FUNCTION[0] == "clamp_min":
-        return at_least(x, FUNCTION[1])
-    if FUNCTION[0] == "clamp_max":
-        return at_most(x, FUNCTION[2])
-    if FUNCTION[0] == "power":
-        return power(x, FUNCTION[1])
+    if FUNCTIONS[AT] == "clamp":
+        return at_most(at_least(x, ALPHA), BETA)
+    if FUNCTIONS[AT] == "clamp_min":
+        return at_least(x, ALPHA)
+    if FUNCTIONS[AT] == "clamp_max":
+        return at_most(x, BETA)
+    if FUNCTIONS[AT] == "power":
+        return power(x, ALPHA)
     return x

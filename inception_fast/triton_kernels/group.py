@@ -35,7 +35,7 @@ from inception_fast.triton_kernels.conv import (
     weight_rows,
 )
 from inception_fast.triton_kernels.epilogue import finish
-from inception_fast.triton_kernels.functions import Compiled, Function, numbered
+from inception_fast.triton_kernels.functions import Function, numbered
 from inception_fast.triton_kernels.numerics import device_function, loop_end, pixel_place
 from inception_fast.triton_kernels.split import (
     Workspace,
@@ -241,7 +241,12 @@ def group_kernel(
                 (m < pixels)[:, None],
                 first_n + first,
                 (biases + in_units(bias, UNIT), biases, 0, pointers, strides, ()),
-                (out_channels, True, False, starts, chosen, FUNCTIONS),
+                out_channels,
+                starts,
+                chosen,
+                True,
+                False,
+                FUNCTIONS,
                 WIDTHS[p],
             )
             first += WIDTHS[p]
@@ -267,7 +272,7 @@ class PackedGroup:
     problems: tuple[Problem, ...]
     unit: int
     border: bool
-    functions: tuple[Compiled, ...]
+    functions: tuple[str | float, ...]
 
 
 Pair = tuple[torch.Tensor, torch.Tensor]

@@ -65,7 +65,12 @@ def pair_kernel(
     SECOND_TAPS: tl.constexpr,
     FIRST_HAS_BIAS: tl.constexpr,
     FIRST_RELU: tl.constexpr,
-    SHAPE: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    STARTS: tl.constexpr,
+    CHOSEN: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    HAS_RESIDUAL: tl.constexpr,
+    FUNCTIONS: tl.constexpr,
     PRECISION: tl.constexpr,
     BAND: tl.constexpr,
     BLOCK_L: tl.constexpr,
@@ -73,7 +78,7 @@ def pair_kernel(
     BLOCK_C: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    C_OUT: tl.constexpr = SHAPE[0]
+    C_OUT: tl.constexpr = CHANNELS
     DEPTH: tl.constexpr = FIRST_TAPS * C_IN
     lane = tl.program_id(0) * BLOCK_L + tl.arange(0, BLOCK_L)
     first_n = tl.program_id(1) * BLOCK_N
@@ -132,7 +137,12 @@ def pair_kernel(
             (lane < tl.where((step >= SECOND_TAPS - 1) & (u < out_u), lanes, 0))[:, None],
             first_n,
             operands,
-            SHAPE,
+            CHANNELS,
+            STARTS,
+            CHOSEN,
+            HAS_BIAS,
+            HAS_RESIDUAL,
+            FUNCTIONS,
             BLOCK_N,
         )
         moved = ()

@@ -46,7 +46,7 @@ def pointwise_kernel(
     slopes = 0.0
     if FUNCTION[0] == "prelu":
         slopes = tl.load(slope + c, mask=c < CHANNELS, other=0.0)[None, :]
-    value = apply(value, slopes, FUNCTION)
+    value = apply(value, slopes, FUNCTION, 0)
     place = destination + pixel * destination_stride + c[None, :]
     tl.store(place, narrow(value, destination.dtype.element_ty), mask=mask)
 

@@ -39,13 +39,18 @@ def pool_conv_kernel(
     C_IN: tl.constexpr,
     KERNEL_Y: tl.constexpr,
     KERNEL_X: tl.constexpr,
-    SHAPE: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    STARTS: tl.constexpr,
+    CHOSEN: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    HAS_RESIDUAL: tl.constexpr,
+    FUNCTIONS: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    C_OUT: tl.constexpr = SHAPE[0]
+    C_OUT: tl.constexpr = CHANNELS
     m = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     first_n = tl.program_id(1) * BLOCK_N
     n = tl.minimum(first_n + tl.arange(0, BLOCK_N), C_OUT - 1)
@@ -82,7 +87,12 @@ def pool_conv_kernel(
         (m < pixels)[:, None],
         first_n,
         operands,
-        SHAPE,
+        CHANNELS,
+        STARTS,
+        CHOSEN,
+        HAS_BIAS,
+        HAS_RESIDUAL,
+        FUNCTIONS,
         BLOCK_N,
     )
 
