@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -47,11 +48,11 @@ class Activation:
     slope: str | None = field(default=None, metadata=_OPTIONAL)
 
 
-def activate(x: torch.Tensor, activation: Activation, slope: torch.Tensor | None = None) -> torch.Tensor:
+def activate(x: torch.Tensor, activation: Activation, named: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """The function of ``x``, ``[N, C, ...]``, as a new tensor.
 
     Args:
-        slope: ``[C]``, what ``activation.slope`` names.
+        named: has what ``activation.slope`` names, ``[C]``, where there is one.
     """
     a = activation.alpha
     match activation.function:
@@ -74,8 +75,8 @@ def activate(x: torch.Tensor, activation: Activation, slope: torch.Tensor | None
         case "leaky_relu":
             return F.leaky_relu(x, a)
         case "prelu":
-            assert slope is not None
-            return F.prelu(x, slope.to(x.dtype))
+            assert activation.slope is not None
+            return F.prelu(x, named[activation.slope].to(x.dtype))
         case "clamp":
             return x.clamp(a, activation.beta)
         case "clamp_min":

@@ -146,7 +146,7 @@ class ReferenceExecutor(Executor):
 
     def _activate(self, x: torch.Tensor, target: Destination) -> torch.Tensor:
         if target.activation is not None:
-            return activate(x, target.activation, self._constants.get(target.activation.slope or ""))
+            return activate(x, target.activation, self._constants)
         return x.relu() if target.relu else x
 
     def _compute(self, step: Step, memory: Memory) -> torch.Tensor:

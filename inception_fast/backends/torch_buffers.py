@@ -47,13 +47,12 @@ def _part_writer(
 ) -> Callable[[Buffers, torch.Tensor], None]:
     index, buffer = target.slice.buffer, plan.buffers[target.slice.buffer]
     activation, relu = target.activation, target.relu and not fused_relu
-    slope = constants.get((activation and activation.slope) or "")
 
     def become(buffers: Buffers, part: torch.Tensor) -> None:
         if relu:
             part = part.relu_() if alone else part.relu()
         elif activation is not None:
-            part = activate(part, activation, slope)
+            part = activate(part, activation, constants)
         buffers[index] = part.contiguous(memory_format=torch.channels_last)
 
     def fill(buffers: Buffers, part: torch.Tensor) -> None:
@@ -63,7 +62,7 @@ def _part_writer(
         if relu:
             torch.clamp_min(part, 0, out=place(buffers))
         else:
-            place(buffers).copy_(part if activation is None else activate(part, activation, slope))
+            place(buffers).copy_(part if activation is None else activate(part, activation, constants))
 
     place = reader(plan, target.slice)
     return become if target.slice.channels == buffer.channels else fill

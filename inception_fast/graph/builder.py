@@ -117,6 +117,12 @@ class Builder:
             self.params[name] = const.tensor.detach().to("cpu", copy=True).contiguous()
         return name
 
+    def node_of(self, x: Data) -> ir.Node | None:
+        """The node whose value ``x`` is, whole and as it is; None where it is a part of one, or moved."""
+        if x.scale is not None or x.shift is not None or x.count != self.shapes[x.source][0]:
+            return None
+        return next(n for n in self.nodes if n.name == x.source)
+
     def natural_shape(self, x: Data) -> ir.Shape:
         """Shape of ``x`` as the Graph sees it, whatever the model has reshaped it to."""
         return (x.count, *self.shapes[x.source][1:])

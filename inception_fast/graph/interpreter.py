@@ -8,7 +8,7 @@ from collections.abc import Collection
 import torch
 import torch.nn.functional as F
 
-from inception_fast.activation import Activation, activate
+from inception_fast.activation import activate
 from inception_fast.errors import InputError
 from inception_fast.graph import ir
 
@@ -77,7 +77,7 @@ def apply_op(op: ir.Op, inputs: list[torch.Tensor], params: dict[str, torch.Tens
         case ir.ReLU():
             return F.relu(x)
         case ir.Activate():
-            return _function(x, op.activation, params)
+            return activate(x, op.activation, params)
         case ir.Gate():
             # A vector is an image of one pixel.
             gate = inputs[1].view(*inputs[1].shape[:2], *(inputs[1].shape[2:] or (1, 1)))
@@ -122,7 +122,12 @@ def _conv(op: ir.Conv2d, inputs: list[torch.Tensor], params: dict[str, torch.Ten
     out = _convolved(op, inputs[0], params)
     if len(inputs) > 1:
         out = out + inputs[1]
-    parts = out.split([s.channels for s in op.segments], dim=1)
+    return activated_segments(out, op, params)
+
+
+def activated_segments(sums: torch.Tensor, op: ir.Conv2d, params: dict[str, torch.Tensor]) -> torch.Tensor:
+    """A convolution's value, from its sums ``[N, C, H, W]``."""
+    parts = sums.split([s.channels for s in op.segments], dim=1)
     return torch.cat([_activated(part, s, params) for part, s in zip(parts, op.segments, strict=True)], dim=1)
 
 
@@ -139,11 +144,7 @@ def _act(x: torch.Tensor, relu: bool) -> torch.Tensor:
 
 
 def _activated(x: torch.Tensor, op: ir.Activated, params: dict[str, torch.Tensor]) -> torch.Tensor:
-    return _act(x, op.relu) if op.activation is None else _function(x, op.activation, params)
-
-
-def _function(x: torch.Tensor, activation: Activation, params: dict[str, torch.Tensor]) -> torch.Tensor:
-    return activate(x, activation, _optional(activation.slope, params))
+    return _act(x, op.relu) if op.activation is None else activate(x, op.activation, params)
 
 
 def _optional(name: str | None, params: dict[str, torch.Tensor]) -> torch.Tensor | None:

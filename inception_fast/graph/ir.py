@@ -53,6 +53,11 @@ class Activated:
         """Whether there is none."""
         return not self.relu and self.activation is None
 
+    @property
+    def slope(self) -> str | None:
+        """The parameter with a slope for each channel, where the activation has one."""
+        return None if self.activation is None else self.activation.slope
+
 
 @dataclass(frozen=True)
 class Segment(Activated):

@@ -19,10 +19,9 @@ from math import sqrt
 import torch
 import torch.nn.functional as F
 
-from inception_fast.activation import activate
 from inception_fast.errors import InputError
 from inception_fast.graph import ir
-from inception_fast.graph.interpreter import apply_op
+from inception_fast.graph.interpreter import activated_segments, apply_op
 from inception_fast.plan.plan import MOST_SENSITIVE, Sensitivity
 from inception_fast.plan.probes import probes
 from inception_fast.tensors import bytes_of
@@ -298,12 +297,11 @@ def _run(graph: ir.Graph, x: torch.Tensor) -> tuple[list[torch.Tensor], list[_Ro
     def compute(name: str, op: ir.Op, inputs: list[torch.Tensor]) -> torch.Tensor:
         if isinstance(op, ir.Conv2d):
             params[op.weight].requires_grad_()
-        if isinstance(op, ir.Conv2d):
             # The sums themselves, of which a ReLU's value tells enough, and another function's does not.
             bare = replace(op, segments=tuple(replace(s, activation=None) for s in op.segments))
             value = apply_op(bare, inputs, params)
             sites.append(_Convolved(name, value, op, inputs[0], params[op.weight]))
-            return _activated(value, op, params)
+            return activated_segments(value, op, params) if any(s.activation for s in op.segments) else value
         value = apply_op(op, inputs, params)
         if not isinstance(op, EXACT):
             sites.append(_Rounded(name, value))
@@ -317,18 +315,6 @@ def _run(graph: ir.Graph, x: torch.Tensor) -> tuple[list[torch.Tensor], list[_Ro
         else:
             values[node.name] = compute(node.name, node.op, inputs)
     return [values[name] for name in graph.outputs], sites
-
-
-def _activated(sums: torch.Tensor, op: ir.Conv2d, params: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The value of a convolution, from its sums with their ReLUs."""
-    if not any(s.activation for s in op.segments):
-        return sums
-    parts = sums.split([s.channels for s in op.segments], dim=1)
-    values = [
-        part if s.activation is None else activate(part, s.activation, params.get(s.activation.slope or ""))
-        for part, s in zip(parts, op.segments, strict=True)
-    ]
-    return torch.cat(values, dim=1)
 
 
 def _products(outputs: list[torch.Tensor]) -> Iterator[tuple[torch.Tensor, list[torch.Tensor], float]]:

@@ -87,7 +87,7 @@ def truth_of(activation: Activation, x: torch.Tensor, slope: torch.Tensor) -> to
         return x * torch.special.log_ndtr(x).exp()
     if activation.function == "gelu_tanh":
         return x * torch.sigmoid((8 / torch.pi) ** 0.5 * (x + 0.044715 * x**3))
-    return activate(x, activation, slope.double())
+    return activate(x, activation, {"slope": slope.double()})
 
 
 def name_of(value: Activation | float) -> str:

@@ -67,7 +67,7 @@ def _run(plan: Plan, constants: Constants, x: Tensor) -> tuple[list[Tensor], dic
 
 def _activated(x: Tensor, target: Destination, constants: Constants) -> Tensor:
     if target.activation is not None:
-        return activate(x, target.activation, constants.get(target.activation.slope or ""))
+        return activate(x, target.activation, constants)
     return x.relu() if target.relu else x
 
 

@@ -41,7 +41,7 @@ def test_values(activation: Activation) -> None:
     binary digit of its size.
     """
     x = torch.cat([FINITE, -FINITE])
-    truth, got = activate(x.double(), activation), _applied(activation, x).double()
+    truth, got = activate(x.double(), activation, {}), _applied(activation, x).double()
     assert torch.equal(got.isnan(), truth.isnan())
     whole = x.abs().double() if activation.function.startswith("gelu") else truth.abs()
     digits = truth.abs().clamp(1e-30, 1e30).log2().abs() / 16 if activation.function == "power" else 0.0
@@ -52,7 +52,7 @@ def test_values(activation: Activation) -> None:
 @pytest.mark.parametrize("activation", FUNCTIONS, ids=lambda a: a.function)
 def test_nan_and_infinity(activation: Activation) -> None:
     x = torch.tensor([float("nan"), float("inf"), float("-inf"), 1e30, -1e30])
-    truth, got = activate(x.double(), activation).float(), _applied(activation, x)
+    truth, got = activate(x.double(), activation, {}).float(), _applied(activation, x)
     assert got[0].isnan() and torch.equal(got.isnan(), truth.isnan())
     torch.testing.assert_close(got, truth, rtol=1e-6, atol=0, equal_nan=True)
 
@@ -80,11 +80,11 @@ def test_each_destination_of_a_convolution_has_its_own() -> None:
     sums = F.conv2d(x.double().permute(0, 3, 1, 2), weight.double(), bias.double(), padding=(0, 1))
     parts = (sums + residual.double().permute(0, 3, 1, 2)).split(widths, 1)
     truth = [
-        activate(parts[0], activations[0]),
+        activate(parts[0], activations[0], {}),
         parts[1].relu(),
-        activate(parts[2], activations[1], slope.double()),
+        activate(parts[2], activations[1], {"s": slope.double()}),
         parts[3],
-        activate(parts[4], activations[2]),
+        activate(parts[4], activations[2], {}),
     ]
     targets = [poisoned((2, 5, 6, width), before=3, after=2, dtype=torch.float32) for width in widths]
     functions = [leaky, RELU, prelu, IDENTITY, clamp]

@@ -73,7 +73,7 @@ class Arena:
             for d, part in enumerate(truth.split(c_out, 1)):
                 activation = functions[(index + d) % len(functions)]
                 relu = (index + d) % 2 == 0 and activation is None
-                result = part.relu() if relu else part if activation is None else activate(part, activation)
+                result = part.relu() if relu else part if activation is None else activate(part, activation, {})
                 destinations.append(Destination(self._place(result, offset, False), relu, activation))
             taps, name = same_padding_taps(kernel), None if bias is None else f"b{index}"
             conv = Convolution(f"w{index}", name, c_in, sum(c_out), taps, stride)

@@ -113,10 +113,10 @@ class Steps:
         activation = target.activation
         if activation is None:
             return run
-        written, slope = self._memory.nchw(target.slice), self._constants.get(activation.slope or "")
+        written = self._memory.nchw(target.slice)
 
         def run_and_activate() -> None:
             run()
-            written.copy_(activate(written, activation, slope))
+            written.copy_(activate(written, activation, self._constants))
 
         return run_and_activate

@@ -85,7 +85,8 @@ def prelu(b: Builder, place: Place, x: Any, weight: Any) -> Data:
     return activate(b, place, x, Activation("prelu", slope=name))
 
 
-def bounded(b: Builder, place: Place, x: Any, lower: float | None, upper: float | None) -> Any:
+@rule("clamp_min.default", "clamp.default", "hardtanh.default")
+def clamp(b: Builder, place: Place, x: Any, lower: float | None, upper: float | None = None) -> Any:
     """``x`` with what is below or above replaced by a number."""
     lower, upper = (None if n is None or not isfinite(n) else float(n) for n in (lower, upper))
     if isinstance(x, Norm) and upper is None and lower is not None:
@@ -99,36 +100,31 @@ def bounded(b: Builder, place: Place, x: Any, lower: float | None, upper: float 
     return activate(b, place, x, Activation("clamp", lower, upper))
 
 
-@rule("clamp_min.default", "clamp.default", "hardtanh.default")
-def clamp(b: Builder, place: Place, x: Any, lower: float | None, upper: float | None = None) -> Any:
-    return bounded(b, place, x, lower, upper)
-
-
 @rule("clamp_max.default")
 def clamp_max(b: Builder, place: Place, x: Any, upper: float) -> Any:
-    return bounded(b, place, x, None, upper)
+    return clamp(b, place, x, None, upper)
 
 
 @rule("relu6.default")
 def relu6(b: Builder, place: Place, x: Any) -> Any:
-    return bounded(b, place, x, 0.0, 6.0)
+    return clamp(b, place, x, 0.0, 6.0)
 
 
 @rule("threshold.default")
 def threshold(b: Builder, place: Place, x: Any, least: float, value: float) -> Any:
     require(least == value, f"below {least} it is {value}: only a maximum is supported")
-    return bounded(b, place, x, least, None)
+    return clamp(b, place, x, least, None)
 
 
 @rule("maximum.default")
 def maximum(b: Builder, place: Place, x: Any, y: Any) -> Any:
-    return bounded(b, place, *_and_number(x, y), None)
+    return clamp(b, place, *_and_number(x, y), None)
 
 
 @rule("minimum.default")
 def minimum(b: Builder, place: Place, x: Any, y: Any) -> Any:
     image, number = _and_number(x, y)
-    return bounded(b, place, image, None, number)
+    return clamp(b, place, image, None, number)
 
 
 def _and_number(x: Any, y: Any) -> tuple[Any, float]:

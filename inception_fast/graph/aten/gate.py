@@ -45,9 +45,8 @@ def _activate(b: Builder, place: Place, x: Data, activation: Activation) -> Data
 
 def _function_of(b: Builder, x: Data, y: Data) -> FunctionName | None:
     """The function of ``x`` that ``x * y`` is, where ``y`` is one of ``x``, whole and as it is."""
-    node = next(n for n in b.nodes if n.name == y.source)
-    whole = y.scale is None and y.shift is None and y.count == b.shapes[y.source][0]
-    if not isinstance(node.op, ir.Activate) or not whole or x.shape != y.shape or b.settle(x) != node.inputs[0]:
+    node = b.node_of(y)
+    if node is None or not isinstance(node.op, ir.Activate) or x.shape != y.shape or b.settle(x) != node.inputs[0]:
         return None
     return _SELF_GATED.get(node.op.activation.function)
 

@@ -66,10 +66,9 @@ class LocalMean(Symbolic):
 def pad_channels(b: Builder, x: Any, amounts: Sequence[int], value: float | None) -> Neighbours:
     """What padding along the channels gives, which are the third dimension from the end."""
     source = data(x)
-    node = next(n for n in b.nodes if n.name == source.source)
-    whole = source.scale is None and source.shift is None and source.count == b.shapes[source.source][0]
-    squares = node.op == SQUARE and whole and source.shape == (1, *b.natural_shape(source))
-    require(len(amounts) == 6 and not any(amounts[:4]) and not value and squares, "only height and width can be padded")
+    node, along = b.node_of(source), len(amounts) == 6 and not any(amounts[:4]) and not value
+    if node is None or node.op != SQUARE or source.shape != (1, *b.natural_shape(source)) or not along:
+        raise CannotExpress("only height and width can be padded")
     return Neighbours(node.inputs[0], source.shape, amounts[4], amounts[5])
 
 

@@ -76,7 +76,7 @@ def _split_over_concats(graph: ir.Graph) -> ir.Graph:
 
 def _all_take(graph: ir.Graph, node: ir.Node, concat: ir.Node) -> bool:
     """Whether each part of a concat can take in its part of what follows."""
-    if isinstance(node.op, ir.Affine) and node.op.activation is not None and node.op.activation.slope is not None:
+    if isinstance(node.op, ir.Affine) and node.op.slope is not None:
         return False
     producers = [graph.by_name[value] for value in concat.inputs]
     return all(graph.is_private(p.name) and _takes_nothing(p) is None for p in producers)

@@ -61,7 +61,7 @@ def _refusal(edit: Edit, add: ir.Node, value: str) -> str | None:
     if not all(s.is_linear for s in producer.op.segments):
         return "has an activation before the sum"
     assert isinstance(add.op, ir.Add)
-    if add.op.activation is not None and add.op.activation.slope is not None and len(producer.op.segments) > 1:
+    if add.op.slope is not None and len(producer.op.segments) > 1:
         return "has several segments, and the activation's slopes are for all of them"
     if not edit.old.is_private(value):
         return "has other readers"
