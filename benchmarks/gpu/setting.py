@@ -55,7 +55,7 @@ GPU = Setting(
     checked_batches=(1, 8, 128),
     distinct=8,
     rounds=100,
-    seconds=4.0,
+    seconds=2.5,
     processes=14,
 )
 

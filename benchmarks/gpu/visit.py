@@ -12,7 +12,7 @@ from benchmarks.gpu.part import Part
 SANITIZER = "benchmarks.gpu.parts.sanitizer"
 
 FIRST = (
-    Part("build", "the package, for this GPU alone", 90),
+    Part("build", "the package, for this GPU alone", 150),
     Part("environment", "driver, compiler, headers, packages, clocks", 60, alongside=True),
     Part(
         "constants_compile",
@@ -28,18 +28,18 @@ FIRST = (
     Part("kernels", "PTX version, registers, blocks and clusters that fit", 30),
     Part("correctness", "against float64; the same bits", 75),
     Part("timing", "calls and replays of every driver, Triton and eager", 110),
-    Part("torch_compile", "max-autotune beside ours", 200),
+    Part("device_tests", "tests that need a GPU", 75),
     Part("traces", "blocks of a pass, by the GPU's clock", 40),
     Part("variants", "launches, segments, tiles and blocks, varied", 80),
+    Part("torch_compile", "max-autotune beside ours", 200),
     Part("ncu", "counters of single launches", 100),
-    Part("device_tests", "tests that need a GPU", 75),
-    Part("time_model", "predicted against measured", 60, alongside=True),
+    Part("time_model", "predicted against measured", 60),
     Part("two_streams", "recorded passes whose blocks wait for each other, at the same time", 25),
 )
 """Within 540 s."""
 
 SECOND = (
-    Part("build", "the package, for this GPU alone", 90),
+    Part("build", "the package, for this GPU alone", 150),
     Part("networks", "truth in float64, engine files", 90, alongside=True),
     Part("memcheck", "accesses outside of memory", 80, module=SANITIZER, arguments=("memcheck",)),
     Part("racecheck", "races in shared memory", 80, alongside=True, module=SANITIZER, arguments=("racecheck",)),
