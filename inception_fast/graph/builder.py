@@ -180,7 +180,14 @@ class Builder:
     def _moves_input(self, x: Data) -> bool:
         """Whether ``x`` is the network's input, of which nothing is rounded yet, moved without rounding."""
         scale, shift = (torch.ones(1) if x.scale is None else x.scale), x.shift
-        return x.source == self.nodes[0].name and shift is not None and shifts_exactly(scale, shift)
+        return self._is_input(x.source) and shift is not None and shifts_exactly(scale, shift)
+
+    def _is_input(self, value: str) -> bool:
+        """Whether a value is the network's input, or channels of it."""
+        node = next(n for n in self.nodes if n.name == value)
+        if isinstance(node.op, ir.Select | ir.Slice):
+            return self._is_input(node.inputs[0])
+        return isinstance(node.op, ir.Input)
 
     def concat(self, parts: Sequence[Data], place: Place) -> Data:
         """Concatenation along the first axis after the batch."""
@@ -196,6 +203,8 @@ class Builder:
                 merged.append(part)
         if len(merged) == 1:
             return merged[0]
+        if all(p.source == merged[0].source for p in merged):
+            return replace(self._select(merged, place), shape=(sum(p.count for p in merged), *parts[0].shape[1:]))
         if all(self.natural_shape(p)[1:] == self.natural_shape(merged[0])[1:] for p in merged):
             names = [self.settle(p) for p in merged]
         else:
@@ -203,23 +212,31 @@ class Builder:
         out = self.emit(ir.Concat(), names, place)
         return replace(out, shape=(out.count, *parts[0].shape[1:]))
 
+    def _select(self, parts: Sequence[Data], place: Place) -> Data:
+        """Pieces of one value, whatever their order, moved by what each of them is."""
+        channels = tuple(c for p in parts for c in range(p.start, p.start + p.count))
+        chosen = self.emit(ir.Select(channels), [parts[0].source], replace(place, is_layer=False))
+        return replace(chosen, scale=_joined(parts, "scale", 1.0), shift=_joined(parts, "shift", 0.0))
+
     @staticmethod
     def _join(a: Data, b: Data, place: Place) -> Data | None:
         """One Data for two neighbours, where ``b`` goes on in the value where ``a`` ends."""
         if (a.source, a.start + a.count) != (b.source, b.start):
             return None
-        vectors: list[Tensor | None] = []
-        for left, right, neutral in ((a.scale, b.scale, 1.0), (a.shift, b.shift, 0.0)):
-            if left is None and right is None:
-                vectors.append(None)
-                continue
-            sides = [
-                torch.full((side.count,), neutral, dtype=torch.float64) if vector is None else vector
-                for side, vector in ((a, left), (b, right))
-            ]
-            vectors.append(torch.cat(sides))
-        count = a.count + b.count
-        return Data(a.source, a.start, count, (count, *a.shape[1:]), place, vectors[0], vectors[1])
+        scale, shift = _joined((a, b), "scale", 1.0), _joined((a, b), "shift", 0.0)
+        return Data(a.source, a.start, a.count + b.count, (a.count + b.count, *a.shape[1:]), place, scale, shift)
+
+
+def _joined(parts: Sequence[Data], vector: str, neutral: float) -> Tensor | None:
+    """The scales or shifts of several one after the other; None where none of them has one."""
+    own: list[Tensor | None] = [getattr(p, vector) for p in parts]
+    if all(v is None for v in own):
+        return None
+    filled = (
+        torch.full((p.count,), neutral, dtype=torch.float64) if v is None else v
+        for p, v in zip(parts, own, strict=True)
+    )
+    return torch.cat(list(filled))
 
 
 def batched(shape: ir.Shape) -> str:

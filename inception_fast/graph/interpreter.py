@@ -69,6 +69,8 @@ def apply_op(op: ir.Op, inputs: list[torch.Tensor], params: dict[str, torch.Tens
             return _activated(_convolved(op, x, params, len(params[op.weight])), op, params)
         case ir.Slice():
             return x.narrow(1, op.start, op.channels)
+        case ir.Select():
+            return x[:, list(op.channels)]
         case ir.BatchNorm():
             weight, bias = _optional(op.weight, params), _optional(op.bias, params)
             return F.batch_norm(x, params[op.mean], params[op.var], weight, bias, training=False, eps=op.eps)

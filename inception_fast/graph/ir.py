@@ -132,6 +132,13 @@ class Slice(Op):
 
 
 @dataclass(frozen=True)
+class Select(Op):
+    """Channels of the input in this order; one may be there several times."""
+
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class BatchNorm(Op):
     """Inference-mode batch normalisation; parameters ``[C]``. weight and bias are None without affine."""
 

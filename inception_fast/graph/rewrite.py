@@ -70,9 +70,17 @@ def moves_input(graph: ir.Graph, node: ir.Node, param: Callable[[str], torch.Ten
     Args:
         param: gives a parameter in float64.
     """
-    if not isinstance(node.op, ir.Affine) or node.inputs[0] != graph.input.name:
+    if not isinstance(node.op, ir.Affine) or not _is_input(graph, node.inputs[0]):
         return False
     return shifts_exactly(param(node.op.scale), param(node.op.shift))
+
+
+def _is_input(graph: ir.Graph, value: str) -> bool:
+    """Whether a value is the network's input, or channels of it in some order."""
+    node = graph.by_name.get(value)  # None of what a pass has just made
+    if node is not None and isinstance(node.op, ir.Slice | ir.Select | ir.Concat):
+        return all(_is_input(graph, source) for source in node.inputs)
+    return node is not None and isinstance(node.op, ir.Input)
 
 
 def rebuild(

@@ -64,6 +64,8 @@ def infer_shape(op: ir.Op, inputs: list[ir.Shape], params: Mapping[str, torch.Te
             return (inputs[0][0], *op.size)
         case ir.Slice():
             return (op.channels, *inputs[0][1:])
+        case ir.Select():
+            return (len(op.channels), *inputs[0][1:])
         case ir.Concat():
             return (sum(s[0] for s in inputs), *inputs[0][1:])
         case ir.Flatten():

@@ -44,7 +44,7 @@ measurement does for all large sizes. In none of the six reference networks does
 """
 MeasuredBefore = dict[bytes, dict[str, Sensitivity]]
 """By a digest of everything that decides them."""
-EXACT = (ir.Input, ir.ReLU, ir.Concat, ir.Copy, ir.Slice, ir.MaxPool, ir.AdaptiveMaxPool, ir.Flatten)
+EXACT = (ir.Input, ir.ReLU, ir.Concat, ir.Copy, ir.Slice, ir.Select, ir.MaxPool, ir.AdaptiveMaxPool, ir.Flatten)
 """Operators that round nothing."""
 
 

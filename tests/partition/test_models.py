@@ -73,7 +73,11 @@ def test_strict_refuses() -> None:
         ifast.optimize(model("softplus head"), MODELS["softplus head"][2](1), strict=True)
 
 
+MEAN, STD = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 NATIVE: dict[str, Callable[[Parts, torch.Tensor], Any]] = {
+    "colours in another order": lambda m, x: m.logits(m.trunk((x.flip(1) - MEAN) / STD)),
+    "colours by an index": lambda m, x: m.logits(m.trunk(((x - MEAN) / STD)[:, [2, 1, 0]])),
+    "grey": lambda m, x: m.logits(m.trunk(x[:, [0, 0, 0]])),
     "softmax": lambda m, x: m.logits(m.trunk(x)).softmax(1),
     "labels": lambda m, x: {"labels": torch.sigmoid(m.logits(m.trunk(x)))},
     "squeeze and excitation": lambda m, x: m.logits((y := m.trunk(x)) * y.mean((2, 3), True).sigmoid()),

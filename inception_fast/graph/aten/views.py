@@ -7,13 +7,14 @@ from dataclasses import replace
 from math import prod
 from typing import Any, TypeVar
 
+import torch
 from torch import SymInt
 
 from inception_fast.graph import ir
 from inception_fast.graph.aten.gate import Repeated
 from inception_fast.graph.aten.local_response import LocalMean
 from inception_fast.graph.aten.norm import Norm
-from inception_fast.graph.aten.rule import data, require, rule
+from inception_fast.graph.aten.rule import constant, data, require, rule
 from inception_fast.graph.builder import Builder, CannotExpress, Data, Place
 
 Seen = TypeVar("Seen", Data, LocalMean)
@@ -157,6 +158,23 @@ def flip(b: Builder, place: Place, x: Any, dims: Sequence[int]) -> Data:
     require([d % (len(source.shape) + 1) for d in dims] == [1], "only channels can be flipped")
     shape: ir.Shape = source.shape
     return b.concat([_channels(source, i, 1, place) for i in reversed(range(shape[0]))], place)
+
+
+@rule("index.Tensor")
+def index(b: Builder, place: Place, x: Any, indices: Sequence[Any]) -> Data:
+    source = data(x)
+    given = [i for i, chosen in enumerate(indices) if chosen is not None]
+    require(given == [1], "only channels can be chosen by an index")
+    return index_select(b, place, source, 1, indices[1])
+
+
+@rule("index_select.default")
+def index_select(b: Builder, place: Place, x: Any, dim: int, index: Any) -> Data:
+    source = data(x)
+    require(dim % (len(source.shape) + 1) == 1, "only channels can be chosen by an index")
+    chosen = constant(index, "index").tensor
+    require(chosen.dim() == 1 and chosen.dtype in (torch.int64, torch.int32), "its index is no list of channels")
+    return b.concat([_channels(source, int(i) % source.shape[0], 1, place) for i in chosen], place)
 
 
 @rule("expand.default", "expand_as.default")

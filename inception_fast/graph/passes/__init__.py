@@ -11,6 +11,7 @@ from inception_fast.graph.passes import (
     commute_avgpool,
     eliminate_concat,
     fold_batchnorm,
+    fold_channel_order,
     fold_input_affine,
     fuse_activation,
     fuse_residual,
@@ -55,6 +56,7 @@ def optimize_graph(graph: ir.Graph, options: Options) -> tuple[ir.Graph, tuple[P
 
 def _pipeline(options: Options) -> Iterator[tuple[str, Pass, Explanation]]:
     yield "fold_batchnorm", fold_batchnorm.fold_batchnorm, fold_batchnorm.why_not
+    yield "fold_channel_order", fold_channel_order.fold_channel_order, fold_channel_order.why_not
     kinds = (ir.ReLU, ir.Activate) if options.fuse_functions else (ir.ReLU,)
     yield "fuse_activation", partial(fuse_activation.fuse_activation, kinds=kinds), fuse_activation.why_not
     yield "fuse_residual", fuse_residual.fuse_residual, fuse_residual.why_not
