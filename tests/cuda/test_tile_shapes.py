@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -89,10 +90,18 @@ def test_bits_depend_on_no_shape() -> None:
         assert torch.equal(got, want), name
 
 
-def operand_bytes(batch: int) -> tuple[float, set[tuple[int, int]]]:
-    """What the convolutions of Inception-v3 in fp16 read through L2 on an H100, and the shapes of their tiles."""
-    module = native(emulate=True)
-    launches, _ = module.describe(plan_to_json(inception_v3()), batch, "fp16", "stage", module.MachineConstants())
+def machine_of(**constants: float) -> Any:
+    """An H100, but for some of its constants."""
+    machine = native(emulate=True).MachineConstants()
+    for name, value in constants.items():
+        setattr(machine, name, value)
+    return machine
+
+
+def operand_bytes(batch: int, **constants: float) -> tuple[float, set[tuple[int, int]]]:
+    """What the convolutions of Inception-v3 in fp16 read through L2, and the shapes of their tiles."""
+    plan, machine = plan_to_json(inception_v3()), machine_of(**constants)
+    launches, _ = native(emulate=True).describe(plan, batch, "fp16", "stage", machine)
     convs = [step for steps in launches for step in steps if step.chunks > 0]
     shapes = {(step.code.rows, step.code.columns) for step in convs}
     tiles = [(s.blocks * s.chunks, (s.code.rows + s.code.columns) * s.code.chunk_bytes) for s in convs]
@@ -105,3 +114,25 @@ def test_bytes_through_l2() -> None:
     assert large < 40e9 and SHAPES[-1] in shapes
     small, shapes = operand_bytes(1)
     assert SHAPES[0] in shapes and small * 128 > large
+
+
+def launch_times(batch: int, options: str = "", **constants: float) -> list[float]:
+    """What the model says of each launch of Inception-v3 in fp16, in microseconds."""
+    plan, machine = plan_to_json(inception_v3()), machine_of(**constants)
+    return [t.total for t in native(emulate=True).predict(plan, batch, "fp16", "stage", machine, options)]
+
+
+@pytest.mark.parametrize("batch", [1, 8, 128])
+def test_no_shape_for_all_is_quicker_than_the_choice(batch: int) -> None:
+    """Launch by launch, by the model that chooses; in small batches some launch mixes them."""
+    chosen = launch_times(batch)
+    alike = [launch_times(batch, f"shape={name}") for name in NAMES]
+    best = [min(times) for times in zip(*alike, strict=True)]
+    assert all(own <= other for own, other in zip(chosen, best, strict=True))
+    assert sum(chosen) < sum(best) or batch == 128
+
+
+def test_the_choice_goes_by_the_machine() -> None:
+    """Where L2 is slow, larger tiles, which read less through it."""
+    usual, slow = operand_bytes(8), operand_bytes(8, l2_bandwidth=1.0)
+    assert slow[0] < usual[0]

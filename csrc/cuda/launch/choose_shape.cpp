@@ -1,66 +1,121 @@
 #include "cuda/launch/choose_shape.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 
+#include "cuda/launch/launch_work.h"
 #include "cuda/launch/segments.h"
 
 namespace ifast::cuda {
 namespace {
 
-// Clocks, all guesses: what an instruction of a warp takes where nothing else runs beside it, the
-// instructions of a chunk besides those of a warp's 16 x 8 of sums and of those, and a block's
-// prologue and epilogue.
-constexpr std::int64_t kLoneInstruction = 5;
-constexpr std::int64_t kLoopInstructions = 70;
-constexpr std::int64_t kStepInstructions = 6;
-constexpr std::int64_t kOutside = 2000;
-// Bytes that a multiprocessor gets from L2 in a clock, where all of them ask.
-constexpr std::int64_t kL2Bytes = 24;
+// The convolutions of a launch, and what they take with one shape or another.
+class Convolutions {
+ public:
+  Convolutions(std::span<const Step> steps, int batch, const ShapeChoice& choice)
+      : choice_(choice) {
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      if (steps[i].kind != Kind::kConv) continue;
+      Convolution own{static_cast<int>(i), steps[i].segments, {}};
+      for (int shape = 0; shape < kShapeCount; ++shape) {
+        if (!serves(kShapes[shape], steps[i], choice)) continue;
+        Option& option = own.options[shape];
+        option.served = true;
+        for (const bool spread : {false, true}) {
+          option.work[spread] =
+              convolution_work(steps[i], kShapes[shape], batch, spread, choice.precision);
+        }
+      }
+      convolutions_.push_back(std::move(own));
+    }
+    work_.steps.resize(convolutions_.size());
+  }
 
-std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+  // Of each step; the base shape where it is no convolution.
+  std::vector<int> choose(std::size_t steps) {
+    std::vector<int> best(convolutions_.size(), kBaseShape);
+    if (choice_.fixed >= 0) {
+      best = alike(choice_.fixed);
+    } else {
+      double shortest = time(best);
+      // The first steps towards a shape can cost what the last ones gain, so all begin with one.
+      for (int shape = kBaseShape + 1; shape < kShapeCount; ++shape) {
+        keep_shorter(alike(shape), best, shortest);
+      }
+      while (improve(best, shortest)) {
+      }
+    }
+    std::vector<int> shapes(steps, kBaseShape);
+    for (std::size_t i = 0; i < best.size(); ++i) shapes[convolutions_[i].index] = best[i];
+    return shapes;
+  }
 
-// In clocks, as if the step had the device to itself. Blocks side by side on a multiprocessor hide
-// each other's latency, so a round of them takes as long as one; but all their bytes come from L2.
-std::int64_t cost(int index, const Step& step, int batch, int multiprocessors) {
-  const TileShape& shape = kShapes[index];
-  const Cut cut = cut_of(step, index);
-  const std::int64_t tiles = groups_of(step, cut, batch) * cut.group_tiles;
-  const bool spread = tiles * step.segments <= std::int64_t{kSpread} * multiprocessors;
-  const std::int64_t blocks = spread ? tiles * step.segments : tiles;
-  const std::int64_t chunks = spread ? step.segment_chunks : step.chunks;
-  const std::int64_t warp_sums = shape.rows * shape.columns / (kThreads / 32);
-  const std::int64_t alone =
-      chunks * kLoneInstruction * (kLoopInstructions + kStepInstructions * warp_sums / (16 * 8));
-  const std::int64_t resident = shape.throughput ? 2 : 3;
-  const std::int64_t rounds = ceil_divide(blocks, resident * multiprocessors);
-  const std::int64_t bytes =
-      ceil_divide(blocks, multiprocessors) * chunks * shape.stage_bytes() / kL2Bytes;
-  return std::max(rounds * alone, bytes) + rounds * kOutside;
-}
+ private:
+  struct Option {
+    bool served = false;
+    std::array<StepWork, 2> work;  // by whether each segment has a block
+  };
+  struct Convolution {
+    int index;
+    int segments;
+    std::array<Option, kShapeCount> options;
+  };
+
+  std::vector<int> alike(int shape) const {
+    std::vector<int> shapes;
+    for (const Convolution& own : convolutions_) {
+      shapes.push_back(own.options[shape].served ? shape : kBaseShape);
+    }
+    return shapes;
+  }
+
+  double time(const std::vector<int>& shapes) {
+    double segments = 0;
+    for (std::size_t i = 0; i < shapes.size(); ++i) {
+      const Convolution& own = convolutions_[i];
+      segments += own.options[shapes[i]].work[false].blocks * own.segments;
+    }
+    const bool room = has_room(segments, static_cast<int>(choice_.machine.multiprocessors));
+    for (std::size_t i = 0; i < shapes.size(); ++i) {
+      const Convolution& own = convolutions_[i];
+      work_.steps[i] = own.options[shapes[i]].work[room && own.segments > 1];
+    }
+    return predict(work_, choice_.machine, {}).total;
+  }
+
+  bool keep_shorter(const std::vector<int>& candidate, std::vector<int>& best, double& shortest) {
+    const double own = time(candidate);
+    if (own >= shortest) return false;
+    best = candidate;
+    shortest = own;
+    return true;
+  }
+
+  bool improve(std::vector<int>& best, double& shortest) {
+    bool improved = false;
+    for (std::size_t i = 0; i < best.size(); ++i) {
+      for (int shape = 0; shape < kShapeCount; ++shape) {
+        if (shape == best[i] || !convolutions_[i].options[shape].served) continue;
+        std::vector<int> candidate = best;
+        candidate[i] = shape;
+        improved |= keep_shorter(candidate, best, shortest);
+      }
+    }
+    return improved;
+  }
+
+  const ShapeChoice& choice_;
+  std::vector<Convolution> convolutions_;
+  LaunchWork work_;
+};
 
 }  // namespace
 
 bool serves(const TileShape& shape, const Step& step, const ShapeChoice& choice) {
-  return (shape.any_source || step.whole_vectors) && offers(choice.kernel, shape, choice.splits) &&
+  const bool splits = choice.precision == Precision::kFp32;
+  return (shape.any_source || step.whole_vectors) && offers(choice.kernel, shape, splits) &&
          shape.shared_bytes() <= choice.shared_bytes;
-}
-
-int choose_shape(const Step& step, int batch, const ShapeChoice& choice) {
-  if (choice.fixed >= 0) {
-    return serves(kShapes[choice.fixed], step, choice) ? choice.fixed : kBaseShape;
-  }
-  int best = kBaseShape;
-  std::int64_t least = 0;
-  for (int i = 0; i < kShapeCount; ++i) {
-    if (!serves(kShapes[i], step, choice)) continue;
-    const std::int64_t own = cost(i, step, batch, choice.multiprocessors);
-    if (i == kBaseShape || own < least) {
-      best = i;
-      least = own;
-    }
-  }
-  return best;
 }
 
 std::vector<Cut> choose_cuts(std::span<const Step> steps, int batch, const ShapeChoice& choice) {
@@ -68,11 +123,9 @@ std::vector<Cut> choose_cuts(std::span<const Step> steps, int batch, const Shape
   for (const Step& step : steps) {
     if (step.kind == Kind::kPair) among.kernel = KernelKind::kPair;
   }
+  const std::vector<int> shapes = Convolutions(steps, batch, among).choose(steps.size());
   std::vector<Cut> cuts;
-  for (const Step& step : steps) {
-    const bool conv = step.kind == Kind::kConv;
-    cuts.push_back(cut_of(step, conv ? choose_shape(step, batch, among) : kBaseShape));
-  }
+  for (std::size_t i = 0; i < steps.size(); ++i) cuts.push_back(cut_of(steps[i], shapes[i]));
   return cuts;
 }
 

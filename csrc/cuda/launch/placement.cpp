@@ -45,12 +45,13 @@ Placement place_blocks(const Program& program, const StageLaunch& launch, int ba
       placement.shared_bytes = std::max(placement.shared_bytes, shape.shared_bytes());
     }
   }
+  const bool room = has_room(static_cast<double>(segments),
+                             static_cast<int>(program.choice.machine.multiprocessors));
   std::int64_t blocks = 0;
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const Step& step = steps[i];
     const Cut& cut = placement.cuts[i];
-    const bool spread = step.kind == Kind::kConv && step.segments > 1 &&
-                        segments <= std::int64_t{kSpread} * program.choice.multiprocessors;
+    const bool spread = step.kind == Kind::kConv && step.segments > 1 && room;
     const std::int64_t own = blocks_of(step, cut, batch) * (spread ? step.segments : 1);
     placement.first_block.push_back(static_cast<int>(blocks));
     placement.first_partial.push_back(spread ? placement.partials : kNoPartials);

@@ -35,9 +35,10 @@ class Builder {
         keep_pairs_(driver == Driver::kPair),
         limits_(limits),
         options_(options) {
-    program_.choice = {limits.multiprocessors, limits.shared_bytes, precision == Precision::kFp32,
+    program_.choice = {options.machine, limits.shared_bytes, precision,
                        driver == Driver::kNetwork ? KernelKind::kNetwork : KernelKind::kThroughput,
                        options.shape};
+    program_.choice.machine.multiprocessors = limits.multiprocessors;
     place_buffers();
     bases_.assign(plan.buffers.size(), kArenaBase);
     bases_[plan.input()] = kInputBase;

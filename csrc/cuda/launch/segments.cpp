@@ -76,7 +76,7 @@ void shorten(const std::vector<Step*>& steps, int multiprocessors, Precision pre
     if (!cut(steps, share)) continue;
     const std::int64_t blocks =
         sum_over_tiles(steps, [](const Step& step) { return step.segments; });
-    if (blocks > std::int64_t{kSpread} * multiprocessors) break;
+    if (!has_room(static_cast<double>(blocks), multiprocessors)) break;
     const double time = time_of(steps, machine, precision);
     if (time >= shortest * (1 - kWorth)) continue;
     shortest = time;

@@ -16,6 +16,11 @@ namespace ifast::cuda {
 // there is room for all at once.
 inline constexpr int kSpread = 4;
 
+// Whether every segment of a launch that has so many may have a block.
+constexpr bool has_room(double segments, int multiprocessors) {
+  return segments <= double{kSpread} * multiprocessors;
+}
+
 // Sets the segments of steps that run side by side: those with which, by the time model, one image
 // takes the shortest; or where options say it, as many as fill options.waves blocks for each
 // multiprocessor.
