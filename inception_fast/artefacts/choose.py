@@ -12,7 +12,17 @@ from torch.export import ExportedProgram
 
 from inception_fast.artefacts.exported import named_arguments
 from inception_fast.artefacts.torchscript import import_script
+from inception_fast.errors import InputTypeError
 from inception_fast.graph.twin import twin_of
+
+_READERS = {
+    ".pt2": "what torch.export.load reads there; the only files that are read here are .onnx ones",
+    ".ifast": "a model to optimize; inception_fast.load reads a finished one",
+}
+_ANY_READER = (
+    "the path of an .onnx file, or a module: what torch.jit.load or torch.load reads there, or the model's own class "
+    "with the file's state_dict loaded"
+)
 
 
 def module_of(model: Any, device: torch.device | None = None) -> Any:
@@ -25,6 +35,7 @@ def module_of(model: Any, device: torch.device | None = None) -> Any:
 
     Raises:
         CaptureError: a script has hooks.
+        InputTypeError: the path of a file of another kind.
         ModelFileError, OnnxUnavailableError, UnsupportedOpError: see
             :func:`inception_fast.artefacts.onnx.files.load_onnx`.
     """
@@ -33,6 +44,8 @@ def module_of(model: Any, device: torch.device | None = None) -> Any:
         from inception_fast.artefacts.onnx.files import load_onnx
 
         return load_onnx(model).to(device)
+    if isinstance(model, str | os.PathLike):
+        raise InputTypeError("model", repr(os.fspath(model)), _READERS.get(Path(model).suffix.lower(), _ANY_READER))
     if isinstance(model, ExportedProgram):
         return named_arguments(model.module())
     if isinstance(model, torch.jit.ScriptModule):

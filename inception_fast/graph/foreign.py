@@ -7,6 +7,8 @@ from torch import fx, nn
 
 from inception_fast.errors import InputTypeError
 
+_FLOATING = (torch.ao.nn.quantized.FloatFunctional, torch.ao.nn.quantized.FXFloatFunctional)
+"""Arithmetic on plain tensors, in models that are ready to be quantised."""
 _QUANTISED = ("torch.ao.nn.quantized.", "torch.ao.nn.intrinsic.quantized.", "torch.nn.quantized.")
 
 
@@ -27,7 +29,7 @@ def foreign(module: nn.Module) -> tuple[str, str] | None:
     """What a module is in place of what it should be, as an error has it; None where it can be traced."""
     if isinstance(module, torch.jit.ScriptModule):
         return f"a {type(module).__name__} of torch.jit", "the Python module that it was made of"
-    if type(module).__module__.startswith(_QUANTISED):
+    if type(module).__module__.startswith(_QUANTISED) and not isinstance(module, _FLOATING):
         floating = "the floating-point model that it was made of; precision='int8' quantises that"
         return f"a quantised {type(module).__name__}", floating
     return None

@@ -23,6 +23,10 @@ _TRACED: dict[type, Any] = {immutable_dict: dict, immutable_list: list}
 """What ``torch.fx`` writes into a graph for a container, and what the graph then returns."""
 
 
+_RETURN_TYPES: dict[str, Any] = {kind.__name__: kind for kind in torch.return_types.all_return_types}
+"""What ``max``, ``topk`` and others of PyTorch's return: tuples whose items have names."""
+
+
 class TensorSlot:
     """Stands for a tensor in the sample that an :class:`OutputStructure` is made of."""
 
@@ -35,8 +39,8 @@ class OutputStructure:
     """A model's result with :data:`TENSOR` in place of every tensor.
 
     Attributes:
-        sample: tuples, lists, dicts and named tuples, nested, with ``TENSOR`` or a constant (None, bool, int, float,
-            str) at the leaves.
+        sample: tuples, lists, dicts, named tuples and what PyTorch's ``topk`` and such return, nested, with ``TENSOR``
+            or a constant (None, bool, int, float, str) at the leaves.
     """
 
     sample: Any
@@ -95,6 +99,10 @@ def _is_named_tuple(value: Any) -> bool:
     return isinstance(value, tuple) and hasattr(value, "_fields")
 
 
+def _is_return_type(value: Any) -> bool:
+    return type(value) in _RETURN_TYPES.values()
+
+
 def _untraced(value: Any, depth: int = 0) -> Any:
     """``value`` with plain containers in place of those that ``torch.fx`` makes."""
     kind = _TRACED.get(type(value), type(value))
@@ -102,7 +110,7 @@ def _untraced(value: Any, depth: int = 0) -> Any:
         return value
     if kind in _MAPPINGS.values():
         return kind((key, _untraced(item, depth + 1)) for key, item in value.items())
-    if kind in _SEQUENCES.values():
+    if kind in _SEQUENCES.values() or _is_return_type(value):
         return kind(_untraced(item, depth + 1) for item in value)
     if _is_named_tuple(value):
         return type(value)(*[_untraced(item, depth + 1) for item in value])
@@ -112,7 +120,7 @@ def _untraced(value: Any, depth: int = 0) -> Any:
 def _leaves(value: Any, depth: int) -> Iterator[Any]:
     if depth > _MAX_DEPTH:
         raise InputError("model", f"outputs nested more than {_MAX_DEPTH} deep", "fewer levels")
-    if type(value) in (tuple, list) or _is_named_tuple(value):
+    if type(value) in (tuple, list) or _is_named_tuple(value) or _is_return_type(value):
         for item in value:
             yield from _leaves(item, depth + 1)
     elif type(value) in _MAPPINGS.values():
@@ -174,6 +182,8 @@ def _encode(value: Any) -> Any:
             "fields": list(value._fields),
             "items": [_encode(item) for item in value],
         }
+    if _is_return_type(value):
+        return {"kind": "return_type", "name": type(value).__name__, "items": [_encode(item) for item in value]}
     for kind, container in _SEQUENCES.items():
         if type(value) is container:
             return {"kind": kind, "items": [_encode(item) for item in value]}
@@ -187,6 +197,7 @@ _MEMBERS: dict[str, set[str]] = {
     "tensor": set(),
     "constant": {"value"},
     "namedtuple": {"name", "fields", "items"},
+    "return_type": {"name", "items"},
     **{kind: {"items"} for kind in _SEQUENCES},
     **{kind: {"keys", "items"} for kind in _MAPPINGS},
 }
@@ -214,6 +225,10 @@ def _decode(node: Any, depth: int) -> Any:
         _require(isinstance(keys, list) and all(type(k) in (str, int) for k in keys), f"a {kind} with keys {keys!r}")
         _require(len(keys) == len(items) == len(set(keys)), f"a {kind} with {len(items)} items and the keys {keys!r}")
         return _MAPPINGS[kind](zip(keys, items, strict=True))
+    if kind == "return_type":
+        made = _RETURN_TYPES.get(node["name"]) if isinstance(node["name"], str) else None
+        _require(made is not None and made.n_fields == len(items), f"{len(items)} items of {node['name']!r}")
+        return made(items)  # type: ignore[misc]
     return _named_tuple(node["name"], node["fields"], items)
 
 

@@ -8,6 +8,7 @@ call.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -16,8 +17,9 @@ import torch
 from torch import SymInt, fx, nn
 from torch.nn import functional
 
-from inception_fast.errors import InceptionFastError, InputError, UnsupportedOpError
+from inception_fast.errors import CaptureError, InceptionFastError, InputError, UnsupportedOpError
 from inception_fast.fast_model import FastModel
+from inception_fast.integrations.inline import inlined
 from inception_fast.nn.engines import Engines
 from inception_fast.nn.forms import Budget, Options
 from inception_fast.nn.original import run_original
@@ -25,6 +27,8 @@ from inception_fast.nn.parts import Arguments, Parts
 from inception_fast.partition.partitioned_model import PartitionedModel
 
 _RESHAPES = ("view", "reshape", torch.reshape)
+_OURS = ("batch_invariant", "precision", "backend")
+"""Arguments that the caller has chosen: what is wrong with those does not let a graph run otherwise."""
 
 
 def inception_fast_backend(
@@ -37,15 +41,17 @@ def inception_fast_backend(
 
     Args:
         gm: what dynamo has traced. Of a graph that is not an Inception-family network as a whole, with one tensor
-            ``[N, C, H, W]`` in, parts stay PyTorch's, and a warning says why.
+            ``[N, C, H, W]`` in, parts stay PyTorch's, or all of it where there are none to be made, and a warning
+            says why.
         example_inputs: the graph's inputs, weights among them.
         options: ``precision``, ``backend``, ``batch_invariant`` and ``strict``, as for
             :func:`inception_fast.optimize`, and ``memory_limit``, as for :func:`inception_fast.swap`; given as
             ``torch.compile(..., options={...})``.
 
     Raises:
-        InputError: an option or an input does not fit.
+        InputError: an option does not fit; training mode; gradients are wanted; ``strict``, and an input does not fit.
         UnsupportedOpError: ``strict``, and the graph has an operator that is not the family's.
+        CaptureError: ``strict``, and ``torch.export`` refuses the graph, or it changes a buffer.
     """
     chosen, strict = _options(options or {})
     if torch.is_grad_enabled() and any(isinstance(t, torch.Tensor) and t.requires_grad for t in example_inputs):
@@ -72,6 +78,7 @@ class _Network:
     """A traced graph as a function of dynamo's inputs."""
 
     def __init__(self, gm: fx.GraphModule, example_inputs: Sequence[Any], options: Options, strict: bool) -> None:
+        gm = inlined(gm)
         if any(map(_trains, gm.graph.nodes)):
             raise InputError("model", "training mode", "eval mode")
         self._graph, self._options, self._strict = gm, options, strict
@@ -88,11 +95,12 @@ class _Network:
             names = ", ".join(placeholders[i].name for i in self._images) or "none"
             found = f"{len(self._images)} input tensors ({names})"
             self._reason = InputError("model", found, "one, of images [N, C, H, W]")
-            if strict or not self._images:
+            if strict:
                 raise self._reason
         self._engines: dict[tuple[float, ...], Engines] = {}
         self._parts: dict[tuple[float, ...], Parts] = {}
         self._budget = Budget()
+        self._warned = False
 
     def prepare(self, inputs: Sequence[Any]) -> None:
         """Builds what such inputs need."""
@@ -107,21 +115,41 @@ class _Network:
         return fast(*(inputs[i] for i in self._images))
 
     def _fast(self, inputs: Sequence[Any]) -> FastModel | PartitionedModel | None:
+        """What computes such inputs; None where the graph itself is to."""
+        # What a break in the user's code has left may read weights alone.
+        if not self._images:
+            return None
         weights = [inputs[i] for i in self._weights]
         key = (*map(id, weights), *(inputs[i].item() for i in self._numbers))
         if self._reason is None:
             try:
                 return self._engine(inputs, weights, key)
-            except UnsupportedOpError as error:
-                if self._strict:
+            except (UnsupportedOpError, CaptureError, InputError) as error:
+                if self._strict or _is_ours(error):
                     raise
                 self._reason = error
+        try:
+            return self._partition(inputs, weights, key)
+        except (UnsupportedOpError, CaptureError, InputError) as error:
+            if self._options.batch_invariant or _is_ours(error):
+                raise
+            self._warn(error)
+            return None
+
+    def _partition(
+        self, inputs: Sequence[Any], weights: list[torch.Tensor], key: tuple[float, ...]
+    ) -> FastModel | PartitionedModel | None:
         parts = self._parts.get(key)
         if parts is None:
             self._parts = {k: p for k, p in self._parts.items() if p.alive}
             parts = self._parts[key] = Parts(self._options, self._budget, self._reason, empty=True)
         call = Arguments([inputs[i] for i in self._images], {})
         return parts.get(call, lambda: weights, lambda: self._bind(inputs))
+
+    def _warn(self, reason: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(f"the graph stays PyTorch's, nothing of it runs on fast kernels: {reason}", stacklevel=5)
 
     def _engine(self, inputs: Sequence[Any], weights: list[torch.Tensor], key: tuple[float, ...]) -> FastModel | None:
         engines = self._engines.get(key)
@@ -163,6 +191,10 @@ class _Network:
         module = fx.GraphModule(root, graph)
         # Dynamo's graph modules say that they train; what did is in the arguments of its operators.
         return module.eval()
+
+
+def _is_ours(error: Exception) -> bool:
+    return isinstance(error, InputError) and error.argument in _OURS
 
 
 def _trains(node: fx.Node) -> bool:

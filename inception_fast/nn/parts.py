@@ -119,7 +119,11 @@ class Parts(Forms[Arguments, Fast]):
             return build(captured, example.tensors[0], o.precision, o.backend, o.batch_invariant)
         if not self._empty and not captured.layout.regions:
             raise CaptureError(f"nothing of it would run on fast kernels: {_why_nothing(captured)}")
-        return partitioned(captured, example, o.precision, o.backend, o.batch_invariant, weights=self._weights)
+        # A reason is said with how many engines there are.
+        warns = self._reason is None
+        return partitioned(
+            captured, example, o.precision, o.backend, o.batch_invariant, weights=self._weights, warns=warns
+        )
 
     def _engines_of(self, forms: Iterable[Fast]) -> list[FastModel]:
         return [e for f in forms for e in (f.engines.values() if isinstance(f, PartitionedModel) else [f])]

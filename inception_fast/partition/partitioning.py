@@ -36,11 +36,13 @@ def partitioned(
     batch_invariant: bool = False,
     accuracy: str = "promise",
     weights: SharedWeights | None = None,
+    warns: bool = True,
 ) -> PartitionedModel:
     """The module of a model's parts, their engines built.
 
     Args:
         weights: shared with the engines of the same model for other arguments.
+        warns: where there are no engines, and none inside of the model either.
 
     Raises:
         InputError: ``batch_invariant``, which operators of PyTorch's do not promise; or ``int8`` cannot be calibrated
@@ -54,7 +56,7 @@ def partitioned(
             "batch_invariant", True, f"False: operators of PyTorch's own, which do not promise it, are between{first}"
         )
     regions = parts.layout.regions
-    if not regions:
+    if not regions and warns and not parts.inner:
         reasons = list(dict.fromkeys(f.reason for f in report.foreign))[:3]
         warnings.warn(
             f"nothing of this model runs on fast kernels, all of it is PyTorch's: {'; '.join(reasons)}", stacklevel=3

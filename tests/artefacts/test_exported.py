@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -110,3 +111,17 @@ def test_what_is_no_module() -> None:
 
     with pytest.raises(ifast.InputTypeError, match=r"model: got function, expected a torch\.nn\.Module"):
         ifast.optimize(function, images(1))
+
+
+@pytest.mark.parametrize(
+    ("path", "reader"),
+    [
+        ("network.pt2", "what torch.export.load reads there"),
+        (Path("folder/network.PT2"), "what torch.export.load reads there"),
+        ("network.ifast", "inception_fast.load reads a finished one"),
+        ("network.pt", r"the path of an \.onnx file, or a module: what torch\.jit\.load or torch\.load reads there"),
+    ],
+)
+def test_paths_of_other_files_name_their_readers(path: str | Path, reader: str) -> None:
+    with pytest.raises(ifast.InputTypeError, match=r"model: got '.*network.*', expected .*" + reader):
+        ifast.optimize(path, images(1))

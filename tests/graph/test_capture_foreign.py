@@ -53,6 +53,23 @@ def test_quantised() -> None:
         capture(layers.eval(), example())
 
 
+def test_ready_to_be_quantised() -> None:
+    """Such models compute in floating point, their sums and concats by modules of the quantisation's."""
+
+    class Ready(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.cat = nn.Conv2d(4, 3, 3, padding=1), torch.ao.nn.quantized.FloatFunctional()
+            self.more, self.stub = nn.Conv2d(4, 7, 1), torch.ao.quantization.QuantStub()
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stub(x)
+            return self.cat.add_relu(self.cat.cat([self.conv(x), x], 1), self.cat.mul_scalar(self.more(x), 2.0))
+
+    model = Ready().eval()
+    assert relative_error(capture(model, example()), model, torch.randn(3, *SHAPE)) <= 1e-12
+
+
 def test_exported() -> None:
     """Its flag says training whatever it does."""
     model = Returns().eval()

@@ -37,6 +37,7 @@ SAMPLES: list[Any] = [
     OrderedDict(z=T, a=T),
     Logits(T),
     [Logits(T, {"deep": (T,)}), ()],
+    {"top": torch.return_types.topk((T, T))},
 ]
 
 
@@ -145,6 +146,9 @@ HOSTILE: list[tuple[Any, str]] = [
     (items(LEAF, kind="namedtuple", name=WIDE_IF, fields=["a"]), "Type names and field names cannot be a keyword"),
     (items(LEAF, kind="namedtuple", name="N", fields=["\ufe33a"]), "Field names cannot start with an underscore: '_a'"),
     (items(LEAF, LEAF, kind="namedtuple", name="N", fields=["\ufb01", "fi"]), "Encountered duplicate field name: 'fi'"),
+    (items(LEAF, kind="return_type", name="topk"), "1 items of 'topk'"),
+    (items(LEAF, LEAF, kind="return_type", name="eval"), "2 items of 'eval'"),
+    (items(LEAF, LEAF, kind="return_type", name=1), "2 items of 1"),
     (items(LEAF, LEAF, kind="namedtuple", name="N", fields=["a", "a"]), "Encountered duplicate field name: 'a'"),
 ]
 
@@ -161,7 +165,11 @@ JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.fixed_dictionaries(
-            {"kind": st.sampled_from(["tensor", "list", "tuple", "dict", "ordered_dict", "namedtuple", "constant"])},
+            {
+                "kind": st.sampled_from(
+                    ["tensor", "list", "tuple", "dict", "ordered_dict", "namedtuple", "return_type", "constant"]
+                )
+            },
             optional=dict.fromkeys(("items", "keys", "fields", "name", "value"), inner),
         )
     ),

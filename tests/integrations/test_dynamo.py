@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import re
 import warnings
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 from torch._dynamo.exc import BackendCompilerFailed
+from torch.utils.checkpoint import checkpoint
 
 import inception_fast as ifast
 from inception_fast.fast_model import FastModel
@@ -256,7 +258,115 @@ class Scaled(Network):
 
 
 def test_a_number_beside_the_images() -> None:
-    fast = compiled(Scaled().eval(), dynamic=True)
-    with torch.no_grad(), pytest.raises(BackendCompilerFailed, match="expected images"):
-        fast(photos(2), 3)
-        fast(photos(2), 4)
+    """It is no size of an image: the graph for all numbers stays PyTorch's."""
+    model = Scaled().eval()
+    fast = compiled(model, dynamic=True)
+    with torch.no_grad(), pytest.warns(UserWarning, match="the graph stays PyTorch's.*expected images"):
+        for factor in (3, 4, 7):
+            truth = copy.deepcopy(model).double()(photos(2).double(), factor)
+            assert (fast(photos(2), factor).double() - truth).norm() <= 1e-6 * truth.norm()
+
+
+class Checkpointed(Network):
+    """Recomputes its parts in a backward pass that never comes."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = checkpoint(self.stem, x, use_reentrant=False)
+        maps, mean = checkpoint(lambda t: (self.block(t), t.mean((2, 3))), y, use_reentrant=False)
+        return self.fc(nn.functional.adaptive_avg_pool2d(maps, 1).flatten(1)) * mean[:, :1]
+
+
+@torch.no_grad()
+def test_checkpoints(built: list[FastModel]) -> None:
+    model = lively(Checkpointed())
+    fast = compiled(model)
+    for batch in (2, 1, 3):
+        got, truth = fast(photos(batch)), copy.deepcopy(model).double()(photos(batch).double())
+        assert (got.double() - truth).norm() <= 1e-5 * truth.norm()
+    assert built
+
+
+class Nested(Network):
+    """A region that is compiled once, in two places."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.again(x) - 0.5 * self.again(x.flip(3))
+
+    @torch.compiler.nested_compile_region
+    def again(self, x: torch.Tensor) -> torch.Tensor:
+        return self.block(self.stem(x)).mean((2, 3))
+
+
+@torch.no_grad()
+def test_nested_regions(built: list[FastModel]) -> None:
+    model = lively(Nested())
+    got, truth = compiled(model)(photos(2)), copy.deepcopy(model).double()(photos(2).double())
+    assert (got.double() - truth).norm() <= 1e-5 * truth.norm()
+    assert built
+
+
+class Counts(Network):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return self.stem(x) * self.calls
+
+
+class Video(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x.unsqueeze(2).expand(-1, -1, 5, -1, -1) if x.dim() == 4 else x).relu().mean((3, 4))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("model", "shape", "reason"),
+    [
+        (Counts, (2, 3, 11, 9), "changes its state"),
+        (Video, (2, 3, 5, 11, 9), "0 run on fast kernels.*got shape .2, 3, 5, 11, 9."),
+        (lambda: nn.Conv1d(3, 4, 5), (2, 3, 40), "0 run on fast kernels.*got shape .2, 3, 40."),
+    ],
+    ids=["a buffer changes", "video", "sound"],
+)
+def test_what_cannot_be_taken_stays_as_it_is(model: Any, shape: tuple[int, ...], reason: str) -> None:
+    """It runs, its buffers change, and a warning says so once; asked to be strict, it is refused."""
+    module = model().eval()
+    truth, fast = copy.deepcopy(module).double(), compiled(module)
+    said = 0
+    for seed in range(3):
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            got, expected = fast(x), truth(x.double())
+        said += sum("fast kernels" in str(w.message) and re.search(reason, str(w.message)) is not None for w in caught)
+        assert (got.double() - expected).norm() <= 1e-6 * expected.norm()
+    assert said == 1
+    for name, buffer in truth.named_buffers():
+        assert torch.equal(dict(module.named_buffers())[name].double(), buffer)
+    torch._dynamo.reset()
+    with pytest.raises(BackendCompilerFailed):
+        compiled(model().eval(), options={"strict": True})(x)
+
+
+@torch.no_grad()
+def test_pieces_without_images() -> None:
+    """A break in the user's code leaves a graph that reads weights alone."""
+
+    class Breaks(Network):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.block(self.stem(x)).mean((2, 3))
+            torch._dynamo.graph_break()
+            weight = self.fc.weight * 2
+            torch._dynamo.graph_break()
+            return y @ weight.T
+
+    model = lively(Breaks())
+    got = torch.compile(model, backend=inception_fast_backend)(photos(2))
+    truth = copy.deepcopy(model).double()(photos(2).double())
+    assert (got.double() - truth).norm() <= 1e-5 * truth.norm()
