@@ -97,6 +97,8 @@ class _Network:
             self._reason = InputError("model", found, "one, of images [N, C, H, W]")
             if strict:
                 raise self._reason
+        # Of what a break in the user's code has left, nothing could become fast.
+        self._plain = not strict and not options.batch_invariant and not any(map(_convolves, gm.graph.nodes))
         self._engines: dict[tuple[float, ...], Engines] = {}
         self._parts: dict[tuple[float, ...], Parts] = {}
         self._budget = Budget()
@@ -116,8 +118,7 @@ class _Network:
 
     def _fast(self, inputs: Sequence[Any]) -> FastModel | PartitionedModel | None:
         """What computes such inputs; None where the graph itself is to."""
-        # What a break in the user's code has left may read weights alone.
-        if not self._images:
+        if self._plain or not self._images:
             return None
         weights = [inputs[i] for i in self._weights]
         key = (*map(id, weights), *(inputs[i].item() for i in self._numbers))
@@ -195,6 +196,11 @@ class _Network:
 
 def _is_ours(error: Exception) -> bool:
     return isinstance(error, InputError) and error.argument in _OURS
+
+
+def _convolves(node: fx.Node) -> bool:
+    """Whether an operator may be a convolution; modules that dynamo did not look into may have some."""
+    return node.op == "call_module" or "conv" in str(getattr(node.target, "__name__", node.target))
 
 
 def _trains(node: fx.Node) -> bool:

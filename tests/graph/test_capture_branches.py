@@ -40,6 +40,10 @@ FROZEN: dict[str, tuple[Forward, str]] = {
     "is_compiling": (lambda m, x: m.a(x) if torch.compiler.is_compiling() else m.b(x), TRACED),
     "is_compiling, imported": (lambda m, x: m.a(x) if is_compiling() else m.b(x), TRACED),
     "is_exporting": (lambda m, x: m.a(x) if torch.compiler.is_exporting() else m.b(x), TRACED),
+    "a little": (lambda m, x: m.a(x) * (1.0001 if is_compiling() else 1.0), TRACED),
+    "a size": (lambda m, x: m.a(x)[:, : 4 if is_compiling() else 5], TRACED),
+    "a number": (lambda m, x: (m.a(x), 1 if is_compiling() else 2), TRACED),
+    "a failure there": (lambda m, x: F.relu(m.a(x)) + (0 if is_compiling() else m.b(x).numpy()), "fails for a batch"),
     "is_tracing": (lambda m, x: m.a(x) if torch.jit.is_tracing() else m.b(x), TRACED),
 }
 
@@ -57,6 +61,10 @@ SERVED: dict[str, Forward] = {
     "a reshape by the batch": lambda m, x: m.a(x).view(x.shape[0], -1),
     "a reshape by the rest": lambda m, x: m.a(x).view(-1, 5 * 5 * 7),
     "the same traced": lambda m, x: F.relu(m.a(x)) if is_compiling() else m.a(x).relu(),
+    "another spelling traced": lambda m, x: m.a(x) + m.a(x) if torch.jit.is_tracing() else 2 * m.a(x),
+    "a constant made otherwise": lambda m, x: (
+        m.a(x) * (torch.tensor([2.0]) if is_compiling() else torch.stack([torch.full((), 2.0)]))
+    ),
     "a parameter's value": lambda m, x: m.a(x) * m.scale,
 }
 

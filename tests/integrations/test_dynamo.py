@@ -367,6 +367,7 @@ def test_pieces_without_images() -> None:
             return y @ weight.T
 
     model = lively(Breaks())
+    warnings.simplefilter("error")
     got = torch.compile(model, backend=inception_fast_backend)(photos(2))
     truth = copy.deepcopy(model).double()(photos(2).double())
     assert (got.double() - truth).norm() <= 1e-5 * truth.norm()
