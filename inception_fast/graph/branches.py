@@ -2,8 +2,8 @@
 
 A trace takes one branch of every ``if``: that of two images or more, while ``torch.compiler.is_compiling()`` holds. So
 the model is run twice more on tensors without values, once as the trace saw it and once as a caller with a single image
-does, and both must call the same operators with the same arguments. Where only tracing makes a difference, both ways are
-computed: libraries write one and the same thing in operators that exporters take and in others.
+does, and both must call the same operators with the same arguments. Where only tracing makes a difference, both ways
+are computed: libraries write one and the same thing in operators that exporters take and in others.
 """
 
 from __future__ import annotations
