@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -36,6 +37,10 @@ _NOT_THE_USERS = (os.path.dirname(torch.__file__) + os.sep, __file__, contextlib
 _SMALL = 64
 _ROUNDING = 1e-5
 """Relative L2 distance of two ways to compute the same."""
+_SCALES = (1.0, 1e2, 1e4)
+"""Of noise that shows two ways to be one: a limit to what is computed shows at some of them."""
+HELD = "held"
+"""Stands, with its id, for a tensor that the model has, too large to be written down."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Call:
 
 def check_branches(
     model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batched: Collection[int], lock: threading.Lock
-) -> None:
+) -> list[Call]:
     """Refuses a model whose computation is not that of its trace for every caller.
 
     Args:
@@ -65,34 +70,20 @@ def check_branches(
             there are none, only tracing is looked at.
         lock: held meanwhile: the process may seem to be compiling, and must not export.
 
+    Returns:
+        What the model calls for one image, not traced.
+
     Raises:
         CaptureError: the model computes otherwise for one image, or otherwise where it is not traced, or fails there,
             or it keeps a tensor that it computed in a place outside itself.
     """
-    # A fast module inside the model is one operator only while a trace seems to be under way.
-    otherwise = _tracing if any(hasattr(m, "fake_outputs") for m in model.modules()) else contextlib.nullcontext
-    leaves, spec = pytree.tree_flatten((tuple(args), dict(kwargs)))
     with lock, _without_fast_paths():
-        mode = FakeTensorMode(allow_non_fake_inputs=True)
-        examples = [mode.from_tensor(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        # Made once: an operator of fakes alone is looked up where it was seen before.
-        fakes = {id(t): mode.from_tensor(t) for t in (*model.parameters(), *model.buffers()) if not t.is_meta}
-
-        def calls(batch: int, context: Callable[[], AbstractContextManager[None]]) -> list[Call]:
-            arguments, tensors = [], 0
-            for leaf in examples:
-                if isinstance(leaf, Tensor):
-                    extents = (batch, *leaf.shape[1:]) if tensors in batched else leaf.shape
-                    leaf, tensors = leaf.new_empty(extents), tensors + 1
-                arguments.append(leaf)
-            with context():
-                return _calls(model, mode, fakes, *pytree.tree_unflatten(arguments, spec))
-
-        eager, traced = calls(1, otherwise), calls(_SEVERAL, _tracing)
+        runs = _Runs(model, args, kwargs, batched)
+        eager, traced = runs.calls(1), runs.calls(_SEVERAL, traced=True)
         if _first_difference(eager, traced) is None:
-            return
-        several = calls(_SEVERAL, otherwise)
-        alike = _first_difference(several, traced) is None or _same_values(model, args, kwargs, otherwise)
+            return eager
+        several = runs.calls(_SEVERAL)
+        alike = _first_difference(several, traced) is None or _same_values(model, args, kwargs, runs.otherwise)
     found = _first_difference(eager, several)
     if found is not None:
         _refuse(found, "for one image than for several", "make its computation the same for every batch size")
@@ -100,6 +91,45 @@ def check_branches(
     if found is not None:
         asks = "torch.compiler.is_compiling(), is_exporting() or torch.jit.is_tracing()"
         _refuse(found, f"while it is traced than otherwise (it asks {asks})", "make both branches compute the same")
+    return eager
+
+
+def calls_of_one_image(model: nn.Module, example: Tensor, lock: threading.Lock) -> list[Call]:
+    """What a model of one tensor calls for one image like those of ``example``, not traced.
+
+    Raises:
+        CaptureError: the model fails, or keeps a tensor that it computed in a place outside itself.
+    """
+    with lock, _without_fast_paths():
+        return _Runs(model, (example,), {}, {0}).calls(1)
+
+
+class _Runs:
+    """Runs of one model on tensors without values; arguments as for :func:`check_branches`."""
+
+    def __init__(
+        self, model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batched: Collection[int]
+    ) -> None:
+        # A fast module inside the model is one operator only while a trace seems to be under way.
+        fast_inside = any(hasattr(m, "fake_outputs") for m in model.modules())
+        self.otherwise: Callable[[], AbstractContextManager[None]] = _tracing if fast_inside else contextlib.nullcontext
+        self._model, self._batched = model, batched
+        self._mode = mode = FakeTensorMode(allow_non_fake_inputs=True)
+        leaves, self._spec = pytree.tree_flatten((tuple(args), dict(kwargs)))
+        self._examples = [mode.from_tensor(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        # Made once: an operator of fakes alone is looked up where it was seen before.
+        self._fakes = {id(t): mode.from_tensor(t) for t in (*model.parameters(), *model.buffers()) if not t.is_meta}
+
+    def calls(self, batch: int, traced: bool = False) -> list[Call]:
+        """The operators that the model calls for so many images."""
+        arguments, tensors = [], 0
+        for leaf in self._examples:
+            if isinstance(leaf, Tensor):
+                extents = (batch, *leaf.shape[1:]) if tensors in self._batched else leaf.shape
+                leaf, tensors = leaf.new_empty(extents), tensors + 1
+            arguments.append(leaf)
+        with _tracing() if traced else self.otherwise():
+            return _calls(self._model, self._mode, self._fakes, *pytree.tree_unflatten(arguments, self._spec))
 
 
 def _same_values(
@@ -111,13 +141,14 @@ def _same_values(
     """Whether a model computes the same while it seems to be traced, to rounding: of noise, and of what is given."""
     generator = torch.Generator().manual_seed(0)
 
-    def noise(leaf: Any) -> Any:
+    def noise(leaf: Any, scale: float) -> Any:
         drawn = isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.dim()
-        return torch.rand(leaf.shape, generator=generator).to(leaf) if drawn else leaf
+        return (scale * torch.randn(leaf.shape, generator=generator)).to(leaf) if drawn else leaf
 
     given = (tuple(args), dict(kwargs))
+    drawn = (pytree.tree_map(partial(noise, scale=scale), given) for scale in _SCALES)
     try:
-        for positional, named in (pytree.tree_map(noise, given), given):
+        for positional, named in (*drawn, given):
             results = []
             for context in (otherwise, _tracing):
                 # A real run may change what the model holds, or its arguments.
@@ -288,7 +319,7 @@ class _Recorder(TorchDispatchMode):
         if value is not None and value.numel() <= _SMALL and value.device.type == "cpu":
             with unset_fake_temporarily():
                 return ("constant", str(value.dtype), *value.shape, *map(repr, value.detach().flatten().tolist()))
-        return ("constant", id(leaf) if number is None else number)
+        return (HELD, id(leaf)) if number is None else ("constant", number)
 
     def _number(self, tensor: Tensor) -> int | None:
         reference, number = self._numbers.get(id(tensor), (None, None))

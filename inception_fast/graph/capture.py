@@ -55,7 +55,7 @@ def capture(model: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> Capt
             computes otherwise for a single image than for several, or otherwise while it is traced.
     """
     check_model(model)
-    example = _check_example(example_inputs, model)
+    example = check_example(example_inputs, model)
     program = export_images(model, example)
     captured = translated(program, example.dtype)
     check_branches(model, (example,), {}, {0}, EXPORTING)
@@ -109,7 +109,12 @@ def _heeds_training_flag(module: nn.Module) -> bool:
     return isinstance(module, _MODAL) or not type(module).__module__.startswith("torch.nn.")
 
 
-def _check_example(example: Any, model: nn.Module) -> Tensor:
+def check_example(example: Any, model: nn.Module) -> Tensor:
+    """The images that a model of one tensor is captured for.
+
+    Raises:
+        InputError: the argument cannot be served.
+    """
     argument = "example_inputs"
     if isinstance(example, tuple | list):
         if len(example) != 1:

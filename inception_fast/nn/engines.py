@@ -14,7 +14,8 @@ from inception_fast.artefacts.choose import module_of
 from inception_fast.backends import selection
 from inception_fast.errors import InputError
 from inception_fast.fast_model import FastModel
-from inception_fast.graph.capture import Captured, capture
+from inception_fast.graph.capture import Captured
+from inception_fast.graph.resizing import Captures
 from inception_fast.graph.structure import OutputStructure
 from inception_fast.nn.fingerprint import Fingerprint
 from inception_fast.nn.forms import Budget, Forms, Options, run_apart
@@ -42,10 +43,11 @@ _Key = tuple[torch.Size, torch.dtype]
 class Engines(Forms[torch.Tensor, FastModel]):
     """See the module; a call is a tensor ``[N, C, H, W]``.
 
-    A module is captured anew for each image size, since it may compute with the size (padding that depends on it, a
-    pool over the whole image), which a Graph does not show. What is alike at several sizes is one: constants, their
-    packed form where a size needs no other layout than those before it, the memory of a call, and how much rounding
-    each convolution may add. So a further size costs little more than its Plan.
+    A module may compute with the size of its images (padding that depends on it, a pool over the whole image), which a
+    Graph does not show. So for each size it is run on tensors without values, and exported anew where it calls other
+    operators than for the sizes before. What is alike at several sizes is one: constants, their packed form where a
+    size needs no other layout than those before it, the memory of a call, and how much rounding each convolution may
+    add. So a further size costs little more than its Plan.
 
     Args:
         options, budget, warns: as for :class:`Forms`.
@@ -63,6 +65,7 @@ class Engines(Forms[torch.Tensor, FastModel]):
         self.facts: Facts | None = None
         self._engines: dict[_Key, FastModel] = {}
         self._sensitivities = dict[bytes, dict[str, Sensitivity]]()
+        self._captures = Captures()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.options, self._kinds)
@@ -93,7 +96,7 @@ class Engines(Forms[torch.Tensor, FastModel]):
         if facts and x.shape[1] != facts.channels:
             raise InputError("x", f"shape {list(x.shape)}", f"[N, {facts.channels}, H, W]")
         try:
-            captured = run_apart(lambda: capture(module_of(module), x.detach()), x.device)
+            captured = run_apart(lambda: self._captures.capture(module_of(module), x.detach()), x.device)
         except InputError as error:
             if error.argument != "example_inputs":
                 raise

@@ -41,6 +41,7 @@ FROZEN: dict[str, tuple[Forward, str]] = {
     "is_compiling, imported": (lambda m, x: m.a(x) if is_compiling() else m.b(x), TRACED),
     "is_exporting": (lambda m, x: m.a(x) if torch.compiler.is_exporting() else m.b(x), TRACED),
     "a little": (lambda m, x: m.a(x) * (1.0001 if is_compiling() else 1.0), TRACED),
+    "a limit": (lambda m, x: m.a(x) if is_compiling() else m.a(x).clamp(-50, 50), TRACED),
     "a size": (lambda m, x: m.a(x)[:, : 4 if is_compiling() else 5], TRACED),
     "a number": (lambda m, x: (m.a(x), 1 if is_compiling() else 2), TRACED),
     "a failure there": (lambda m, x: F.relu(m.a(x)) + (0 if is_compiling() else m.b(x).numpy()), "fails for a batch"),

@@ -1,0 +1,127 @@
+"""One model captured for many image sizes.
+
+A further size needs no export where the model calls the same operators with the same arguments for it as for a size
+before, shapes of what they compute aside: a number that depends on the size is an argument or decides which operators
+are called. Then the exported graph of the one size is that of the other, with other shapes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
+
+from inception_fast.errors import CaptureError
+from inception_fast.graph.branches import HELD, Call, calls_of_one_image, check_branches
+from inception_fast.graph.capture import Captured, check_example, check_model, translated
+from inception_fast.graph.export import EXPORTING, constants_of, export_images
+
+MOST_KNOWN = 4
+"""Exported graphs that are kept, of models that compute otherwise at some sizes than at others."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A model as it was exported for one size.
+
+    Attributes:
+        calls: what it calls for one image.
+    """
+
+    program: ExportedProgram
+    calls: list[Call]
+    channels: int
+    dtype: torch.dtype
+    device: torch.device
+
+    def serves(self, example: Tensor, calls: list[Call]) -> bool:
+        """Whether these are the same calls for images of another size."""
+        if (self.channels, self.dtype, self.device) != (example.shape[1], example.dtype, example.device):
+            return False
+        # The program has hold of them, so that an id is no other tensor's.
+        own = {id(t) for t in self.program.state_dict.values()}
+        return len(calls) == len(self.calls) and all(
+            _alike(a.what, b.what, own) for a, b in zip(self.calls, calls, strict=True)
+        )
+
+    def at(self, example: Tensor) -> Captured:
+        """The Graph for images like those of ``example``."""
+        with EXPORTING:
+            _reshape(self.program, example.shape[1:])
+            return translated(self.program, self.dtype)
+
+
+class Captures:
+    """:func:`~inception_fast.graph.capture.capture` of one model whose weights stay, size by size, in any thread."""
+
+    def __init__(self) -> None:
+        self._known: list[_Known] = []
+        self._lock = threading.Lock()
+
+    def capture(self, model: nn.Module, example_inputs: Tensor) -> Captured:
+        """As :func:`~inception_fast.graph.capture.capture`, with what is known of sizes before."""
+        check_model(model)
+        example = check_example(example_inputs, model)
+        with self._lock:
+            known = tuple(self._known)
+        if known:
+            try:
+                calls = calls_of_one_image(model, example, EXPORTING)
+            except CaptureError:
+                # Which the export says more of.
+                calls = []
+            for candidate in known:
+                if candidate.serves(example, calls):
+                    return candidate.at(example)
+        program = export_images(model, example)
+        captured = translated(program, example.dtype)
+        calls = check_branches(model, (example,), {}, {0}, EXPORTING)
+        if _is_plain(program.graph):
+            with self._lock:
+                new = _Known(program, calls, example.shape[1], example.dtype, example.device)
+                self._known = [*self._known, new][-MOST_KNOWN:]
+        return captured
+
+
+def _alike(a: Any, b: Any, own: Collection[int]) -> bool:
+    """Whether two calls have the same operator and arguments, shapes aside.
+
+    Args:
+        own: ids of tensors that are alive.
+    """
+    if type(a) is not type(b):
+        return False
+    if not isinstance(a, tuple):
+        return a == b or (a != a and b != b)
+    if a[:1] == b[:1] == ("computed",):
+        return a[1] == b[1] and len(a) == len(b)
+    if a[:1] == b[:1] == (HELD,):
+        return a[1] == b[1] and a[1] in own
+    return len(a) == len(b) and all(_alike(x, y, own) for x, y in zip(a, b, strict=True))
+
+
+def _is_plain(graph: fx.Graph) -> bool:
+    """Whether every value of a graph is an operator's that can be asked for its shape again."""
+    return all(node.op in ("placeholder", "call_function", "output") for node in graph.nodes)
+
+
+def _reshape(program: ExportedProgram, shape: torch.Size) -> None:
+    """Puts the shapes of what a program computes for images ``[C, H, W]`` in the place of those that it was exported
+    for.
+    """
+    constants = constants_of(program)
+    with torch.inference_mode():
+        for node in program.graph.nodes:
+            if node.op == "placeholder" and node.name not in constants:
+                old = node.meta["val"]
+                mode = old.fake_mode
+                node.meta["val"] = old.new_empty((old.shape[0], *shape))
+            elif node.op == "call_function":
+                args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: n.meta["val"])
+                with mode:
+                    node.meta["val"] = node.target(*args, **kwargs)
