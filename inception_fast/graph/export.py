@@ -26,6 +26,7 @@ from inception_fast.graph.builder import Const
 from inception_fast.graph.confine import confined
 from inception_fast.graph.data_dependent import branch_on_values
 from inception_fast.graph.functional import functional
+from inception_fast.graph.lengths import lengths_are_sizes
 from inception_fast.graph.normalizing import numbers_decide
 from inception_fast.graph.structure import TENSOR, OutputStructure
 from inception_fast.graph.twin import twin_of
@@ -100,6 +101,7 @@ def _export(model: nn.Module, args: tuple[Any, ...], kwargs: Kwargs, shapes: Any
             EXPORTING,
             confined(),
             numbers_decide(),
+            lengths_are_sizes(),
             _quiet(),
             torch.inference_mode(),
             torch.autocast(kind, enabled=False),
