@@ -12,6 +12,7 @@ import contextlib
 import copy
 import gc
 import os
+import re
 import sys
 import threading
 import weakref
@@ -25,6 +26,7 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -114,7 +116,8 @@ class _Runs:
         fast_inside = any(hasattr(m, "fake_outputs") for m in model.modules())
         self.otherwise: Callable[[], AbstractContextManager[None]] = _tracing if fast_inside else contextlib.nullcontext
         self._model, self._batched = model, batched
-        self._mode = mode = FakeTensorMode(allow_non_fake_inputs=True)
+        # Sizes that follow from values have names.
+        self._mode = mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv(), static_shapes=True)
         leaves, self._spec = pytree.tree_flatten((tuple(args), dict(kwargs)))
         self._examples = [mode.from_tensor(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         # Made once: an operator of fakes alone is looked up where it was seen before.
@@ -270,6 +273,7 @@ class _Recorder(TorchDispatchMode):
         self._numbers: dict[int, tuple[weakref.ref[Tensor], int]] = {}
         self._count = 0
         self._results: list[tuple[weakref.ref[Tensor], Call]] = []
+        self._symbols: dict[str, str] = {}
 
     def number(self, tensor: Tensor) -> None:
         """Gives a computed tensor a name that is the same in another run of the same operators."""
@@ -311,15 +315,19 @@ class _Recorder(TorchDispatchMode):
 
     def _described(self, leaf: Any) -> Any:
         if not isinstance(leaf, Tensor):
-            return leaf if isinstance(leaf, bool | int | float | str | None) else str(leaf)
+            return leaf if isinstance(leaf, bool | int | float | str | None) else self._renamed(leaf)
         number = self._number(leaf)
         if number is not None and isinstance(leaf, FakeTensor):
-            return ("computed", number, *leaf.shape)
+            return ("computed", number, *map(self._described, leaf.shape))
         value = leaf.constant if isinstance(leaf, FakeTensor) else leaf
         if value is not None and value.numel() <= _SMALL and value.device.type == "cpu":
             with unset_fake_temporarily():
                 return ("constant", str(value.dtype), *value.shape, *map(repr, value.detach().flatten().tolist()))
         return (HELD, id(leaf)) if number is None else ("constant", number)
+
+    def _renamed(self, leaf: Any) -> str:
+        """Sizes that follow from values, by the order in which they came."""
+        return re.sub(r"\b[uz]u?f?\d+", lambda m: self._symbols.setdefault(m[0], f"u{len(self._symbols)}"), str(leaf))
 
     def _number(self, tensor: Tensor) -> int | None:
         reference, number = self._numbers.get(id(tensor), (None, None))

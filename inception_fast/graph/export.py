@@ -34,7 +34,8 @@ from inception_fast.graph.twin import twin_of
 EXPORTING = threading.Lock()
 """Exports change modes of the whole process, so there is one at a time."""
 Kwargs = Mapping[str, Any]
-_REMEDY = "; inception_fast.swap replaces those parts of a model that can be traced, and leaves the others as they are"
+REMEDY = "; inception_fast.swap replaces those parts of a model that can be traced, and leaves the others as they are"
+"""Of models that cannot be traced."""
 
 
 def export_images(model: nn.Module, example: Tensor) -> ExportedProgram:
@@ -119,7 +120,7 @@ def _export(model: nn.Module, args: tuple[Any, ...], kwargs: Kwargs, shapes: Any
         asked = branch_on_values(error, twin)
         if asked:
             raise asked from error
-        raise CaptureError(f"torch.export cannot trace the model for {what}: {_reason(error)}{_REMEDY}") from error
+        raise CaptureError(f"torch.export cannot trace the model for {what}: {_reason(error)}{REMEDY}") from error
 
 
 @contextmanager
@@ -197,7 +198,7 @@ def returned(program: ExportedProgram, *, numbers: bool = False) -> tuple[list[f
         if spec.kind is not OutputKind.USER_OUTPUT:
             what = "input" if spec.kind is OutputKind.USER_INPUT_MUTATION else "state"
             raise CaptureError(
-                f"the model changes its {what} '{spec.target}' as it runs; a fast module could not do so{_REMEDY}"
+                f"the model changes its {what} '{spec.target}' as it runs; a fast module could not do so{REMEDY}"
             )
         if isinstance(spec.arg, TensorArgument) or (numbers and isinstance(spec.arg, SymIntArgument)):
             nodes.append(value)

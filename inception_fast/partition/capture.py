@@ -10,12 +10,13 @@ from typing import Any
 from torch import SymInt, Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
+from torch.utils._sympy.symbol import SymT, symbol_is_type
 
 from inception_fast.errors import CaptureError, InputError, UnsupportedOpError
 from inception_fast.graph.branches import check_branches
 from inception_fast.graph.builder import Const
 from inception_fast.graph.capture import DTYPES, Captured, check_model, translated
-from inception_fast.graph.export import EXPORTING, constants_of, export_call, export_images, returned
+from inception_fast.graph.export import EXPORTING, REMEDY, constants_of, export_call, export_images, returned
 from inception_fast.graph.structure import OutputStructure
 from inception_fast.partition.arguments import Contract, Example, TensorSpec
 from inception_fast.partition.regions import Found, find_regions
@@ -121,6 +122,7 @@ def _for_this_batch(model: nn.Module, example: Example, reason: Exception | None
 
 
 def _parts(model: nn.Module, program: ExportedProgram, example: Example) -> Parts:
+    _check_counts(program)
     nodes, structure = returned(program, numbers=True)
     constants = constants_of(program)
     found = find_regions(program.graph, constants)
@@ -131,6 +133,19 @@ def _parts(model: nn.Module, program: ExportedProgram, example: Example) -> Part
     contract = Contract(example.signature, example.structure, specs)
     inner = tuple(m for m in model.modules() if hasattr(m, "fake_outputs"))
     return Parts(program, constants, contract, nodes, structure, found, layout, inner)
+
+
+def _check_counts(program: ExportedProgram) -> None:
+    """Refuses a trace that holds only for several of what is counted by values, such as the boxes that are left.
+
+    Raises:
+        CaptureError: there is one.
+    """
+    for size, bounds in program.range_constraints.items():
+        if symbol_is_type(size, SymT.UNBACKED_INT) and bounds.lower > 0:
+            raise CaptureError(
+                f"a size in the model follows from values, and its trace would hold from {bounds.lower} on{REMEDY}"
+            )
 
 
 def _inputs(program: ExportedProgram) -> list[Tensor]:

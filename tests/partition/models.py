@@ -146,6 +146,20 @@ def in_a_row(m: Parts, x: Tensor) -> Tensor:
     return m.logits(m.again(y)).log_softmax(1)
 
 
+def ranked(m: Parts, x: Tensor) -> dict[str, Any]:
+    """Results of PyTorch's own named kinds."""
+    logits = m.logits(m.trunk(x))
+    return {"top": logits.topk(3), "best": logits.max(1), "label": logits.argmax(1)}
+
+
+def counted_by_values(m: Parts, x: Tensor) -> tuple[Tensor, ...]:
+    """As many results as values are large."""
+    maps = m.trunk(x)
+    logits = m.logits(maps)
+    large = logits > logits.mean()
+    return logits[large].sqrt().nan_to_num(3.0), torch.nonzero(large), maps[maps > 0].sum()
+
+
 def several_uses(m: Parts, x: Tensor) -> tuple[Tensor, ...]:
     """The input itself, its halves, a padded and a normalised map: pieces of patterns that leave an engine."""
     maps = m.trunk(x)
@@ -188,6 +202,8 @@ MODELS: dict[str, tuple[Callable[..., Any], dict[str, Callable[[], nn.Module]], 
         3,
         True,
     ),
+    "ranks": (ranked, {}, lambda n: (images(n),), 1, True),
+    "counted by values": (counted_by_values, {}, lambda n: (images(n),), 1, True),
     "pieces of patterns": (several_uses, {}, lambda n: (images(n),), 1, True),
 }
 """Name -> forward, members, arguments for a batch, islands, whether any batch will do."""

@@ -58,6 +58,29 @@ def test_what_nobody_serves_is_pytorchs_and_says_so() -> None:
     assert "aten.softplus.default in '1'" in str(fast.report()) and "no convolution" in str(fast.report())
 
 
+@pytest.mark.filterwarnings("ignore:.create_unbacked_symint.:FutureWarning")
+def test_counts_that_a_trace_takes_for_large_are_refused() -> None:
+    """Boxes that are left may be none, or one."""
+    ops = pytest.importorskip("torchvision.ops")
+
+    def boxes(m: Parts, x: torch.Tensor) -> torch.Tensor:
+        y = m.logits(m.trunk(x))
+        corners = y[:, :4].abs().cumsum(1)
+        return corners[ops.nms(corners, y[:, 4], 0.5)]
+
+    with pytest.raises(ifast.CaptureError, match=r"follows from values, .* hold from 2 on; inception_fast\.swap"):
+        ifast.optimize(Parts(boxes).eval(), images(2))
+
+
+def test_counts_that_differ_while_traced_are_refused() -> None:
+    def large(m: Parts, x: torch.Tensor) -> torch.Tensor:
+        y = m.logits(m.trunk(x))
+        return y[y > (0 if torch.compiler.is_compiling() else 1)].square()
+
+    with pytest.raises(ifast.CaptureError, match="otherwise while it is traced"):
+        ifast.optimize(lively(Parts(large)), images(2))
+
+
 def test_what_cannot_be_measured_says_so() -> None:
     """Infinities in what is returned hide what becomes of rounding; the engines then add none of their own."""
     module = copy.deepcopy(model("softplus head"))
