@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+CASTS = frozenset([torch.float32, torch.float16, torch.bfloat16])
+"""Types that autocast turns into one another."""
 _is_any_autocast_enabled = torch._C._is_any_autocast_enabled
 
 

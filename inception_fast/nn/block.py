@@ -11,7 +11,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
-from inception_fast.autocast import autocast_dtype
+from inception_fast.autocast import CASTS, autocast_dtype
 from inception_fast.errors import InputError, InputTypeError
 from inception_fast.fast_model import FastModel
 from inception_fast.gradients import refusing
@@ -22,9 +22,6 @@ from inception_fast.nn.forms import Options
 from inception_fast.nn.kinds import Kind
 from inception_fast.nn.original import fake_run, laid_out_like, run_original, share_tables
 from inception_fast.tensors import is_traced
-
-CAST = (torch.float32, torch.float16, torch.bfloat16)
-"""Types that autocast turns into one another."""
 
 Self = TypeVar("Self", bound="Block")
 
@@ -161,7 +158,7 @@ class Block(nn.Module):
 
     def _taken(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` as the engine takes it: autocast may have given it another floating-point type than the weights'."""
-        if x.dtype not in CAST or not autocast_dtype(x.device):
+        if x.dtype not in CASTS or not autocast_dtype(x.device):
             return x
         return x.to(next((p.dtype for p in self.original.parameters()), x.dtype))
 

@@ -10,11 +10,11 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree as pytree
 
-from inception_fast.autocast import autocast_dtype
+from inception_fast.autocast import CASTS, autocast_dtype
 from inception_fast.errors import CaptureError, InceptionFastError, UnsupportedOpError
 from inception_fast.gradients import refusing_leaves
 from inception_fast.graph.hooks import sees_every_module
-from inception_fast.nn.block import CAST, Block
+from inception_fast.nn.block import Block
 from inception_fast.nn.constants import Constants
 from inception_fast.nn.cut_points import CutMismatchError, cut, cuts_in
 from inception_fast.nn.engines import Engines
@@ -164,11 +164,11 @@ class InPlace(Installed, Block):
     def _cast(self, call: Arguments) -> Arguments:
         """A call as forms take it: autocast may have given tensors another floating-point type than the weights'."""
         dtype = next((p.dtype for p in self.original.parameters()), None)
-        if dtype not in CAST or not autocast_dtype(call.device):
+        if dtype not in CASTS or not autocast_dtype(call.device):
             return call
 
         def cast(value: Any) -> Any:
-            return value.to(dtype) if isinstance(value, torch.Tensor) and value.dtype in CAST else value
+            return value.to(dtype) if isinstance(value, torch.Tensor) and value.dtype in CASTS else value
 
         return Arguments(*pytree.tree_map(cast, (call.args, call.kwargs)))
 

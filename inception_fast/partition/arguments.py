@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inception_fast.autocast import CASTS, autocast_dtype
 from inception_fast.errors import InputError, InputTypeError
 from inception_fast.graph.structure import TENSOR, OutputStructure
 from inception_fast.tensors import in_memory
@@ -206,7 +207,8 @@ class Contract:
         return found
 
     def checked(self, args: Sequence[Any], kwargs: Mapping[str, Any], device: torch.device | None) -> list[Tensor]:
-        """The tensors of a call, which fit.
+        """The tensors of a call, which fit; under ``torch.autocast``, which may have given them another floating-point
+        type, in those of the contract.
 
         Args:
             device: where they have to be; None for any, the same for all.
@@ -218,6 +220,8 @@ class Contract:
         tensors = []
         for (name, given), spec in zip(self.tensors_of(args, kwargs), self.tensors, strict=True):
             x = in_memory(name, given)
+            if x.dtype is not spec.dtype and CASTS.issuperset((x.dtype, spec.dtype)) and autocast_dtype(x.device):
+                x = x.to(spec.dtype)
             if x.dtype is not spec.dtype:
                 raise InputTypeError(name, x.dtype, spec.dtype)
             if x.dim() != len(spec.shape):

@@ -109,6 +109,19 @@ def test_autocast_changes_nothing(fast: ifast.PartitionedModel) -> None:
         assert torch.equal(fast(x, meta), plain)
 
 
+def test_autocast_may_have_cast_the_arguments(fast: ifast.PartitionedModel) -> None:
+    """What an eager layer before it gives is in another type there, and nowhere else."""
+    x, meta = images(2), vectors(2)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        got = fast(x.bfloat16(), meta.half())
+        with pytest.raises(ifast.InputTypeError, match=r"got torch\.float64, expected torch\.float32"):
+            fast(x.double(), meta)
+    with torch.no_grad():
+        assert torch.equal(got, fast(x.bfloat16().float(), meta.half().float()))
+        with pytest.raises(ifast.InputTypeError, match=r"got torch\.bfloat16, expected torch\.float32"):
+            fast(x.bfloat16(), meta)
+
+
 def test_traces_keep_engines_as_operators(fast: ifast.PartitionedModel) -> None:
     x, meta = images(2), vectors(2)
     with torch.no_grad():
