@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 
 import torch
@@ -17,7 +17,7 @@ from inception_fast.optimization import make_engine
 from inception_fast.partition.arguments import Example
 from inception_fast.partition.capture import Parts
 from inception_fast.partition.partitioned_model import PartitionedModel
-from inception_fast.partition.probing import Probe, noise_like
+from inception_fast.partition.probing import Probe, noises_like
 from inception_fast.partition.regions import Region
 from inception_fast.partition.report import Foreign, Island, PartitionReport
 from inception_fast.partition.rest import assemble
@@ -107,19 +107,34 @@ def _surroundings(parts: Parts, example: Example) -> dict[fx.Node, Surroundings]
         t[:1] if s.shape and isinstance(s.shape[0], str) else t
         for t, s in zip(example.tensors, parts.contract.tensors, strict=True)
     ]
-    for tensors in (noise_like(one), one):
-        probe = Probe(parts.program, parts.constants, tensors)
-        try:
-            reaching = probe.values({r.entry for r in regions})
-            grows = probe.amplifications(regions, parts.returned)
-        except (RuntimeError, ValueError, IndexError, AssertionError):
-            continue
-        if all(map(isfinite, grows)) and all(bool(t.isfinite().all()) for t in reaching.values()):
-            share = len(regions) ** 0.5
-            return {
-                region.entry: Surroundings(_images(region, reaching), max(1.0, growth) * share)
-                for region, growth in zip(regions, grows, strict=True)
-            }
+    runs = [run for noise in noises_like(one) if (run := _run(parts, noise))] or [
+        run for run in (_run(parts, one),) if run
+    ]
+    if not runs:
+        return None
+    share = len(regions) ** 0.5
+    return {
+        region.entry: Surroundings(
+            tuple(image for reaching, _ in runs for image in _images(region, reaching)),
+            max(1.0, *(grows[i] for _, grows in runs)) * share,
+        )
+        for i, region in enumerate(regions)
+    }
+
+
+def _run(parts: Parts, tensors: Sequence[Tensor]) -> tuple[dict[fx.Node, Tensor], list[float]] | None:
+    """What reaches each region, by its entry, and by how much their errors grow; None where the model fails or makes
+    infinities.
+    """
+    regions = parts.layout.regions
+    probe = Probe(parts.program, parts.constants, tensors)
+    try:
+        reaching = probe.values({r.entry for r in regions})
+        grows = probe.amplifications(regions, parts.returned)
+    except (RuntimeError, ValueError, IndexError, AssertionError):
+        return None
+    if all(map(isfinite, grows)) and all(bool(t.isfinite().all()) for t in reaching.values()):
+        return reaching, grows
     return None
 
 

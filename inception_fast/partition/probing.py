@@ -90,13 +90,19 @@ class _Interpreter(fx.Interpreter):
         return self._look(n, super().run_node(n))
 
 
-def noise_like(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Arguments to measure with, the same each time: noise in the place of images, others as they are."""
+def noises_like(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Arguments to measure with, the same each time: uniform noise, and normal noise as normalised images are, in the
+    place of images, others as they are.
+    """
+    return [_noise_like(tensors, draw) for draw in (torch.rand, torch.randn)]
+
+
+def _noise_like(tensors: Sequence[Tensor], draw: Callable[..., Tensor]) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
     made = []
     for x in tensors:
         if x.is_floating_point() and x.dim() >= 2:
-            x = torch.rand(x.shape, generator=generator).to(x)
+            x = draw(x.shape, generator=generator).to(x)
         elif x.dtype is torch.uint8 and x.dim() >= 3:
             x = torch.randint(0, 256, x.shape, generator=generator, dtype=torch.uint8).to(x.device)
         made.append(x)

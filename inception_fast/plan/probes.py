@@ -22,18 +22,19 @@ MOST_GROWTH = 20.0
 
 
 def probes(graph: ir.Graph) -> Iterator[torch.Tensor]:
-    """Images ``[1, C, H, W]`` to measure on, the same each time: a smooth one, as normalised photographs are, behind
-    the input's own normalisation; uniform noise; and the smooth one as large and as far from zero as the first
-    batch normalisations tell, where that is another image altogether.
+    """Images ``[1, C, H, W]`` to measure on, the same each time: a smooth one, as normalised photographs are, and
+    normal noise, both behind the input's own normalisation; uniform noise; and the smooth one as large and as far from
+    zero as the first batch normalisations tell, where that is another image altogether.
     """
     assert isinstance(graph.input.op, ir.Input)
     channels, height, width = graph.input.op.shape
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randn(1, channels, height // 16 + 2, width // 16 + 2, generator=generator)
     smooth = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=True)
-    smooth = smooth + 0.25 * torch.randn(smooth.shape, generator=generator)
-    smooth = _unnormalised(graph, smooth)
+    noise = torch.randn(smooth.shape, generator=generator)
+    smooth = _unnormalised(graph, smooth + 0.25 * noise)
     yield smooth
+    yield _unnormalised(graph, noise)
     yield torch.rand(smooth.shape, generator=generator)
     told = _as_told(graph, smooth)
     if told is not None:

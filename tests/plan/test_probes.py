@@ -31,8 +31,9 @@ def calibrated(model: nn.Module, mean: float, deviation: float) -> nn.Module:
 
 
 def test_probes_pass_the_input_normalisation() -> None:
-    smooth, uniform = probes(graph_of(Scaled(3, 4, 3)))
+    smooth, normal, uniform = probes(graph_of(Scaled(3, 4, 3)))
     assert 60 < smooth.mean() < 200 and 5 < smooth.std() < 60
+    assert 120 < normal.mean() < 135 and 27 < normal.std() < 33
     assert uniform.min() >= 0 and uniform.max() <= 1
 
 
@@ -43,7 +44,7 @@ def test_images_that_normalisations_tell_of(mean: float, deviation: float, recti
     before = nn.Sequential(*([nn.Conv2d(3, 24, 3, padding=1, bias=False), nn.ReLU()] if rectified else []))
     before.append(nn.Conv2d(24 if rectified else 3, 16, 1, bias=False))
     norm, behind = nn.BatchNorm2d(16, eps=1e-8), [nn.ReLU(), nn.Conv2d(16, 8, 3), nn.BatchNorm2d(8)]
-    smooth, _, told = probes(graph_of(calibrated(nn.Sequential(before, norm, *behind), mean, deviation)))
+    smooth, _, _, told = probes(graph_of(calibrated(nn.Sequential(before, norm, *behind), mean, deviation)))
 
     def missed(x: torch.Tensor) -> float:
         """Root mean square of how far values lie from where the normalisation expects them, in its deviations."""
@@ -58,10 +59,10 @@ def test_images_that_normalisations_tell_of(mean: float, deviation: float, recti
 def test_nothing_is_told_of_ordinary_images() -> None:
     torch.manual_seed(0)
     convs = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 8, 3), nn.BatchNorm2d(8))
-    assert len(list(probes(graph_of(calibrated(convs, 0.0, 1.0))))) == 2
+    assert len(list(probes(graph_of(calibrated(convs, 0.0, 1.0))))) == 3
     convs[1].running_mean.fill_(torch.nan)
-    assert len(list(probes(graph_of(convs)))) == 2
+    assert len(list(probes(graph_of(convs)))) == 3
     # Of what no image changes.
     convs[1].running_mean.fill_(50.0)
     convs[0].weight.zero_()
-    assert len(list(probes(graph_of(convs)))) == 2
+    assert len(list(probes(graph_of(convs)))) == 3
