@@ -3,7 +3,7 @@ tests that run that place.
 
 All tests run once, to see which runs what. Then each change has a fork of this process, which has imported and
 collected everything, and the tests of its line, until one fails: the change is killed. What no test notices is a
-survivor: a line on stdout, unless ``equivalent.toml`` says why nothing could notice it. A changed program that does not
+survivor: a line on stdout, unless ``equivalent.json`` says why nothing could notice it. A changed program that does not
 end counts as noticed. Every outcome is a line of ``--output``; those that are there already are not tried again.
 """
 
