@@ -55,7 +55,8 @@ def swap(
     Args:
         model: in eval mode; modules of ``torch.jit`` may be inside.
         example_inputs: what the model is called with: a tensor, a sequence of its positional arguments, or a dict of
-            its arguments by name; tensors may be inside of lists and dicts. The model is run on it twice.
+            its arguments by name; tensors may be inside of lists and dicts. The model is run on copies of it, up to
+            three times.
         precision, backend, batch_invariant: as for :func:`inception_fast.optimize`; ``int8`` is refused.
         memory_limit: bytes that the engines of all parts may hold together, one for each part and each image size that
             it meets; those of one part share their weights. Beyond it a part's first size still has an engine, and new
@@ -74,12 +75,12 @@ def swap(
     options = Options(precision, backend, batch_invariant, memory_limit)
     select_backend(backend, call.device, precision)
 
-    plan = _Plan(observe(model, call), options)
+    plan = _Plan(observe(model, call.copied()), options)
     plan.visit(model, "")
     plan.apply()
     try:
         with torch.no_grad():
-            results = model(*call.args, **call.kwargs)
+            results = call.copied().given_to(model)
     except BaseException as error:
         plan.undo()
         if isinstance(error, InceptionFastError) or not isinstance(error, Exception):
@@ -151,10 +152,10 @@ class _Plan:
         """Has the model change the layout of its images once, if it then does the same."""
         if not any(map(is_convertible, call.tensors)):
             return
-        args, kwargs = converted((call.args, call.kwargs))
+        copy = call.copied()
         try:
             with torch.no_grad():
-                again = model(*args, **kwargs)
+                again = Arguments(*converted((copy.args, copy.kwargs))).given_to(model)
         except RuntimeError:
             return
         if all(map(_close, pytree.tree_leaves(results), pytree.tree_leaves(again))):

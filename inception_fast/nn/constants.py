@@ -19,7 +19,7 @@ class Constants:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self._module, self._names = module, sorted(_names_in_forward(type(module)))
+        self._module, self._names = module, sorted(names_in_forward(type(module)))
 
     def values(self) -> tuple[object, ...]:
         """Them, to be compared with what they are later."""
@@ -27,7 +27,8 @@ class Constants:
         return tuple((name, _plain(own[name])) for name in self._names if name in own)
 
 
-def _names_in_forward(kind: type[nn.Module]) -> set[str]:
+def names_in_forward(kind: type[nn.Module]) -> set[str]:
+    """Attributes and globals that ``forward`` names, itself or in methods that it names."""
     found: set[str] = set()
     pending = ["forward"]
     while pending:

@@ -44,6 +44,14 @@ class Arguments:
         """Of the first tensor; the CPU where there is none."""
         return next((t.device for t in self.tensors), torch.device("cpu"))
 
+    def copied(self) -> Arguments:
+        """The same with copies of the tensors, to be written to."""
+        return Arguments(*_each_tensor(lambda t: t.detach().clone(), (self.args, self.kwargs)))
+
+    def given_to(self, module: nn.Module) -> Any:
+        """What a module returns for it."""
+        return module(*self.args, **self.kwargs)
+
     @property
     def key(self) -> object:
         """Tells calls apart of which one might be served and the other not; batch sizes are not looked at."""
@@ -113,7 +121,7 @@ class Parts(Forms[Arguments, Fast]):
 
     def _model(self, call: Arguments, module: nn.Module) -> Fast:
         o = self.options
-        example = example_of_call(module, *_detached(call))
+        example = example_of_call(module, *_each_tensor(torch.Tensor.detach, (call.args, call.kwargs)))
         captured = capture_parts(module, example)
         if isinstance(captured, Captured):
             return build(captured, example.tensors[0], o.precision, o.backend, o.batch_invariant)
@@ -135,8 +143,10 @@ class Parts(Forms[Arguments, Fast]):
         return f"{len(self)} kinds of arguments"
 
 
-def _detached(call: Arguments) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    return pytree.tree_map(lambda a: a.detach() if isinstance(a, torch.Tensor) else a, (call.args, call.kwargs))  # type: ignore[no-any-return]
+def _each_tensor(
+    change: Callable[[torch.Tensor], torch.Tensor], call: tuple[Sequence[Any], Mapping[str, Any]]
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    return pytree.tree_map(lambda a: change(a) if isinstance(a, torch.Tensor) else a, call)  # type: ignore[no-any-return]
 
 
 def _takes(model: Fast, call: Arguments) -> bool:
