@@ -15,7 +15,7 @@ from inception_fast.errors import CaptureError, InceptionFastError, InputError, 
 from inception_fast.graph.foreign import foreign, is_exported
 from inception_fast.graph.hooks import is_hooked
 from inception_fast.nn import ConvBNReLU, FactorizedConv, InceptionBlock
-from inception_fast.nn.block import Block, contents_of
+from inception_fast.nn.block import Block
 from inception_fast.nn.engines import Engines
 from inception_fast.nn.entry import Entry, converted, is_convertible
 from inception_fast.nn.forms import MEMORY_LIMIT, Budget, Options
@@ -217,17 +217,18 @@ class _Plan:
 
     def _block(self, module: nn.Module, path: str) -> Block:
         original, engines = module_of(module), Engines(self._options, budget=self._budget)
-        reports = tuple(self._build(original, engines, module))
+        # A script becomes a module of Python's, another module stays itself.
+        stays = original if isinstance(module, torch.jit.ScriptModule) else module
+        block = InceptionBlock.wrap(stays, self._options, engines)
+        reports = tuple(self._reports(block, module))
         assert engines.facts is not None
         kind = engines.facts.kind
         self.replaced.append(Replaced(path, kind, reports))
-        # A script becomes a module of Python's, another module stays itself.
-        original = original if isinstance(module, torch.jit.ScriptModule) else module
-        return _CLASSES.get(kind, InceptionBlock).wrap(original, self._options, engines)
+        return _CLASSES[kind].wrap(stays, self._options, engines) if kind in _CLASSES else block
 
-    def _build(self, original: nn.Module, engines: Engines, module: nn.Module) -> Iterator[Report]:
+    def _reports(self, block: Block, module: nn.Module) -> Iterator[Report]:
         for x in self._calls[module].images.values():
-            engine = engines.get(x, lambda: contents_of(original), lambda: original)
+            engine = block.engine_for(x)
             if engine is not None:
                 yield engine.report()
 

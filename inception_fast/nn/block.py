@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -12,11 +13,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
 from inception_fast.autocast import CASTS, autocast_dtype
-from inception_fast.errors import InputError, InputTypeError
+from inception_fast.errors import CaptureError, InputError, InputTypeError, UnsupportedOpError
 from inception_fast.fast_model import FastModel
 from inception_fast.gradients import refusing
+from inception_fast.graph.hooks import is_hooked, sees_every_module
 from inception_fast.graph.structure import TENSOR, OutputStructure
 from inception_fast.integrations import ops
+from inception_fast.nn.constants import reads_mode
 from inception_fast.nn.engines import Engines
 from inception_fast.nn.forms import Options
 from inception_fast.nn.kinds import Kind
@@ -32,9 +35,11 @@ class Block(nn.Module):
     It has the parameters, buffers and submodules of the module that it was made from, under the same names, and shares
     them with it: a ``state_dict`` of the one loads into the other. Any batch, height and width will do; the first image
     of each size takes the time to build an engine for it, and so does the first one after the weights have changed
-    (other than through ``tensor.data``, which leaves no trace); other sizes go on meanwhile in other threads. Engines
-    share their weights, so a further size takes little memory, for which there is a limit all the same: new sizes
-    beyond it run on the original module, with a warning.
+    (other than through ``tensor.data``, or those of inference mode, which leaves no trace), or numbers that parts
+    compute with; other sizes go on meanwhile in other threads. Engines share their weights, so a further size takes
+    little memory, for which there is a limit all the same: new sizes beyond it run on the original module, with a
+    warning. So does all while a part has a forward hook or is in training mode, as for dropout at inference; and an
+    empty batch, without one.
 
     Args:
         original: what to compute.
@@ -54,8 +59,9 @@ class Block(nn.Module):
         share_tables(self, original)
         # Past nn.Module's registration, which would repeat every name.
         self.__dict__["original"] = original
-        self._engines = engines or Engines(options, self.kinds)
+        self._engines = Engines(options, self.kinds) if engines is None else engines
         self._dtypes: dict[tuple[torch.dtype | None, ...], list[torch.dtype]] = {}
+        self._served = self._warned = False
         self._announce()
 
     @classmethod
@@ -73,7 +79,7 @@ class Block(nn.Module):
         """What the original module returns for ``x``.
 
         Args:
-            x: ``[N, C, H, W]``, N >= 1, any strides, in the dtype and on the device of the weights.
+            x: ``[N, C, H, W]``, any strides, in the dtype and on the device of the weights.
 
         Returns:
             The original's outputs, in the dtype of ``x``; images are channels_last where ``x`` is, as PyTorch's
@@ -82,7 +88,8 @@ class Block(nn.Module):
 
         Raises:
             InputError: names what does not fit; at the backward pass where ``x`` or a parameter wants a gradient.
-            InceptionFastError: as :func:`inception_fast.optimize`, for the first image of a size.
+            InceptionFastError: as :func:`inception_fast.optimize`, for the first image; what cannot be served later
+                runs on the original module, with a warning.
         """
         if is_traced():
             facts = self._engines.facts
@@ -106,11 +113,47 @@ class Block(nn.Module):
         """The engine that images like those of ``x`` run on, built where there is none; None where there is no room
         within ``memory_limit`` and the original module computes them.
         """
-        return self._engines.get(x, self._contents, lambda: self.original)
+        if len(x) == 0 or self._objection() is not None:
+            return None
+        try:
+            engine = self._engines.get(x, self._contents, lambda: self.original)
+        except (UnsupportedOpError, CaptureError) as error:
+            self._refused(error)
+            return None
+        self._served = True
+        return engine
+
+    def _refused(self, error: Exception) -> None:
+        """What was served once goes on with the original."""
+        if not self._served:
+            raise error
+        self._warn(f"it runs on the original module: {error}")
 
     def _contents(self) -> list[object]:
         """What engines are built from."""
-        return contents_of(self)
+        return [self.original, *contents_of(self)]
+
+    def _objection(self) -> str | None:
+        """Why an engine would not compute what the module does now, which then runs as it is; said once."""
+        if sees_every_module():
+            return "there are hooks on all modules of the process"
+        for part in parts_of(self):
+            reason = self._objection_to(part)
+            if reason:
+                self._warn(f"it runs on the original module: {type(part).__name__} in it {reason}")
+                return reason
+        return None
+
+    def _objection_to(self, part: nn.Module) -> str | None:
+        if trains(part):
+            return "is in training mode"
+        hooked = (part._forward_hooks or part._forward_pre_hooks) and is_hooked(part)
+        return "has a forward hook" if hooked else None
+
+    def _warn(self, what: str) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(f"{type(self.original).__name__} behind {type(self).__name__}: {what}", stacklevel=6)
 
     def examine(self) -> None:
         """Raises where the original is not what this class is for, now rather than at its first image.
@@ -183,8 +226,6 @@ class Block(nn.Module):
             raise InputTypeError("x", type(x).__name__, "a torch.Tensor")
         if x.dim() != 4:
             raise InputError("x", f"rank {x.dim()} (shape {list(x.shape)})", "rank 4, [N, C, H, W]")
-        if x.shape[0] < 1:
-            raise InputError("x", f"an empty batch (shape {list(x.shape)})", "[N, C, H, W] with N >= 1")
         if self.training:
             raise InputError("training", True, f"False: {type(self).__name__} is for inference; call .eval()")
 
@@ -220,13 +261,26 @@ def contents_of(module: nn.Module) -> list[object]:
     """Parameters and buffers of a module and all in it, and the modules in it, by a shorter way than ``parameters()``:
     it is walked at every call.
     """
-    found: list[object] = []
+    parts = parts_of(module)
+    found: list[object] = [*parts]
+    for part in (module, *parts):
+        for table in (part._parameters, part._buffers):
+            found += [t for t in table.values() if t is not None]
+    return found
+
+
+def trains(part: nn.Module) -> bool:
+    """Whether a part computes as in training; what is new often has the mode, and no use for it."""
+    # Scripts that are frozen have no mode.
+    return getattr(part, "training", False) and reads_mode(type(part))  # type: ignore[arg-type]
+
+
+def parts_of(module: nn.Module) -> list[nn.Module]:
+    """The modules in a module, in a fixed order; one that is there twice, twice."""
+    found: list[nn.Module] = []
     pending = [module]
     while pending:
-        current = pending.pop()
-        for table in (current._parameters, current._buffers):
-            found += [t for t in table.values() if t is not None]
-        parts = [m for m in current._modules.values() if m is not None]
+        parts = [m for m in pending.pop()._modules.values() if m is not None]
         found += parts
         pending += parts
     return found

@@ -12,7 +12,7 @@ from torch import nn
 
 from inception_fast.artefacts.choose import module_of
 from inception_fast.backends import selection
-from inception_fast.errors import InputError
+from inception_fast.errors import CaptureError, InceptionFastError, InputError, UnsupportedOpError
 from inception_fast.fast_model import FastModel
 from inception_fast.graph.capture import Captured
 from inception_fast.graph.resizing import Captures
@@ -64,6 +64,7 @@ class Engines(Forms[torch.Tensor, FastModel]):
         super()._start_anew(fingerprint)
         self.facts: Facts | None = None
         self._engines: dict[_Key, FastModel] = {}
+        self._refused: dict[_Key, InceptionFastError] = {}
         self._sensitivities = dict[bytes, dict[str, Sensitivity]]()
         self._captures = Captures()
 
@@ -71,10 +72,19 @@ class Engines(Forms[torch.Tensor, FastModel]):
         return type(self), (self.options, self._kinds)
 
     def _find(self, x: torch.Tensor) -> FastModel | None:
-        return self._engines.get((x.shape[1:], x.dtype))
+        key = (x.shape[1:], x.dtype)
+        if self._refused and (error := self._refused.get(key)):
+            raise error.with_traceback(None)
+        return self._engines.get(key)
 
     def _build(self, x: torch.Tensor, module: nn.Module) -> tuple[FastModel, Callable[[], None]]:
-        captured, example, o = self._capture(module, x), x.detach(), self.options
+        try:
+            captured = self._capture(module, x)
+        except (UnsupportedOpError, CaptureError) as error:
+            # Not to be tried at every call.
+            self._refused[x.shape[1:], x.dtype] = error.with_traceback(None)
+            raise
+        example, o = x.detach(), self.options
         lowering = selection(o.backend, example.device, o.precision, batch_invariant=o.batch_invariant).backend.lowering
         found = make_engine(
             captured, example, o.precision, lowering, o.batch_invariant, known_sensitivities=self._sensitivities

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from inception_fast.nn.constants import Attributes
+
 
 class Fingerprint:
-    """Tells whether tensors, modules and values are still those that it was taken of, and the tensors were not written
-    to.
+    """Tells whether tensors, modules and values are still those that it was taken of, the tensors were not written to,
+    and the modules compute with the same :class:`Attributes`.
 
     Writes through ``tensor.data`` leave no trace in PyTorch and go unnoticed; giving ``tensor.data`` other memory does
     not. Tensors and modules are not kept alive; all else is compared by value.
@@ -22,9 +24,12 @@ class Fingerprint:
         # An id may be used again once its object has died, so a death ends the fingerprint.
         self._references = [weakref.ref(c, self._end) for c in contents if isinstance(c, torch.Tensor | nn.Module)]
         self._state = _state(contents)
+        self._attributes = [(i, Attributes(c)) for i, c in enumerate(contents) if isinstance(c, nn.Module)]
 
     def matches(self, contents: Sequence[object]) -> bool:
-        return self.alive and self._state == _state(contents)
+        if not self.alive or self._state != _state(contents):
+            return False
+        return all(attributes.are_those_of(contents[i]) for i, attributes in self._attributes)  # type: ignore[arg-type]
 
     def _end(self, _: object) -> None:
         self.alive = False

@@ -13,8 +13,9 @@ from torch.utils import _pytree as pytree
 from inception_fast.autocast import CASTS, autocast_dtype
 from inception_fast.errors import CaptureError, InceptionFastError, UnsupportedOpError
 from inception_fast.gradients import refusing_leaves
+from inception_fast.graph.foreign import is_exported
 from inception_fast.graph.hooks import sees_every_module
-from inception_fast.nn.block import Block
+from inception_fast.nn.block import Block, trains
 from inception_fast.nn.constants import Constants
 from inception_fast.nn.cut_points import CutMismatchError, cut, cuts_in
 from inception_fast.nn.engines import Engines
@@ -44,7 +45,7 @@ class InPlace(Installed, Block):
         # Past nn.Module's registration, which would repeat every name.
         vars(self)["module"] = module
         self._parts, self._constants = Parts(options, budget), Constants(module)
-        self._whole, self._warned = whole, False
+        self._whole = whole
         self._opaque: list[nn.Module] = []
         self._kinds: dict[object, list[torch.dtype | None]] = {}
         first = next(iter(self.__signature__.parameters.values()), None)
@@ -102,10 +103,16 @@ class InPlace(Installed, Block):
             return self.original(*args, **kwargs)
         x = self._images(call) if self._whole else None
         if x is not None and not self.cuts:
-            return super().forward(x)
+            try:
+                return super().forward(x)
+            except (UnsupportedOpError, CaptureError):
+                # It is another than it was.
+                pass
         if is_traced():
             return self.original(*args, **kwargs)
         self.check_inference()
+        if self._objection():
+            return self.original(*args, **kwargs)
         taken = self._cast(call)
         form = self._form(taken)
         if form is None:
@@ -123,6 +130,14 @@ class InPlace(Installed, Block):
         x = call.args[0] if call.args else call.kwargs.get(self._first or "")
         floating = isinstance(x, torch.Tensor) and x.is_floating_point() and x.dim() == 4
         return x if floating else None
+
+    def _refused(self, error: Exception) -> None:
+        # Parts of it may be served.
+        raise error
+
+    def _objection_to(self, part: nn.Module) -> str | None:
+        # Parts with hooks are cuts; the flags of exported programs mean nothing.
+        return "is in training mode" if trains(part) and not is_exported(self.module) else None
 
     def _contents(self) -> list[object]:
         return [*super()._contents(), self._constants.values(), tuple(map(id, self.cuts.values()))]

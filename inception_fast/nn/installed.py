@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 from torch import nn
@@ -26,6 +27,12 @@ class Installed:
     @property
     def __signature__(self) -> inspect.Signature:
         return inspect.signature(self.original.forward)
+
+    @property
+    def __code__(self) -> CodeType:
+        # torch.export asks for it.
+        code: CodeType = self.original.forward.__code__
+        return code
 
     @property
     def trains(self) -> bool:

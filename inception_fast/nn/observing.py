@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,8 @@ from torch import nn
 from torch.nn.modules import module as global_hooks
 from torch.utils import _pytree as pytree
 
+from inception_fast.nn.block import Block
+from inception_fast.nn.installed import is_in_place
 from inception_fast.nn.parts import Arguments
 
 
@@ -45,7 +48,7 @@ def observe(model: nn.Module, call: Arguments) -> dict[nn.Module, Calls]:
     def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         seen.setdefault(module, Calls()).note(Arguments(args, kwargs))
 
-    modules = list(model.modules())
+    modules = list(_slow_ones(model))
     # A script takes no hooks of its own, and tells no keywords.
     scripts = {m for m in modules if isinstance(m, torch.jit.ScriptModule)}
     every = global_hooks.register_module_forward_pre_hook
@@ -60,6 +63,18 @@ def observe(model: nn.Module, call: Arguments) -> dict[nn.Module, Calls]:
         for handle in handles:
             handle.remove()
     return seen
+
+
+def _slow_ones(model: nn.Module) -> Iterator[nn.Module]:
+    """The modules of a model, without those in what is fast already."""
+    seen, pending = {model}, [model]
+    while pending:
+        module = pending.pop()
+        yield module
+        if not isinstance(module, Block) and not is_in_place(module):
+            children = [m for m in module.children() if m not in seen]
+            seen.update(children)
+            pending += children
 
 
 def _images(call: Arguments) -> torch.Tensor | None:

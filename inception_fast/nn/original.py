@@ -52,7 +52,7 @@ def run_original(module: Callable[[torch.Tensor], Any], x: torch.Tensor, batch_i
     Args:
         batch_invariant: one image at a time, for PyTorch's sums depend on the batch.
     """
-    if not batch_invariant:
+    if not batch_invariant or len(x) == 0:
         return module(x)
     # Copies in one layout: an image's strides must not tell of the batch that it came in.
     outputs = [module(image.clone(memory_format=torch.channels_last)) for image in x.split(1)]

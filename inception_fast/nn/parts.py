@@ -54,10 +54,14 @@ class Arguments:
 
     @property
     def key(self) -> object:
-        """Tells calls apart of which one might be served and the other not; batch sizes are not looked at."""
+        """Tells calls apart of which one might be served and the other not; of batch sizes, whether
+        they are none.
+        """
         leaves, spec = pytree.tree_flatten((tuple(self.args), dict(self.kwargs)))
         return str(spec), tuple(
-            (leaf.dtype, leaf.device, leaf.shape[1:]) if isinstance(leaf, torch.Tensor) else repr(leaf)
+            (leaf.dtype, leaf.device, leaf.shape[1:], leaf.shape[:1] == (0,))
+            if isinstance(leaf, torch.Tensor)
+            else repr(leaf)
             for leaf in leaves
         )
 
