@@ -15,7 +15,7 @@ from inception_fast.errors import CaptureError, InceptionFastError, InputError, 
 from inception_fast.graph.foreign import foreign, is_exported
 from inception_fast.graph.hooks import is_hooked
 from inception_fast.nn import ConvBNReLU, FactorizedConv, InceptionBlock
-from inception_fast.nn.block import Block
+from inception_fast.nn.block import Block, trains
 from inception_fast.nn.engines import Engines
 from inception_fast.nn.entry import Entry, converted, is_convertible
 from inception_fast.nn.forms import MEMORY_LIMIT, Budget, Options
@@ -53,7 +53,9 @@ def swap(
     Results have the memory format of the images that are given.
 
     Args:
-        model: in eval mode; modules of ``torch.jit`` may be inside.
+        model: in eval mode; modules of ``torch.jit`` may be inside. One that is such itself is served as a whole, its
+            engines and PyTorch's operators; ``torch.jit.save`` and copies have what it was, and numbers among its
+            attributes count as they are when an engine is built.
         example_inputs: what the model is called with: a tensor, a sequence of its positional arguments, or a dict of
             its arguments by name; tensors may be inside of lists and dicts. The model is run on copies of it, up to
             three times.
@@ -67,6 +69,7 @@ def swap(
 
     Raises:
         InputError: an argument does not fit.
+        CaptureError: the model is a script that has hooks; remove them before scripting.
         BackendUnavailableError: the backend asked for cannot run here.
         InceptionFastError: the model does not run with the new parts. It is as it was before, as with any exception.
     """
@@ -102,10 +105,13 @@ def _call(example_inputs: Any) -> Arguments:
 def _check(model: nn.Module, call: Arguments) -> None:
     if not isinstance(model, nn.Module):
         raise InputTypeError("model", type(model).__name__, "a torch.nn.Module")
-    script = foreign(model)
-    if script:
-        raise InputTypeError("model", *script)
-    if model.training and not is_exported(model):
+    if isinstance(model, torch.jit.ScriptModule):
+        # Says what cannot be read, and what to do.
+        module_of(model)
+    elif found := foreign(model):
+        raise InputTypeError("model", *found)
+    # Scripts that are frozen have no mode.
+    if getattr(model, "training", False) and not is_exported(model):
         raise InputError("model", "training mode", "eval mode")
     if not call.tensors:
         given = len(call.args) + len(call.kwargs)
@@ -184,7 +190,9 @@ class _Plan:
             self.left_alone.append(LeftAlone(path, reason))
         before = len(self.replaced)
         together = self._together(module, path)
-        for name, child in module._modules.items():
+        # What is in a script is called by it alone.
+        children = {} if isinstance(module, torch.jit.ScriptModule) else module._modules
+        for name, child in children.items():
             if name not in together and child is not None and (module in self._calls or self._was_called(child)):
                 self.visit(child, f"{path}.{name}" if path else name, (module._modules, name))
         if parts is not None and len(self.replaced) == before:
@@ -248,6 +256,9 @@ class _Plan:
             return "a convolution on its own, with nothing to fuse"
         if any(isinstance(part, Block) or is_in_place(part) for part in module.modules()):
             return ""
+        learning = next((path for path, part in module.named_modules() if trains(part)), None)
+        if learning is not None and not is_exported(module):
+            return f"training mode (module '{learning}')" if learning else "training mode"
         return None
 
 

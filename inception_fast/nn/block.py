@@ -116,12 +116,16 @@ class Block(nn.Module):
         if len(x) == 0 or self._objection() is not None:
             return None
         try:
-            engine = self._engines.get(x, self._contents, lambda: self.original)
+            engine = self._engines.get(x, self._contents, self._traceable)
         except (UnsupportedOpError, CaptureError) as error:
             self._refused(error)
             return None
         self._served = True
         return engine
+
+    def _traceable(self) -> nn.Module:
+        """What is captured."""
+        return self.original
 
     def _refused(self, error: Exception) -> None:
         """What was served once goes on with the original."""
@@ -188,7 +192,7 @@ class Block(nn.Module):
     def _fakes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
         """What the original returns for arguments without values, flat; tensors are contiguous."""
         device = next(t.device for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor))
-        return tree_leaves(fake_run(self.original, args, kwargs, device))
+        return tree_leaves(fake_run(self._traceable(), args, kwargs, device))
 
     def _run_original(self, x: torch.Tensor) -> Any:
         return run_original(self.original, x, self._engines.options.batch_invariant)

@@ -10,6 +10,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree as pytree
 
+from inception_fast.artefacts.choose import module_of
 from inception_fast.autocast import CASTS, autocast_dtype
 from inception_fast.errors import CaptureError, InceptionFastError, UnsupportedOpError
 from inception_fast.gradients import refusing_leaves
@@ -35,7 +36,7 @@ class InPlace(Installed, Block):
     ``forward`` finds among the module's attributes are constants, and engines are built anew where they have changed.
 
     Args:
-        module: whose ``forward`` it is to be.
+        module: whose ``forward`` it is to be; also a module of ``torch.jit``, whose numbers are constants for good.
         budget: shared with other parts of a model.
         whole: whether it may be served as a whole, if it is called with images alone.
     """
@@ -87,7 +88,7 @@ class InPlace(Installed, Block):
                 self._whole = False
         while True:
             try:
-                return self._parts.get(call, self._contents, lambda: cut(self.original, self._opaque))
+                return self._parts.get(call, self._contents, lambda: cut(self._traceable(), self._opaque))
             except CaptureError as error:
                 # One that branches on values is no part of an engine; those around it may be.
                 part = self.original.get_submodule(error.module)
@@ -131,6 +132,10 @@ class InPlace(Installed, Block):
         floating = isinstance(x, torch.Tensor) and x.is_floating_point() and x.dim() == 4
         return x if floating else None
 
+    def _traceable(self) -> nn.Module:
+        is_script = isinstance(self.module, torch.jit.ScriptModule)
+        return module_of(self.module) if is_script else self.original  # type: ignore[no-any-return]
+
     def _refused(self, error: Exception) -> None:
         # Parts of it may be served.
         raise error
@@ -145,7 +150,7 @@ class InPlace(Installed, Block):
     def _form(self, call: Arguments) -> Fast | None:
         """The form for a call, None where the original is to run."""
         try:
-            return self._parts.get(call, self._contents, lambda: cut(self.original, self._opaque))
+            return self._parts.get(call, self._contents, lambda: cut(self._traceable(), self._opaque))
         except InceptionFastError as error:
             self._warn(f"called with {call}, it runs on the original module: {error}")
             return None

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
+import torch
 from torch import nn
 
+from inception_fast.artefacts.choose import module_of
 from inception_fast.errors import InputError
 from inception_fast.graph.foreign import is_exported
 
@@ -26,7 +28,8 @@ class Installed:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        return inspect.signature(self.original.forward)
+        script = isinstance(self.module, torch.jit.ScriptModule)
+        return inspect.signature(module_of(self.module).forward if script else self.original.forward)
 
     @property
     def __code__(self) -> CodeType:
@@ -36,7 +39,8 @@ class Installed:
 
     @property
     def trains(self) -> bool:
-        return self.module.training and not is_exported(self.module)
+        # Scripts that are frozen have no mode.
+        return getattr(self.module, "training", False) and not is_exported(self.module)
 
     def check_inference(self) -> None:
         """Refuses a module in training mode."""

@@ -50,7 +50,10 @@ def observe(model: nn.Module, call: Arguments) -> dict[nn.Module, Calls]:
 
     modules = list(_slow_ones(model))
     # A script takes no hooks of its own, and tells no keywords.
-    scripts = {m for m in modules if isinstance(m, torch.jit.ScriptModule)}
+    scripts = {m for m in modules if isinstance(m, torch.jit.ScriptModule)} - {model}
+    if isinstance(model, torch.jit.ScriptModule):
+        modules.remove(model)
+        note(model, tuple(call.args), dict(call.kwargs))
     every = global_hooks.register_module_forward_pre_hook
     handles = [every(lambda module, args: note(module, args, {}) if module in scripts else None)] if scripts else []
     try:

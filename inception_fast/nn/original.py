@@ -33,9 +33,16 @@ class Original(nn.Module):
         super().__init__()
         self.training = False
         share_tables(self, module)
-        own = vars(module).get("forward") or MethodType(type(module).forward, module)
+        own = vars(module).get("forward") or _forward_of(module)
         # That of the module itself, which may ask for attributes; not a fast one.
         vars(self)["forward"] = getattr(own, "original", self).forward if isinstance(own, nn.Module) else own
+
+
+def _forward_of(module: nn.Module) -> Callable[..., Any]:
+    """That of its class."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return module.forward
+    return MethodType(type(module).forward, module)
 
 
 def share_tables(module: nn.Module, original: nn.Module) -> None:
@@ -43,7 +50,8 @@ def share_tables(module: nn.Module, original: nn.Module) -> None:
     loaded, moved or replaced in one is so in the other.
     """
     for table in _SHARED:
-        vars(module)[table] = vars(original)[table]
+        # Scripts that were traced have them further inside.
+        vars(module)[table] = getattr(original, table)
 
 
 def run_original(module: Callable[[torch.Tensor], Any], x: torch.Tensor, batch_invariant: bool) -> Any:

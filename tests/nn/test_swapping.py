@@ -334,7 +334,6 @@ def test_extra_arguments(images: torch.Tensor) -> None:
     [
         (lambda a: a | {"model": 3}, "model: got int"),
         (lambda a: a | {"model": lively(Larger()).train()}, "model: got training mode, expected eval mode"),
-        (lambda a: a | {"model": torch.jit.freeze(torch.jit.script(lively(Larger().layer)))}, "a .* of torch.jit"),
         (lambda a: a | {"example_inputs": ([3, {"a": 2.0}],)}, "example_inputs: got 1 arguments without a tensor"),
         (lambda a: a | {"example_inputs": ()}, "example_inputs: got 0 arguments without a tensor"),
         (lambda a: a | {"precision": "fp12"}, "precision: got 'fp12'"),
