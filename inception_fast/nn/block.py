@@ -142,8 +142,10 @@ class Block(nn.Module):
         if sees_every_module():
             return "there are hooks on all modules of the process"
         for part in parts_of(self):
-            reason = self._objection_to(part)
-            if reason:
+            own = vars(part)
+            # Asked at every call; a script's mode is not among its own attributes.
+            suspect = own.get("training", True) or own.get("_forward_hooks") or own.get("_forward_pre_hooks")
+            if suspect and (reason := self._objection_to(part)):
                 self._warn(f"it runs on the original module: {type(part).__name__} in it {reason}")
                 return reason
         return None
