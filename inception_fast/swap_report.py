@@ -54,7 +54,9 @@ class SwapReport:
     _undo: Callable[[], None] = field(repr=False, compare=False)
 
     def undo(self) -> None:
-        """Makes the model what it was before, with the weights that it has now; for training it, for example."""
+        """Makes the model what it was before, with the weights that it has now; for training it, for example. Parts
+        that were replaced by others since stay.
+        """
         self._undo()
 
     def __str__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -146,7 +147,7 @@ class _Plan:
 
     def apply(self) -> None:
         for table, name, module, block in self._places:
-            self._undo.append(lambda table=table, name=name, module=module: table.update({name: module}))  # type: ignore[misc]
+            self._undo.append(partial(_put_back, table, name, module, block))
             table[name] = block
         self._undo += [fast.install() for fast in self._forwards]
 
@@ -260,6 +261,12 @@ class _Plan:
         if learning is not None and not is_exported(module):
             return f"training mode (module '{learning}')" if learning else "training mode"
         return None
+
+
+def _put_back(table: dict[str, nn.Module | None], name: str, module: nn.Module, block: Block) -> None:
+    # Not over what somebody else has put there since.
+    if table.get(name) is block:
+        table[name] = module
 
 
 def _close(a: Any, b: Any) -> bool:

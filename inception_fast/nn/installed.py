@@ -54,6 +54,9 @@ class Installed:
         table["forward"] = self
 
         def undo() -> None:
+            if table.get("forward") is not self:
+                # Somebody else's, put there since.
+                return
             if before is None:
                 del table["forward"]
             else:

@@ -158,6 +158,19 @@ def test_what_is_served_no_longer_runs_on_the_original() -> None:
     assert_same(model, original, *SHAPE)
 
 
+@KINDS
+def test_undo_leaves_what_was_put_in_since(make: Callable[[], nn.Module]) -> None:
+    model = lively(make())
+    original = copy.deepcopy(model)
+    report = swap(model, torch.zeros(SHAPE))
+    other = lively(BasicConv2d(3, 12, 5, padding=2), seed=3)
+    model.first, original.first = other, copy.deepcopy(other)  # type: ignore[assignment]
+    assert_same(model, original, *SHAPE)
+    report.undo()
+    assert model.first is other and not isinstance(model.second, Block) and "forward" not in vars(model)
+    assert_same(model, original, *SHAPE)
+
+
 def test_export() -> None:
     model, original = pair(Whole)
     program = torch.export.export(model, (torch.ones(SHAPE),)).module()
