@@ -80,10 +80,14 @@ class FastModel(Fused):
         shared: Shared | None = None,
     ) -> None:
         self._engine, self._structure, self._requested, self._shared = engine, structure, backend, shared
-        self._input_dtype: torch.dtype = getattr(torch, engine.metadata.input_dtype)
-        self._io_dtype: torch.dtype = getattr(torch, engine.plan.io_dtype)
-        self._dtypes, self._shape = (self._input_dtype, self._io_dtype), tuple(engine.metadata.input_shape)
-        self._outputs, self._build = OutputMemory(engine.plan), structure.builder()
+        metadata, plan = engine.metadata, engine.plan
+        # What an executor takes and gives, which is one type but for bytes.
+        self._taken: torch.dtype = getattr(torch, plan.input_dtype)
+        self._given: torch.dtype = getattr(torch, plan.io_dtype)
+        self._dtypes, self._shape = (getattr(torch, metadata.input_dtype), self._taken), metadata.called_with
+        self._channels_last = metadata.input_layout == "NHWC"
+        wanted = None if metadata.output_dtype is None else getattr(torch, metadata.output_dtype)
+        self._outputs, self._build = OutputMemory(plan, wanted), structure.builder()
         self._executors: dict[torch.device, tuple[Backend, Executor]] = {}
         self._reasons: dict[torch.device, str] = {}
         self._lock = threading.Lock()
@@ -164,16 +168,17 @@ class FastModel(Fused):
         """The model's outputs, in its own structure.
 
         Args:
-            x: ``[N, C, H, W]`` with C, H and W of the example that it was made with; any N >= 1, any strides; in
-                the example's dtype or the Plan's (float32 for int8); on a device that the backend serves.
-            out: the caller's memory, tensors in the model's own structure: shapes of the outputs, dtype and device of
-                ``x``, any strides that give every element a place of its own, apart from ``x``. Feature maps in
-                channels_last memory format and the Plan's dtype are written by the last kernels themselves, others
-                by a copy.
+            x: ``[N, C, H, W]``, or ``[N, H, W, C]`` where the model permutes it, with C, H and W of the example that it
+                was made with; any N >= 1, any strides; in the example's dtype or, but for bytes, the Plan's (float32
+                for int8); on a device that the backend serves.
+            out: the caller's memory, tensors in the model's own structure: shapes of the outputs, dtype of the results
+                and device of ``x``, any strides that give every element a place of its own, apart from ``x``. Feature
+                maps in channels_last memory format and the Plan's dtype are written by the last kernels themselves,
+                others by a copy.
 
         Returns:
-            What the model returned, in the dtype of ``x``, under ``torch.autocast`` too. Feature maps are in
-            channels_last memory format. ``out`` where it was given.
+            What the model returned, in the dtype of ``x`` (of bytes: that of the model's own results), under
+            ``torch.autocast`` too. Feature maps are in channels_last memory format. ``out`` where it was given.
 
         Raises:
             InputError: names what does not fit; at the backward pass where ``x`` wants a gradient.
@@ -248,7 +253,7 @@ class FastModel(Fused):
         self.check(x)
         layouts = (torch.contiguous_format if flat else torch.channels_last for flat in self._outputs.flat)
         return [
-            torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
+            torch.empty(shape, dtype=self._outputs.dtype_for(x), device=x.device, memory_format=layout)
             for shape, layout in zip(self._outputs.shapes(x.shape[0]), layouts, strict=True)
         ]
 
@@ -257,16 +262,21 @@ class FastModel(Fused):
             return self._executed(x, executor)
 
     def _executed(self, x: torch.Tensor, executor: Executor) -> list[torch.Tensor]:
-        outputs = self._outputs
-        if x.dtype is not self._io_dtype:
-            results = executor.run(x.to(self._io_dtype))
-            return [(t.flatten(1) if flat else t).to(x.dtype) for t, flat in zip(results, outputs.flat, strict=True)]
+        outputs, wanted = self._outputs, self._outputs.dtype_for(x)
+        x = self._planes(x)
+        if wanted is not self._given:
+            results = executor.run(x.to(self._taken))
+            return [(t.flatten(1) if flat else t).to(wanted) for t, flat in zip(results, outputs.flat, strict=True)]
         if not executor.places_outputs:
             return [t.flatten(1) if flat else t for t, flat in zip(executor.run(x), outputs.flat, strict=True)]
         results = executor.run(x, outputs.allocate(x))
         if outputs.all_placed:
             return results
         return [t.flatten(1) if flat and t.dim() == 4 else t for t, flat in zip(results, outputs.flat, strict=True)]
+
+    def _planes(self, x: torch.Tensor) -> torch.Tensor:
+        """The input as ``[N, C, H, W]``."""
+        return x.permute(0, 3, 1, 2) if self._channels_last else x
 
     def _check_out(self, out: object, x: torch.Tensor) -> list[torch.Tensor]:
         """The tensors of ``out`` in order, ready to be written to."""
@@ -276,7 +286,7 @@ class FastModel(Fused):
 
     def _run_into(self, x: torch.Tensor, targets: list[torch.Tensor], direct: Out, executor: Executor) -> None:
         """``direct``: the targets that executors may write to."""
-        x = x if x.dtype is self._io_dtype else x.to(self._io_dtype)
+        x = self._planes(x if x.dtype is self._taken else x.to(self._taken))
         with no_autocast(x.device):
             results = executor.run(x, direct)
         for target, result, flat in zip(targets, results, self._outputs.flat, strict=True):
@@ -339,7 +349,9 @@ class FastModel(Fused):
         if x.shape[0] < 1:
             raise InputError("x", f"an empty batch (shape {list(x.shape)})", f"{expected} with N >= 1")
         if tuple(x.shape[1:]) != shape:
-            what = "channels differ" if x.shape[1] != shape[0] else "image size differs"
+            axis = 3 if self._channels_last else 1
+            what = "channels differ" if x.shape[axis] != shape[axis - 1] else "image size differs"
+            what += " of images [N, H, W, C]" if self._channels_last else ""
             raise InputError("x", f"shape {list(x.shape)}", f"{expected}; the {what}")
         if x.dtype not in self._dtypes:
             allowed = " or ".join(dict.fromkeys(map(str, self._dtypes)))

@@ -73,7 +73,9 @@ class ManySizes(FastModel):
         if not isinstance(x, torch.Tensor) or x.dim() != 4 or x.shape[1:] == self._shape or self.training:
             return None
         found = self._sizes.get(x.shape[1:])
-        if found is None and not is_traced() and x.shape[1] == self._shape[0] and x.dtype in self._dtypes:
+        axis = 3 if self._channels_last else 1
+        same_channels = x.shape[axis] == self._shape[axis - 1]
+        if found is None and not is_traced() and same_channels and x.dtype in self._dtypes:
             found = self._make(self._first.expand(1, *x.shape[1:]))
             if found is None:
                 expected = f"one of the sizes before it, or a larger memory_limit than {self._limit} bytes"

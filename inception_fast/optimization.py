@@ -165,15 +165,17 @@ def make_engine(
     """The Plan of a captured network as a backend wants it lowered, with its constants; no backend is asked.
 
     Args:
-        example: ``[N, C, H, W]``; images to calibrate on for ``int8``.
+        example: ``[N, C, H, W]``, or ``[N, H, W, C]`` as ``captured.layout`` says; images to calibrate on for
+            ``int8``.
         known_sensitivities, place: see :func:`inception_fast.plan.sensitivity.sensitivities`.
     """
     quantized = PRECISIONS[precision] == QUANTIZED
     if quantized:
         lowering = lowering.quantized
     graph, reports = optimize_graph(captured.graph, lowering)
+    images = captured.planes(example)
     if quantized:
-        plan, constants, report = calibrated(graph, *lower(graph), example)
+        plan, constants, report = calibrated(graph, *lower(graph), images)
         reports = (*reports, report)
     else:
         dtype = PRECISIONS[precision]
@@ -183,10 +185,12 @@ def make_engine(
     metadata = Metadata(
         precision=precision,
         batch_invariant=batch_invariant,
-        input_shape=(example.shape[1], example.shape[2], example.shape[3]),
+        input_shape=(images.shape[1], images.shape[2], images.shape[3]),
         input_dtype=str(example.dtype).removeprefix("torch."),
         structure=captured.structure.to_json(),
         report=passes_to_text(reports),
+        output_dtype=None if example.is_floating_point() else str(captured.dtype).removeprefix("torch."),
+        input_layout=captured.layout,
     )
     return EngineFile(plan, constants, metadata)
 

@@ -17,12 +17,16 @@ ALIGNMENT = 64
 class OutputMemory:
     """Knows the outputs of a Plan.
 
+    Args:
+        dtype: of the tensors that the caller gets; by default that of the input.
+
     Attributes:
         flat: whether each output is ``[N, C]``.
         all_placed: whether every output can be its buffer as it is.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, dtype: torch.dtype | None = None) -> None:
+        self._dtype = dtype
         self._buffers = [output.buffer for output in plan.outputs]
         self._planes = [(b.height, b.width, b.channels) for b in (plan.buffers[i] for i in self._buffers)]
         self.flat = [output.flat for output in plan.outputs]
@@ -50,6 +54,10 @@ class OutputMemory:
             for flat, (height, width, channels) in zip(self.flat, self._planes, strict=True)
         ]
 
+    def dtype_for(self, x: torch.Tensor) -> torch.dtype:
+        """Of the results that the caller gets for an input."""
+        return x.dtype if self._dtype is None else self._dtype
+
     def check_kind(self, out: Sequence[tuple[str, torch.Tensor]], x: torch.Tensor) -> None:
         """Shapes, dtypes and devices; for traced calls too.
 
@@ -60,8 +68,10 @@ class OutputMemory:
         Raises:
             InputError: what does not fit, by name.
         """
+        dtype = self.dtype_for(x)
+        sources = ("this input", "the input" if self._dtype is None else "the model's results", "the input")
         for (name, tensor), shape in zip(out, self.shapes(x.shape[0]), strict=True):
-            check_result_memory(name, tensor, shape, x.dtype, x.device, ("this input", "the input", "the input"))
+            check_result_memory(name, tensor, shape, dtype, x.device, sources)
 
     def check(self, out: Sequence[tuple[str, torch.Tensor]], x: torch.Tensor) -> None:
         """:meth:`check_kind`, and that no two elements of the outputs share memory, nor with the input.
@@ -82,10 +92,10 @@ class OutputMemory:
         return found
 
     def allocate(self, x: torch.Tensor) -> dict[int, torch.Tensor]:
-        """New memory for the buffers that are an output as they are. ``x`` is in the Plan's dtype."""
-        images, dtype, device = x.shape[0], x.dtype, x.device
+        """New memory, in the Plan's dtype, for the buffers that are an output as they are."""
+        images, dtype, device = x.shape[0], self._io_dtype, x.device
         return {
-            buffer: x.new_empty((images, *shape))
+            buffer: x.new_empty((images, *shape), dtype=dtype)
             if layout is torch.contiguous_format
             else torch.empty((images, *shape), dtype=dtype, device=device, memory_format=layout)
             for buffer, (shape, layout) in self._new.items()

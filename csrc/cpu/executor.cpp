@@ -125,7 +125,8 @@ class Executor::Context {
     const auto element = static_cast<std::ptrdiff_t>(size_of(outside_of(program_.dtype)));
     // Nothing writes to the input buffer.
     auto* input = static_cast<std::byte*>(const_cast<void*>(call.input));
-    frame_.buffers[program_.input] = input + images.begin * call.strides.image * element;
+    const auto taken = program_.buffers[program_.input].dtype ? 1 : element;
+    frame_.buffers[program_.input] = input + images.begin * call.strides.image * taken;
     frame_.strides[program_.input] = call.strides;
     for (std::size_t i = 0; i < program_.outputs.size(); ++i) {
       const int buffer = program_.outputs[i];

@@ -23,8 +23,9 @@ struct Options {
 
 // One forward pass.
 struct Call {
-  const void* input = nullptr;  // of the Plan's dtype; float32 where that is uint8, as the outputs
-  Strides strides;              // of the input
+  // Of the Plan's dtype, or float32 where that is uint8, as the outputs; or bytes as the Plan says.
+  const void* input = nullptr;
+  Strides strides;  // of the input
   int batch = 1;
   // NHWC memory for `batch` images for each of the Plan's output buffers, in order.
   void* const* outputs = nullptr;

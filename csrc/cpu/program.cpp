@@ -9,6 +9,7 @@
 #include "cpu/convert.h"
 #include "cpu/depthwise_op.h"
 #include "cpu/element_ops.h"
+#include "cpu/pad_ops.h"
 #include "cpu/pixel_ops.h"
 #include "cpu/pool_op.h"
 #include "plan/engine_file.h"
@@ -26,7 +27,8 @@ class Builder {
         choice_{algorithm},
         quantized_(plan.dtype == Dtype::kUInt8),
         kernels_(kernels_for(isa, plan.dtype)),
-        number_kernels_(quantized_ ? kernels_for(isa, Dtype::kFloat32) : kernels_) {
+        number_kernels_(quantized_ ? kernels_for(isa, Dtype::kFloat32) : kernels_),
+        float_kernels_(kernels_for(isa, Dtype::kFloat32)) {
     program_.dtype = plan.dtype;
     program_.weights = WeightStore(std::move(pool));
     program_.buffers = plan.buffers;
@@ -92,11 +94,12 @@ class Builder {
       add(before, name, std::make_unique<DequantizeOp>(elements, numbers, kernels_));
       return numbers;
     };
-    const View source = read(source_of(step));
+    // Bytes are looked up as they are.
+    const View source = reads_bytes(step) ? view(source_of(step)) : read(source_of(step));
     const Slice* second = second_source_of(step);
     const std::optional<View> other = second ? std::optional(read(*second)) : std::nullopt;
     const Target result = target(destinations_of(step)[0]);
-    const bool in_place = result.view.element_size == sizeof(float);
+    const bool in_place = result.view.element_size == sizeof(float) || reads_bytes(step);
     const Target numbers = in_place ? result : Target{copy(result.view), false, result.function};
     add(now, name, make_on_numbers(step, source, other, numbers));
     if (!in_place) {
@@ -130,6 +133,19 @@ class Builder {
     return std::make_unique<PointwiseOp>(source, target, floats(s.scale), floats(s.shift), other,
                                          number_kernels_);
   }
+  std::unique_ptr<Op> on_numbers(const PadStep& s, const View& source, const std::optional<View>&,
+                                 const Target& target) const {
+    const std::vector<float> scale = floats(s.scale), shift = floats(s.shift);
+    if (plan_.buffers[s.source.buffer].dtype) {
+      const bool quantizes = quantized_ && target.view.element_size == 1;
+      return std::make_unique<BytesOp>(
+          s, source, target,
+          table_of_bytes(s, scale, shift, target, quantizes ? &kernels_ : nullptr, float_kernels_,
+                         outside_of(plan_.dtype)));
+    }
+    return std::make_unique<PadOp>(s, source, target, scale, shift, number_kernels_,
+                                   outside_of(plan_.dtype));
+  }
   std::unique_ptr<Op> on_numbers(const ResizeStep& s, const View& source,
                                  const std::optional<View>&, const Target& target) const {
     return std::make_unique<ResizeOp>(source, target, s.align_corners, number_kernels_);
@@ -152,12 +168,17 @@ class Builder {
     return std::make_unique<GateOp>(source, *gate, target, number_kernels_);
   }
 
-  // Convolutions take the caller's strides, quantised ones of few channels; everything else wants
-  // NHWC, or elements.
+  bool reads_bytes(const Step& step) const {
+    return plan_.buffers[source_of(step).buffer].dtype.has_value();
+  }
+
+  // Bytes and convolutions take the caller's strides, quantised ones of few channels; everything
+  // else wants NHWC, or elements.
   bool reads_input_in_place() const {
     return std::all_of(plan_.steps.begin(), plan_.steps.end(), [&](const Step& step) {
       const Slice* second = second_source_of(step);
       if (second && second->buffer == program_.input) return false;
+      if (reads_bytes(step)) return true;
       if (const auto* conv = std::get_if<ConvStep>(&step)) {
         return !quantized_ || conv->source.buffer != program_.input ||
                (!second && quantizes_input(conv->conv));
@@ -206,6 +227,7 @@ class Builder {
     View view{index, buffer.height, buffer.width, slice.channels, slice.start, buffer.channels};
     const bool numbers = !buffer.scale || index == program_.input;
     view.element_size = quantized_ && numbers ? sizeof(float) : size_of(plan_.dtype);
+    if (buffer.dtype) view.element_size = size_of(*buffer.dtype);
     view.scale = static_cast<float>(buffer.scale.value_or(1.0));
     view.zero = buffer.zero;
     return view;
@@ -330,6 +352,7 @@ class Builder {
   const bool quantized_;
   Kernels kernels_;
   Kernels number_kernels_;  // of what computes on numbers in a quantised Plan; else the same
+  Kernels float_kernels_;
   Program program_;
   std::optional<int> input_copy_;
   std::int64_t base_ = 0;  // of the arena: the end of what lives in more than one stage

@@ -10,12 +10,13 @@ namespace {
 class CpuRunner final : public Runner {
  public:
   CpuRunner(const EngineFile& engine, int threads)
-      : dense_(engine.plan.buffers[engine.plan.input()]),
+      : dense_(engine),
         executor_(engine.plan, engine.constants,
                   {cpu::available_isas().back(), threads, /*algorithm=*/""}) {}
 
   void run(const void* input, int batch, std::span<void* const> outputs) override {
-    executor_.run({input, {dense_.image, dense_.row, 1, dense_.plane}, batch, outputs.data()});
+    executor_.run(
+        {input, {dense_.image, dense_.row, dense_.column, dense_.channel}, batch, outputs.data()});
   }
 
  private:

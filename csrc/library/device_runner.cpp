@@ -14,16 +14,17 @@ namespace {
 struct Workspace {
   Workspace(const cuda::Executor& executor, const Plan& plan, int batch, int device)
       : batch(batch),
-        input(bytes_of(plan, plan.buffers[plan.input()], batch), device),
+        input(bytes_of(plan.buffers[plan.input()], batch, plan.input_dtype()), device),
         arena(executor.arena_bytes(batch), device),
         counters(std::vector<std::byte>(executor.counter_bytes(batch)), device) {
     for (const Buffer& buffer : plan.buffers) {
-      if (buffer.home == Home::kOutput) outputs.emplace_back(bytes_of(plan, buffer, batch), device);
+      if (buffer.home == Home::kOutput)
+        outputs.emplace_back(bytes_of(buffer, batch, plan.dtype), device);
     }
   }
 
-  static std::size_t bytes_of(const Plan& plan, const Buffer& buffer, int batch) {
-    return static_cast<std::size_t>(buffer.size()) * batch * size_of(plan.dtype);
+  static std::size_t bytes_of(const Buffer& buffer, int batch, Dtype dtype) {
+    return static_cast<std::size_t>(buffer.size()) * batch * size_of(dtype);
   }
 
   const int batch;
@@ -35,6 +36,7 @@ class DeviceRunner final : public Runner {
  public:
   DeviceRunner(const EngineFile& engine, int device)
       : plan_(engine.plan),
+        dense_(engine),
         device_(device),
         executor_(engine.plan, engine.constants, cuda::parse_precision(engine.metadata.precision),
                   cuda::Driver::kStage, device) {}
@@ -51,8 +53,7 @@ class DeviceRunner final : public Runner {
     w.input.upload(input);
     cuda::Call call;
     call.input = w.input.data();
-    const Dense dense(plan_.buffers[plan_.input()]);
-    call.input_strides = {dense.image, dense.plane, dense.row, 1};
+    call.input_strides = {dense_.image, dense_.channel, dense_.row, dense_.column};
     call.batch = batch;
     call.arena = w.arena.data();
     call.counters = w.counters.data();
@@ -65,6 +66,7 @@ class DeviceRunner final : public Runner {
 
  private:
   const Plan plan_;
+  const Dense dense_;
   const int device_;
   cuda::Executor executor_;
   std::mutex mutex_;

@@ -99,6 +99,8 @@ struct Engine::Implementation {
       : runner(make_runner(engine, options)),
         dtype(ifast::outside_of(engine.plan.dtype)),
         precision(engine.metadata.precision),
+        layout(engine.metadata.input_layout ? Layout::kNhwc : Layout::kNchw),
+        takes_bytes(engine.plan.input_dtype() == ifast::Dtype::kUInt8),
         input(shape_of(engine.plan.buffers[engine.plan.input()])) {
     std::vector<std::size_t> place(engine.plan.buffers.size());
     for (std::size_t i = 0; i < place.size(); ++i) {
@@ -113,20 +115,34 @@ struct Engine::Implementation {
   }
 
   std::vector<std::vector<float>> run(std::span<const float> images) const {
-    const std::size_t batch = images.size() / input.size();
-    if (images.empty() || images.size() % input.size() != 0 ||
-        batch > std::numeric_limits<int>::max()) {
-      throw Error("images: got " + std::to_string(images.size()) +
+    if (takes_bytes) throw Error("images: got float32, expected bytes");
+    const int batch = batch_of(images.size());
+    return run(ifast::cpu::from_floats(images, dtype).data(), batch);
+  }
+
+  std::vector<std::vector<float>> run(std::span<const std::uint8_t> images) const {
+    if (!takes_bytes) throw Error("images: got bytes, expected float32");
+    return run(images.data(), batch_of(images.size()));
+  }
+
+  int batch_of(std::size_t numbers) const {
+    const std::size_t batch = numbers / input.size();
+    if (numbers == 0 || numbers % input.size() != 0 || batch > std::numeric_limits<int>::max()) {
+      throw Error("images: got " + std::to_string(numbers) +
                   " numbers, expected a positive multiple of " + std::to_string(input.size()));
     }
-    const std::vector<std::byte> typed = ifast::cpu::from_floats(images, dtype);
+    return static_cast<int>(batch);
+  }
+
+  // images: of the Plan's input_dtype().
+  std::vector<std::vector<float>> run(const void* images, int batch) const {
     std::vector<std::vector<std::byte>> memory;
     std::vector<void*> pointers;
     for (const Shape& shape : buffers) {
-      memory.emplace_back(batch * shape.size() * size_of(dtype));
+      memory.emplace_back(std::size_t{1} * batch * shape.size() * size_of(dtype));
       pointers.push_back(memory.back().data());
     }
-    runner->run(typed.data(), static_cast<int>(batch), pointers);
+    runner->run(images, batch, pointers);
     std::vector<std::vector<float>> results;
     for (const std::size_t place : places) {
       results.push_back(planes_of(memory[place], dtype, buffers[place]));
@@ -137,6 +153,8 @@ struct Engine::Implementation {
   const std::unique_ptr<ifast::Runner> runner;
   const ifast::Dtype dtype;
   const std::string precision;
+  const Layout layout;
+  const bool takes_bytes;
   const Shape input;
   std::vector<Shape> buffers;  // the Plan's output buffers
   std::vector<Output> outputs;
@@ -153,10 +171,16 @@ Engine::Engine(Engine&&) noexcept = default;
 Engine& Engine::operator=(Engine&&) noexcept = default;
 
 Shape Engine::input() const { return implementation_->input; }
+Layout Engine::layout() const { return implementation_->layout; }
+bool Engine::takes_bytes() const { return implementation_->takes_bytes; }
 const std::vector<Output>& Engine::outputs() const { return implementation_->outputs; }
 const std::string& Engine::precision() const { return implementation_->precision; }
 
 std::vector<std::vector<float>> Engine::run(std::span<const float> images) const {
+  return translated([&] { return implementation_->run(images); });
+}
+
+std::vector<std::vector<float>> Engine::run(std::span<const std::uint8_t> images) const {
   return translated([&] { return implementation_->run(images); });
 }
 

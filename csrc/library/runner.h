@@ -12,20 +12,24 @@ class Runner {
  public:
   virtual ~Runner() = default;
 
-  // In outside_of(the Plan's dtype), in the host's memory: input is [N, C, H, W], and outputs are
-  // NHWC, one for each of the Plan's output buffers, in order. May be called from several threads
-  // at once.
+  // In the host's memory: input is of the Plan's input_dtype(), in the layout that the engine says;
+  // outputs are of outside_of(the Plan's dtype), NHWC, one for each of the Plan's output buffers,
+  // in order. May be called from several threads at once.
   virtual void run(const void* input, int batch, std::span<void* const> outputs) = 0;
 };
 
-// Strides of a dense [N, C, H, W], in elements.
+// Strides of an engine's dense input, in elements.
 struct Dense {
-  explicit Dense(const Buffer& image)
-      : row(image.width), plane(row * image.height), image(plane * image.channels) {}
+  explicit Dense(const EngineFile& engine) {
+    const Buffer& input = engine.plan.buffers[engine.plan.input()];
+    const bool pixels = engine.metadata.input_layout == InputLayout::kNhwc;
+    column = pixels ? input.channels : 1;
+    row = column * input.width;
+    channel = pixels ? 1 : row * input.height;
+    image = input.size();
+  }
 
-  std::int64_t row;
-  std::int64_t plane;
-  std::int64_t image;
+  std::int64_t image, row, column, channel;
 };
 
 std::unique_ptr<Runner> make_cpu_runner(const EngineFile& engine, int threads);

@@ -82,9 +82,13 @@ class Checker {
       } else {
         require(b.offset == 0, subject, "it has an offset but is not in the arena");
       }
+      require(!b.dtype || (b.home == Home::kInput && *b.dtype == Dtype::kUInt8), subject,
+              "a dtype of its own, of something else than an input of bytes");
       if (is_quantized() && b.home != Home::kOutput) {
         require(b.scale && within(*b.scale, 0x1p-64, 0x1p64) && within(b.zero, 0, 255), subject,
                 "its scale or zero is missing or out of range");
+        require(!b.dtype || (*b.scale == 1 && b.zero == 0), subject,
+                "its bytes have another scale than 1 or another zero than 0");
       } else {
         require(!b.scale && b.zero == 0, subject, "it has a scale or a zero but is not quantised");
       }
@@ -211,8 +215,10 @@ class Checker {
     }
     require_step(written <= kMaxChannels, "too many output channels");
     const int channels = static_cast<int>(written);
+    require_step(std::holds_alternative<PadStep>(step) || !source.dtype, "it reads bytes");
     if (const Slice* second = second_source_of(step)) {
       const Buffer& buffer = slice(*second);
+      require_step(!buffer.dtype, "it reads bytes");
       require_step(std::holds_alternative<GateStep>(step) || buffer.height == target.height &&
                                                                  buffer.width == target.width &&
                                                                  second->channels == channels,
@@ -287,6 +293,19 @@ class Checker {
   void own_rules(const PointwiseStep& s, const Buffer& source, const Buffer& target, int channels) {
     keeps_channels(s.source, channels);
     keeps_plane(source, target);
+    vector(s.scale, channels);
+    vector(s.shift, channels);
+  }
+
+  void own_rules(const PadStep& s, const Buffer& source, const Buffer& target, int channels) {
+    keeps_channels(s.source, channels);
+    const auto inside = [](int before, int size, int out) {
+      return within(before, 0, kMaxExtent) && before + size <= out;
+    };
+    require_step(inside(s.padding.vertical, source.height, target.height) &&
+                     inside(s.padding.horizontal, source.width, target.width),
+                 "the source leaves the destination");
+    numbers({s.value});
     vector(s.scale, channels);
     vector(s.shift, channels);
   }

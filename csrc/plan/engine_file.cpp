@@ -39,7 +39,7 @@ inline constexpr auto kFields<Document> =
 namespace {
 
 constexpr std::array<unsigned char, 8> kMagic{0x89, 'I', 'F', 'A', 'S', 'T', '\r', '\n'};
-constexpr std::uint32_t kFormat = 5;  // format_of() says what needs it
+constexpr std::uint32_t kFormat = 6;  // format_of() says what needs it
 constexpr std::uint64_t kMaxJson = 1 << 24;
 constexpr std::uint64_t kSectionAlignment = 4096;
 constexpr std::int64_t kConstantAlignment = 64;
@@ -119,8 +119,13 @@ void check_metadata(const Plan& plan, const Metadata& metadata) {
   require(precision != kPrecisions.end() && precision->second == plan.dtype,
           "metadata.precision: got '" + metadata.precision + "' for a Plan in " +
               std::string(name_of(plan.dtype)));
-  require(metadata.input_dtype <= Dtype::kFloat64, "metadata.input_dtype: no type of images");
   const Buffer& input = plan.buffers[static_cast<std::size_t>(plan.input())];
+  require(
+      input.dtype ? metadata.input_dtype == *input.dtype : metadata.input_dtype <= Dtype::kFloat64,
+      "metadata.input_dtype: no type of images that the Plan takes");
+  require(metadata.output_dtype.has_value() == input.dtype.has_value() &&
+              metadata.output_dtype.value_or(Dtype::kFloat32) <= Dtype::kFloat64,
+          "metadata.output_dtype: a float type where, and only where, the input is bytes");
   require(metadata.input_shape == std::array{input.channels, input.height, input.width},
           "metadata.input_shape: the Plan takes another shape");
   const std::size_t tensors = tensors_in(metadata.structure);
@@ -143,8 +148,13 @@ bool is_of_format_5(const Step& step) {
                              [](const Destination& d) { return d.activation.has_value(); });
 }
 
-// The oldest format that a Plan can be written in.
-std::uint32_t format_of(const Plan& plan) {
+// The oldest format that a Plan can be written in, with what a caller must know.
+std::uint32_t format_of(const Plan& plan, const Metadata& metadata) {
+  if (plan.buffers[static_cast<std::size_t>(plan.input())].dtype ||
+      std::ranges::any_of(plan.steps, holds<PadStep>) || metadata.output_dtype ||
+      metadata.input_layout) {
+    return 6;
+  }
   if (std::ranges::any_of(plan.steps, is_of_format_5)) return 5;
   const auto any = [&](const auto& member) {
     return std::ranges::any_of(plan.steps, [&](const Step& step) {
@@ -206,7 +216,7 @@ EngineFile read_engine(std::span<const std::byte> contents, std::string_view lay
   Document document;
   decode(json::parse(sections.text), document, "engine");
   check(document.plan);
-  const std::uint32_t needed = format_of(document.plan);
+  const std::uint32_t needed = format_of(document.plan, document.metadata);
   require(sections.format >= needed, "a Plan of format " + std::to_string(needed) +
                                          " in a file of format " + std::to_string(sections.format));
   const Metadata& metadata = document.metadata;

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,6 +16,9 @@ namespace ifast {
 
 inline constexpr std::string_view kCanonicalLayout = "canonical";
 
+// Of images that are not [N, C, H, W].
+enum class InputLayout { kNhwc };
+
 // What a caller must know to use a Plan as the model it came from.
 struct Metadata {
   std::string precision;  // fp64, fp32, tf32, fp16, bf16 or int8
@@ -24,7 +28,9 @@ struct Metadata {
   json::Object structure;  // how the outputs are nested; only its tensors are counted here
   std::string layout;      // how the constants are packed
   std::string producer;
-  std::string report;  // text for people
+  std::string report;                                      // text for people
+  std::optional<Dtype> output_dtype = std::nullopt;        // where it is not the input's
+  std::optional<InputLayout> input_layout = std::nullopt;  // of the caller's images; else NCHW
 };
 
 struct EngineFile {

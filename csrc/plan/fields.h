@@ -42,6 +42,8 @@ inline constexpr std::array<std::string_view, 7> kNames<Dtype>{
 template <>
 inline constexpr std::array<std::string_view, 3> kNames<Home>{"input", "arena", "output"};
 template <>
+inline constexpr std::array<std::string_view, 1> kNames<InputLayout>{"NHWC"};
+template <>
 inline constexpr std::array<std::string_view, 2> kNames<Axis>{"vertical", "horizontal"};
 template <>
 inline constexpr std::array<std::string_view, 14> kNames<Function>{
@@ -57,7 +59,8 @@ inline constexpr auto kFields<Buffer> =
     std::tuple{Field{"name", &Buffer::name},         Field{"height", &Buffer::height},
                Field{"width", &Buffer::width},       Field{"channels", &Buffer::channels},
                Field{"home", &Buffer::home},         Field{"offset", &Buffer::offset},
-               Field{"scale", &Buffer::scale, true}, Field{"zero", &Buffer::zero, true}};
+               Field{"scale", &Buffer::scale, true}, Field{"zero", &Buffer::zero, true},
+               Field{"dtype", &Buffer::dtype, true}};
 
 template <>
 inline constexpr auto kFields<Slice> =
@@ -151,6 +154,17 @@ inline constexpr auto kFields<PointwiseStep> =
                Field{"other", &PointwiseStep::other}};
 
 template <>
+inline constexpr std::string_view kKind<PadStep> = "pad";
+template <>
+inline constexpr auto kFields<PadStep> = std::tuple{Field{"name", &PadStep::name},
+                                                    Field{"source", &PadStep::source},
+                                                    Field{"destination", &PadStep::destination},
+                                                    Field{"padding", &PadStep::padding},
+                                                    Field{"value", &PadStep::value},
+                                                    Field{"scale", &PadStep::scale},
+                                                    Field{"shift", &PadStep::shift}};
+
+template <>
 inline constexpr std::string_view kKind<ResizeStep> = "resize";
 template <>
 inline constexpr auto kFields<ResizeStep> =
@@ -215,6 +229,8 @@ inline constexpr auto kFields<Metadata> =
                Field{"structure", &Metadata::structure},
                Field{"layout", &Metadata::layout},
                Field{"producer", &Metadata::producer},
-               Field{"report", &Metadata::report}};
+               Field{"report", &Metadata::report},
+               Field{"output_dtype", &Metadata::output_dtype, true},
+               Field{"input_layout", &Metadata::input_layout, true}};
 
 }  // namespace ifast

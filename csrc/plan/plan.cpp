@@ -21,6 +21,10 @@ int Plan::input() const {
   return static_cast<int>(found - buffers.begin());
 }
 
+Dtype Plan::input_dtype() const {
+  return buffers[static_cast<std::size_t>(input())].dtype.value_or(outside_of(dtype));
+}
+
 const std::string& name_of(const Step& step) {
   return std::visit([](const auto& s) -> const std::string& { return s.name; }, step);
 }

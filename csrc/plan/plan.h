@@ -49,7 +49,7 @@ constexpr Dtype accumulator_of(Dtype dtype) {
   return dtype == Dtype::kFloat64 ? Dtype::kFloat64 : Dtype::kFloat32;
 }
 
-// Of the tensors that come in and go out.
+// Of the tensors that come in, but bytes, and go out.
 constexpr Dtype outside_of(Dtype dtype) { return dtype == Dtype::kUInt8 ? Dtype::kFloat32 : dtype; }
 
 // The name that PyTorch and the file use ("float32").
@@ -73,9 +73,11 @@ struct Buffer {
   Home home = Home::kArena;
   std::int64_t offset = 0;  // into the arena; 0 for the caller's memory
   // In a kUInt8 Plan an element q stands for scale * (q - zero); the input is rounded to that when
-  // it is read, the outputs are float32 and have no scale.
+  // it is read, the outputs are float32 and have no scale. Bytes have scale 1 and zero 0.
   std::optional<double> scale = std::nullopt;
   int zero = 0;
+  // kUInt8 of an input of bytes, which PadSteps alone read.
+  std::optional<Dtype> dtype = std::nullopt;
 
   std::int64_t size() const { return std::int64_t{height} * width * channels; }
 };
@@ -198,6 +200,18 @@ struct PointwiseStep {
   std::optional<Slice> other;
 };
 
+// act(source * scale + shift) with act(value) around it, to the destination's height and width; the
+// act is a ReLU or nothing.
+struct PadStep {
+  std::string name;
+  Slice source;
+  Destination destination;
+  Pair padding;  // top, left; all of the source is inside
+  double value = 0;
+  std::optional<std::string> scale;  // constant [C], accumulator_of(plan.dtype)
+  std::optional<std::string> shift;  // constant [C], accumulator_of(plan.dtype)
+};
+
 // Bilinear, without antialiasing, to the destination's height and width.
 struct ResizeStep {
   std::string name;
@@ -242,8 +256,8 @@ struct GateStep {
   Destination destination;
 };
 
-using Step = std::variant<ConvStep, PairStep, DepthwiseStep, PoolStep, PointwiseStep, ResizeStep,
-                          NormalizeStep, SoftmaxStep, LocalResponseStep, GateStep>;
+using Step = std::variant<ConvStep, PairStep, DepthwiseStep, PoolStep, PointwiseStep, PadStep,
+                          ResizeStep, NormalizeStep, SoftmaxStep, LocalResponseStep, GateStep>;
 
 struct Constant {
   std::vector<std::int64_t> shape;
@@ -268,6 +282,7 @@ struct Plan {
   std::int64_t arena = 0;
 
   int input() const;  // index of the input buffer
+  Dtype input_dtype() const;
 };
 
 // The bytes of each constant, little endian, in row-major order; whoever filled it keeps them

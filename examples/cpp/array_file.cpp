@@ -36,14 +36,14 @@ std::string read_bytes(const std::string& path) {
 // The text of a .npy, a Python dict of three known keys, from left to right.
 class Header {
  public:
-  explicit Header(std::string_view text) : rest_(text) {}
+  Header(std::string_view text, std::string_view dtype) : rest_(text), dtype_(dtype) {}
 
   std::vector<std::size_t> shape() {
     std::vector<std::size_t> shape;
     expect("{");
     for (int i = 0; i < 3; ++i) {
       if (take("'descr'")) {
-        expect(":"), expect("'<f4'");
+        expect(":"), expect(dtype_);
       } else if (take("'fortran_order'")) {
         expect(":"), expect("False");
       } else {
@@ -96,7 +96,13 @@ class Header {
   }
 
   std::string_view rest_;
+  std::string_view dtype_;
 };
+
+template <class T>
+constexpr std::string_view kDtype = "'<f4'";
+template <>
+constexpr std::string_view kDtype<std::uint8_t> = "'|u1'";
 
 std::size_t product(const std::vector<std::size_t>& shape) {
   std::size_t count = 1;
@@ -109,7 +115,7 @@ std::size_t product(const std::vector<std::size_t>& shape) {
 }
 
 // Takes the header off, and returns the shape that it says.
-std::vector<std::size_t> take_header(std::string_view& bytes) {
+std::vector<std::size_t> take_header(std::string_view& bytes, std::string_view dtype) {
   require(bytes.starts_with(kMagic) && bytes.size() >= kLength + 4, "is not a .npy file");
   const int version = static_cast<unsigned char>(bytes[kVersion]);
   require(version >= 1 && version <= 3, "is a .npy of format " + std::to_string(version));
@@ -120,18 +126,19 @@ std::vector<std::size_t> take_header(std::string_view& bytes) {
   }
   bytes.remove_prefix(kLength + width);
   require(length <= bytes.size(), "is truncated within its header");
-  const auto shape = Header(bytes.substr(0, length)).shape();
+  const auto shape = Header(bytes.substr(0, length), dtype).shape();
   bytes.remove_prefix(length);
   return shape;
 }
 
-Array parse(std::string_view bytes, bool npy) {
-  Array array;
-  if (npy) array.shape = take_header(bytes);
-  const std::size_t count = npy ? product(array.shape) : bytes.size() / sizeof(float);
-  require(bytes.size() == count * sizeof(float),
+template <class T>
+Array<T> parse(std::string_view bytes, bool npy) {
+  Array<T> array;
+  if (npy) array.shape = take_header(bytes, kDtype<T>);
+  const std::size_t count = npy ? product(array.shape) : bytes.size() / sizeof(T);
+  require(bytes.size() == count * sizeof(T),
           "has " + std::to_string(bytes.size()) + " bytes of numbers, expected " +
-              (npy ? std::to_string(count * sizeof(float)) : "a multiple of 4"));
+              (npy ? std::to_string(count * sizeof(T)) : "a multiple of 4"));
   if (!npy) array.shape = {count};
   array.values.resize(count);
   std::copy(bytes.begin(), bytes.end(), reinterpret_cast<char*>(array.values.data()));
@@ -152,13 +159,17 @@ std::string header_of(const std::vector<std::size_t>& shape) {
 
 }  // namespace
 
-Array read_array(const std::string& path) try {
-  return parse(read_bytes(path), is_npy(path));
+template <class T>
+Array<T> read_array(const std::string& path) try {
+  return parse<T>(read_bytes(path), is_npy(path));
 } catch (const std::exception& error) {
   throw std::runtime_error(path + ": " + error.what());
 }
 
-void write_array(const std::string& path, const Array& array) {
+template Array<float> read_array(const std::string& path);
+template Array<std::uint8_t> read_array(const std::string& path);
+
+void write_array(const std::string& path, const Array<float>& array) {
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   if (is_npy(path)) file << header_of(array.shape);
   file.write(reinterpret_cast<const char*>(array.values.data()),

@@ -2,6 +2,7 @@
 // was computed and written, 1 where something failed, 2 for a wrong command line.
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <span>
 #include <string>
@@ -14,6 +15,7 @@
 namespace {
 
 using inception_fast::Engine;
+using inception_fast::Layout;
 using inception_fast::Output;
 
 void require(bool condition, const std::string& problem) {
@@ -33,11 +35,14 @@ std::vector<std::size_t> shape_of(const Output& output, std::size_t batch) {
   return {batch, std::size_t(channels), std::size_t(height), std::size_t(width)};
 }
 
-// [N, C, H, W] for the engine. A file of bare numbers has as many images as it has room for.
-Array read_images(const std::string& path, const Engine& engine) {
-  Array images = read_array(path);
+// As the engine takes them. A file of bare numbers has as many images as it has room for.
+template <class T>
+Array<T> read_images(const std::string& path, const Engine& engine) {
+  Array<T> images = read_array<T>(path);
   const auto input = engine.input();
   std::vector<std::size_t> expected = shape_of({input, false}, images.values.size() / input.size());
+  // [N, C, H, W], of which the channels may come last.
+  if (engine.layout() == Layout::kNhwc) std::rotate(&expected[1], &expected[2], &expected[3] + 1);
   if (images.shape.size() == 1 && images.values.size() % input.size() == 0) images.shape = expected;
   require(images.shape == expected && expected[0] > 0,
           path + ": got " + text_of(images.shape) + ", expected [N, " +
@@ -46,7 +51,8 @@ Array read_images(const std::string& path, const Engine& engine) {
 }
 
 // All images, `batch` at a time.
-std::vector<std::vector<float>> infer(const Engine& engine, std::span<const float> images,
+template <class T>
+std::vector<std::vector<float>> infer(const Engine& engine, std::span<const T> images,
                                       std::size_t batch) {
   std::vector<std::vector<float>> results(engine.outputs().size());
   const std::size_t step = batch * engine.input().size();
@@ -59,7 +65,8 @@ std::vector<std::vector<float>> infer(const Engine& engine, std::span<const floa
   return results;
 }
 
-void print_times(const Engine& engine, std::span<const float> batch, int calls) {
+template <class T>
+void print_times(const Engine& engine, std::span<const T> batch, int calls) {
   std::vector<double> milliseconds;
   for (int i = 0; i < calls; ++i) {
     const auto begin = std::chrono::steady_clock::now();
@@ -73,17 +80,18 @@ void print_times(const Engine& engine, std::span<const float> batch, int calls) 
               batch.size() / engine.input().size(), at(0.5), at(0.1), at(0.9), calls);
 }
 
-void run(const Arguments& arguments) {
-  const Engine engine(arguments.engine, arguments.options);
+// T: of the engine's images.
+template <class T>
+void run(const Arguments& arguments, const Engine& engine) {
   const std::vector<Output>& outputs = engine.outputs();
   require(arguments.outputs.empty() || arguments.outputs.size() == outputs.size(),
           "OUTPUT: got " + std::to_string(arguments.outputs.size()) + " files, the engine has " +
               std::to_string(outputs.size()) + " outputs");
-  const Array images = read_images(arguments.input, engine);
+  const Array<T> images = read_images<T>(arguments.input, engine);
   const std::size_t count = images.shape[0];
   const std::size_t batch =
       arguments.batch == 0 ? count : std::min<std::size_t>(arguments.batch, count);
-  auto results = infer(engine, images.values, batch);
+  auto results = infer<T>(engine, images.values, batch);
   for (std::size_t i = 0; i < results.size(); ++i) {
     const std::vector<std::size_t> shape = shape_of(outputs[i], count);
     std::printf("output %zu: %s\n", i, text_of(shape).c_str());
@@ -92,8 +100,17 @@ void run(const Arguments& arguments) {
     }
   }
   if (arguments.time > 0) {
-    print_times(engine, std::span(images.values).first(batch * engine.input().size()),
-                arguments.time);
+    print_times<T>(engine, std::span(images.values).first(batch * engine.input().size()),
+                   arguments.time);
+  }
+}
+
+void run(const Arguments& arguments) {
+  const Engine engine(arguments.engine, arguments.options);
+  if (engine.takes_bytes()) {
+    run<std::uint8_t>(arguments, engine);
+  } else {
+    run<float>(arguments, engine);
   }
 }
 

@@ -148,7 +148,7 @@ class Executor(ABC):
         """One forward pass.
 
         Args:
-            x: ``[N, C, H, W]``, N >= 1, any strides, in ``plan.io_dtype``, on the executor's device. Checked by the
+            x: ``[N, C, H, W]``, N >= 1, any strides, in ``plan.input_dtype``, on the executor's device. Checked by the
             caller.
             out: where to put results; the buffers that it does not have are allocated.
 

@@ -96,7 +96,8 @@ class CpuExecutor(Executor):
         outputs = {i: (b.height, b.width, b.channels) for i, b in enumerate(plan.buffers) if b.home == "output"}
         self._shapes, places = tuple(outputs.items()), list(outputs)
         self._results = tuple((o.buffer, places.index(o.buffer)) for o in plan.outputs)
-        self._dtype: torch.dtype = getattr(torch, plan.io_dtype)
+        self._taken: torch.dtype = getattr(torch, plan.input_dtype)
+        self._given: torch.dtype = getattr(torch, plan.io_dtype)
         available = native().instruction_sets()
         isa = isa or available[-1]
         if isa not in available:
@@ -144,10 +145,10 @@ class CpuExecutor(Executor):
 
     def _allocate(self, x: torch.Tensor, out: Out) -> list[torch.Tensor]:
         """Memory for every output buffer in order, ``[N, H, W, C]``; the kernels trust the dtype."""
-        if x.dtype != self._dtype:
-            raise InputTypeError("x", x.dtype, self._dtype)
+        if x.dtype != self._taken:
+            raise InputTypeError("x", x.dtype, self._taken)
         images = x.shape[0]
-        return [out[i] if i in out else x.new_empty((images, *shape)) for i, shape in self._shapes]
+        return [out[i] if i in out else x.new_empty((images, *shape), dtype=self._given) for i, shape in self._shapes]
 
 
 def _digest(constant: torch.Tensor) -> bytes:

@@ -197,10 +197,12 @@ class CudaExecutor(Executor):
         return records
 
     def _run(self, x: torch.Tensor, given: Out, records: torch.Tensor | None) -> list[torch.Tensor]:
-        batch = x.shape[0]
+        batch, dtype = x.shape[0], getattr(torch, self._plan.io_dtype)
         shapes = {i: (b.height, b.width, b.channels) for i, b in enumerate(self._plan.buffers) if b.home == "output"}
-        buffers = {i: given[i] if i in given else x.new_empty((batch, *shape)) for i, shape in shapes.items()}
-        arena = x.new_empty(self._native.arena_bytes(batch) // x.element_size())
+        buffers = {
+            i: given[i] if i in given else x.new_empty((batch, *shape), dtype=dtype) for i, shape in shapes.items()
+        }
+        arena = x.new_empty(self._native.arena_bytes(batch) // dtype.itemsize, dtype=dtype)
         counters = torch.zeros(self._native.counter_bytes(batch) // 4, dtype=torch.int32, device=x.device)
         outputs = [b.data_ptr() for b in buffers.values()]
         stream = torch.cuda.current_stream(self._device).cuda_stream if x.is_cuda else 0

@@ -24,7 +24,9 @@ class Memory:
     def __init__(self, plan: Plan, x: torch.Tensor, fill: float | None = None, out: Out | None = None) -> None:
         self._plan, self._out, batch = plan, out or {}, x.shape[0]
         self.images = batch
-        self.arena = arena = x.new_empty(plan.arena * batch)
+        # Bytes alone are no type that a result could have.
+        dtype = getattr(torch, plan.io_dtype) if x.dtype is torch.uint8 else x.dtype
+        self.arena = arena = x.new_empty(plan.arena * batch, dtype=dtype)
         if fill is not None:
             arena.fill_(fill)
         self.buffers: list[torch.Tensor] = []
@@ -33,7 +35,7 @@ class Memory:
             if b.home == "input":
                 self.buffers.append(x.permute(0, 2, 3, 1))
             elif b.home == "output":
-                memory = _nhwc(self._out[index], shape) if index in self._out else x.new_empty(shape)
+                memory = _nhwc(self._out[index], shape) if index in self._out else arena.new_empty(shape)
                 self.buffers.append(memory if fill is None else memory.fill_(fill))
             else:
                 self.buffers.append(arena[batch * b.offset : batch * (b.offset + b.size)].view(shape))

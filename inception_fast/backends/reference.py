@@ -8,7 +8,7 @@ shows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -31,6 +31,7 @@ from inception_fast.plan.plan import (
     GateStep,
     LocalResponseStep,
     NormalizeStep,
+    PadStep,
     PairStep,
     Plan,
     PointwiseStep,
@@ -171,11 +172,9 @@ class ReferenceExecutor(Executor):
             case PoolStep():
                 return _pool(source, step, size, self._constants.get(step.bias or ""))
             case PointwiseStep():
-                if step.scale is not None:
-                    source = source * per_channel(self._constants[step.scale])
-                if step.shift is not None:
-                    source = source + per_channel(self._constants[step.shift])
-                return self._add(source, memory, step.other)
+                return self._add(self._scaled(source, step), memory, step.other)
+            case PadStep():
+                return F.pad(self._scaled(source, step), margins(step, source.shape, size), value=step.value)
             case ResizeStep():
                 return F.interpolate(source, size, mode="bilinear", align_corners=step.align_corners)
             case NormalizeStep():
@@ -190,6 +189,12 @@ class ReferenceExecutor(Executor):
                 return source / (step.k + step.alpha * mean).pow(step.beta)
             case GateStep():
                 return source * self._read(memory, step.gate)
+
+    def _scaled(self, x: torch.Tensor, step: PointwiseStep | PadStep) -> torch.Tensor:
+        """``x * scale + shift``."""
+        if step.scale is not None:
+            x = x * per_channel(self._constants[step.scale])
+        return x if step.shift is None else x + per_channel(self._constants[step.shift])
 
     def _read(self, memory: Memory, piece: Slice) -> torch.Tensor:
         return memory.nchw(piece).to(getattr(torch, accumulator_dtype(self._plan.dtype)))
@@ -249,6 +254,12 @@ def padded(
     grown = F.pad(x, [max(p, 0) for p in pads])
     # Cropped last: a window may lie wholly outside the image.
     return F.pad(grown, [min(p, 0) for p in pads]) if min(pads) < 0 else grown
+
+
+def margins(step: PadStep, source: Sequence[int], size: tuple[int, int]) -> list[int]:
+    """What :func:`torch.nn.functional.pad` puts around a source ``[N, C, H, W]``."""
+    (top, left), (height, width) = step.padding, source[2:]
+    return [left, size[1] - left - width, top, size[0] - top - height]
 
 
 def per_channel(vector: torch.Tensor) -> torch.Tensor:

@@ -102,7 +102,7 @@ class QuantizedExecutor(ReferenceExecutor):
         """``q - zero``, float64."""
         buffer = self._plan.buffers[piece.buffer]
         stored = memory.nchw(piece)
-        if buffer.home == "input":
+        if buffer.home == "input" and buffer.dtype is None:
             stored = rounded(stored / _unit(buffer), buffer.zero, relu=False)
         return stored.double() - buffer.zero
 

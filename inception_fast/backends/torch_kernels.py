@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.nn.functional as F
 
-from inception_fast.backends.reference import canonical, dense_window, padded, pooled
+from inception_fast.backends.reference import canonical, dense_window, margins, padded, pooled
 from inception_fast.plan.plan import (
     Convolution,
     DepthwiseStep,
     GateStep,
     LocalResponseStep,
     NormalizeStep,
+    PadStep,
     PointwiseStep,
     PoolStep,
     ResizeStep,
@@ -26,7 +27,15 @@ from inception_fast.plan.plan import (
 
 Pair = tuple[int, int]
 PlainStep = (
-    DepthwiseStep | PoolStep | PointwiseStep | ResizeStep | NormalizeStep | SoftmaxStep | LocalResponseStep | GateStep
+    DepthwiseStep
+    | PoolStep
+    | PointwiseStep
+    | PadStep
+    | ResizeStep
+    | NormalizeStep
+    | SoftmaxStep
+    | LocalResponseStep
+    | GateStep
 )
 
 
@@ -52,6 +61,8 @@ def plain_kernel(
                 return pointwise_kernel(step, typed)
             wide = pointwise_kernel(step, vectors)
             return lambda x, other: wide(x.float(), None if other is None else other.float()).to(dtype)
+        case PadStep():
+            kernel = pad_kernel(step, constants, dtype, size)
         case ResizeStep():
             kernel = resize_kernel(step, size)
         case NormalizeStep():
@@ -166,6 +177,23 @@ def pointwise_kernel(step: PointwiseStep, constants: Mapping[str, torch.Tensor])
         elif shift is not None:
             x = x + shift
         return x if other is None else x + other
+
+    return run
+
+
+def pad_kernel(
+    step: PadStep, constants: Mapping[str, torch.Tensor], dtype: torch.dtype, size: Pair
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Of bytes or numbers; what is scaled is rounded once."""
+    vectors = [None if name is None else constants[name].view(-1, 1, 1) for name in (step.scale, step.shift)]
+    wide = constants[step.scale].dtype if step.scale is not None else dtype
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        scale, shift = vectors
+        x = x.to(wide)
+        x = x if scale is None else x * scale
+        x = (x if shift is None else x + shift).to(dtype)
+        return F.pad(x, margins(step, x.shape, size), value=step.value)
 
     return run
 

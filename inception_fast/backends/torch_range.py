@@ -21,6 +21,7 @@ from inception_fast.plan.plan import (
     GateStep,
     LocalResponseStep,
     NormalizeStep,
+    PadStep,
     PairStep,
     Plan,
     PointwiseStep,
@@ -145,6 +146,9 @@ def _growth(step: Step, constants: Mapping[str, torch.Tensor]) -> _Growth:
         case PointwiseStep():
             gain = 1.0 if step.scale is None else max(1.0, magnitude(constants[step.scale]))
             offset = _offset(step.shift, constants)
+        case PadStep():
+            gain = 1.0 if step.scale is None else max(1.0, magnitude(constants[step.scale]))
+            offset = max(_offset(step.shift, constants), abs(step.value))
         case NormalizeStep() | SoftmaxStep(log=False):
             gain, offset = 0.0, 1.0
         case SoftmaxStep():

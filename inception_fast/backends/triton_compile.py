@@ -91,7 +91,7 @@ def run_passes(folder: Path) -> None:
     executor = TritonExecutor(
         plan, constants, torch.device("cpu"), job["precision"], job["batch_invariant"], choose=choose
     )
-    image, dtype = plan.buffers[plan.input], getattr(torch, plan.io_dtype)
+    image, dtype = plan.buffers[plan.input], getattr(torch, plan.input_dtype)
     for images in job["batches"]:
         shape = (images, image.channels, image.height, image.width)
         executor.run(torch.empty(shape, dtype=dtype, memory_format=torch.channels_last))

@@ -31,6 +31,7 @@ from inception_fast.plan.plan import (
     GateStep,
     LocalResponseStep,
     NormalizeStep,
+    PadStep,
     PairStep,
     Plan,
     PointwiseStep,
@@ -52,6 +53,7 @@ from inception_fast.triton_kernels.group import PackedGroup, launch_group, pack_
 from inception_fast.triton_kernels.local_response import launch_local_response
 from inception_fast.triton_kernels.normalize import launch_normalize
 from inception_fast.triton_kernels.numerics import is_interpreted
+from inception_fast.triton_kernels.pad import launch_pad
 from inception_fast.triton_kernels.pair import is_vertical, launch_pair
 from inception_fast.triton_kernels.pointwise import launch_pointwise
 from inception_fast.triton_kernels.pool import launch_pool
@@ -195,7 +197,8 @@ class TritonExecutor(Executor):
     def _wants_even_pixels(self, step: Step) -> bool:
         """Whether a step reads the input as evenly spaced pixels of contiguous channels."""
         readers = [piece for piece in sources_of(step) if piece.buffer == self._plan.input]
-        direct = isinstance(step, ConvStep) and step.source.channels <= DIRECT_INPUT_CHANNELS
+        few = step.source.channels <= DIRECT_INPUT_CHANNELS
+        direct = isinstance(step, PadStep) or (isinstance(step, ConvStep) and few)
         return bool(readers) and not (direct and readers == [step.source])
 
     def _launch(self, launch: Launch, memory: Memory, workspace: Workspace) -> None:
@@ -228,6 +231,9 @@ class TritonExecutor(Executor):
                 other = None if step.other is None else memory[step.other]
                 scale, shift = self._vector(step.scale), self._vector(step.shift)
                 launch_pointwise(source, targets[0], functions[0], scale, shift, other)
+            case PadStep():
+                scale, shift = self._vector(step.scale), self._vector(step.shift)
+                launch_pad(source, targets[0], step.padding, step.value, scale, shift, relu)
             case ResizeStep():
                 launch_resize(source, targets[0], step.align_corners, relu)
             case NormalizeStep():

@@ -77,7 +77,7 @@ def first_divergence(
         None where every step agrees: then the fault needs the Plan's own memory or order of steps to show.
     """
     suspect = backend or get_backend(fast.backend)
-    typed = x.to(getattr(torch, fast.plan.io_dtype))
+    typed = x.to(getattr(torch, fast.plan.input_dtype))
     found = _run(suspect, fast.plan, fast.engine.constants, typed, fast.precision)
     names = [name for step in fast.plan.steps for name in _written(graph, step)]
     truth = _like(interpret(graph, x.cpu(), values=names), found)

@@ -58,7 +58,7 @@ def profile(
     """
     plan = fast.plan
     _, executor = fast.executor_for(x.device)
-    typed = x.to(getattr(torch, plan.io_dtype))
+    typed = x.to(getattr(torch, plan.input_dtype))
     passes = [executor.profile(typed) for _ in track(range(WARM_UP + rounds))][WARM_UP:]
     seconds: dict[str, list[float]] = {}
     algorithms: dict[str, str] = {}
@@ -97,7 +97,7 @@ def timeline(fast: FastModel, x: torch.Tensor) -> dict[str, object] | None:
     """One pass as :func:`~.timeline.block_timeline` draws it, where the backend sees its blocks."""
     _, executor = fast.executor_for(x.device)
     try:
-        blocks = executor.trace(x.to(getattr(torch, fast.plan.io_dtype)))
+        blocks = executor.trace(x.to(getattr(torch, fast.plan.input_dtype)))
     except NotImplementedError:
         return None
     return block_timeline(blocks)

@@ -52,7 +52,7 @@ def scaling(
     """
     most, device = torch.get_num_threads(), torch.device("cpu")
     image = plan.buffers[plan.input]
-    x = torch.rand(batch, image.channels, image.height, image.width).to(getattr(torch, plan.io_dtype))
+    x = torch.rand(batch, image.channels, image.height, image.width).to(getattr(torch, plan.input_dtype))
     work = batch * sum(operations(plan, step) for step in plan.steps)
 
     def ready(threads: int) -> Callable[[], object]:

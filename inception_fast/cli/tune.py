@@ -134,7 +134,7 @@ def _timed_passes(
     from inception_fast.tuning.passes import measure_passes
 
     plan, constants = plan_for_triton(model, args.size, args.precision)
-    image, dtype = plan.buffers[plan.input], getattr(torch, plan.io_dtype)
+    image, dtype = plan.buffers[plan.input], getattr(torch, plan.input_dtype)
     passes = {}
     for name in CONTENDERS[device.type]:
         backend = select_backend(name, device, args.precision)

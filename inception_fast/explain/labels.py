@@ -13,6 +13,7 @@ from inception_fast.plan.plan import (
     GateStep,
     LocalResponseStep,
     NormalizeStep,
+    PadStep,
     PairStep,
     Plan,
     PointwiseStep,
@@ -65,6 +66,8 @@ def headline(plan: Plan, step: Step) -> str:
         case PointwiseStep():
             parts = ("scale" * (step.scale is not None), "shift" * (step.shift is not None), "add" * bool(step.other))
             return " + ".join(p for p in parts if p) or _activations(step) or "copy"
+        case PadStep():
+            return "from bytes" if plan.buffers[step.source.buffer].dtype else "pad"
         case ResizeStep():
             return "resize"
         case NormalizeStep():

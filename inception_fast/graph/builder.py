@@ -55,6 +55,7 @@ class Data(Symbolic):
         shape: of the ATen tensor without its batch; the elements are in row-major order.
         scale, shift: float64 ``[count]``, or None for one and zero.
         place: where the last of these changes was made.
+        order: of an image, which of (channels, height, width) each dimension of ``shape`` is.
     """
 
     source: str
@@ -64,16 +65,28 @@ class Data(Symbolic):
     place: Place
     scale: Tensor | None = None
     shift: Tensor | None = None
+    order: tuple[int, ...] = (0, 1, 2)
+
+    @property
+    def is_turned(self) -> bool:
+        """Its dimensions have changed places."""
+        return self.order != (0, 1, 2)
+
+    @property
+    def channel_axis(self) -> int:
+        """Which dimension, the batch counted, is the channels, where one is."""
+        return 1 + self.order.index(0)
 
     @property
     def has_channels_first(self) -> bool:
         """The first axis after the batch is the channels."""
-        return len(self.shape) > 0 and self.shape[0] == self.count
+        return len(self.shape) > 0 and self.shape[0] == self.count and not self.is_turned
 
     def same_as(self, other: Data) -> bool:
         """True only where both are the same numbers in the same shape."""
         return (
-            (self.source, self.start, self.count, self.shape) == (other.source, other.start, other.count, other.shape)
+            (self.source, self.start, self.count, self.shape, self.order)
+            == (other.source, other.start, other.count, other.shape, other.order)
             and self.scale is other.scale
             and self.shift is other.shift
         )
@@ -94,8 +107,10 @@ class Builder:
     _emitted: list[tuple[Data, str]] = field(default_factory=list)
     _flattened: dict[str, str] = field(default_factory=dict)
 
-    def input(self, shape: ir.Shape) -> Data:
-        return self.emit(ir.Input(shape), (), Place(""), "input")
+    def input(self, shape: ir.Shape, order: tuple[int, ...] = (0, 1, 2), of_bytes: bool = False) -> Data:
+        """The input, whose ``shape`` is in that order."""
+        planes = tuple(shape[order.index(axis)] for axis in range(3)) if order != (0, 1, 2) else shape
+        return replace(self.emit(ir.Input(planes, of_bytes), (), Place(""), "input"), shape=shape, order=order)
 
     def name(self, kind: str, place: Place) -> str:
         """A free name for a value: the module's path, and the op's kind where the path does not say it."""
@@ -130,7 +145,7 @@ class Builder:
     def settle(self, x: Data) -> str:
         """Name of a value with the numbers of ``x``, its shape apart."""
         for known, name in self._emitted:
-            if known.same_as(replace(x, shape=known.shape)):
+            if known.same_as(replace(x, shape=known.shape, order=known.order)):
                 return name
         name = x.source
         if (x.start, x.count) != (0, self.shapes[name][0]):
@@ -151,6 +166,8 @@ class Builder:
         Raises:
             CannotExpress: the shape is neither that of an image nor flat.
         """
+        if x.is_turned:
+            raise CannotExpress("images whose channels are not their first dimension")
         name = self.settle(x)
         if self.shapes[name] == x.shape:
             return name
@@ -173,21 +190,26 @@ class Builder:
         # Infinities of the one would meet zeros or infinities of the other; step by step they are the model's own.
         if not finite or (self._moves_input(x) and not powers_of_two(new_scale)):
             settled = self.settle(x)
-            apart = Data(settled, 0, x.count, x.shape, x.place)
+            apart = Data(settled, 0, x.count, x.shape, x.place, order=x.order)
             return replace(apart, scale=scale.expand(x.count), shift=shift.expand(x.count), place=place)
         return replace(x, scale=new_scale.expand(x.count), shift=new_shift.expand(x.count), place=place)
 
     def _moves_input(self, x: Data) -> bool:
         """Whether ``x`` is the network's input, of which nothing is rounded yet, moved without rounding."""
         scale, shift = (torch.ones(1) if x.scale is None else x.scale), x.shift
-        return self._is_input(x.source) and shift is not None and shifts_exactly(scale, shift)
+        return self._input_of(x.source) is not None and shift is not None and shifts_exactly(scale, shift)
 
-    def _is_input(self, value: str) -> bool:
-        """Whether a value is the network's input, or channels of it."""
+    def is_bytes(self, value: str) -> bool:
+        """Whether a value is the network's input, or channels of it, and bytes."""
+        source = self._input_of(value)
+        return source is not None and source.bytes
+
+    def _input_of(self, value: str) -> ir.Input | None:
+        """The network's input where a value is that, or channels of it."""
         node = next(n for n in self.nodes if n.name == value)
         if isinstance(node.op, ir.Select | ir.Slice):
-            return self._is_input(node.inputs[0])
-        return isinstance(node.op, ir.Input)
+            return self._input_of(node.inputs[0])
+        return node.op if isinstance(node.op, ir.Input) else None
 
     def concat(self, parts: Sequence[Data], place: Place) -> Data:
         """Concatenation along the first axis after the batch."""

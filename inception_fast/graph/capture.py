@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
-from inception_fast.errors import CaptureError, InputError, InputTypeError
+from inception_fast.errors import CaptureError, InputError, InputTypeError, UnsupportedOpError
 from inception_fast.graph import ir
 from inception_fast.graph.branches import check_branches
 from inception_fast.graph.builder import CannotExpress, Const, Data
@@ -18,7 +18,7 @@ from inception_fast.graph.export import EXPORTING, constants_of, export_images, 
 from inception_fast.graph.foreign import check_foreign, is_exported
 from inception_fast.graph.hooks import check_hooks
 from inception_fast.graph.structure import OutputStructure
-from inception_fast.graph.translate import Translator, place_of
+from inception_fast.graph.translate import Translator, moves_axes, place_of
 
 _MODAL = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, nn.RReLU)
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -31,12 +31,18 @@ class Captured:
     Attributes:
         graph: its parameters are copies, on the CPU and in the model's dtype; those computed on the way are float64.
         structure: what the model returns; ``graph.outputs`` are its tensors in order.
-        dtype: of the model's input and outputs.
+        dtype: of the model's outputs, and of its input unless that is bytes.
+        layout: of the model's input; None for NCHW.
     """
 
     graph: ir.Graph
     structure: OutputStructure
     dtype: torch.dtype
+    layout: Literal["NHWC"] | None = None
+
+    def planes(self, images: Tensor) -> Tensor:
+        """Images in the model's layout as ``[N, C, H, W]``."""
+        return images if self.layout is None else images.permute(0, 3, 1, 2)
 
 
 def capture(model: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> Captured:
@@ -46,7 +52,8 @@ def capture(model: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> Capt
 
     Args:
         model: in eval mode, with floating-point parameters, on any device.
-        example_inputs: ``[N, C, H, W]``, or a sequence of one, with the model's dtype and device. Values do not matter.
+        example_inputs: ``[N, C, H, W]``, or ``[N, H, W, C]`` where the model permutes it, or a sequence of one, with
+            the model's dtype or uint8, and on its device. Values do not matter.
 
     Raises:
         InputError: an argument cannot be served (training mode, shape, dtype, device).
@@ -57,25 +64,44 @@ def capture(model: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> Capt
     check_model(model)
     example = check_example(example_inputs, model)
     program = export_images(model, example)
-    captured = translated(program, example.dtype)
+    captured = translated(program, dtype_of(model, example))
     check_branches(model, (example,), {}, {0}, EXPORTING)
     return captured
 
 
+def dtype_of(model: nn.Module, example: Tensor) -> torch.dtype:
+    """That a model computes in: the example's, or where that is bytes its parameters'."""
+    if example.is_floating_point():
+        return example.dtype
+    return next((p.dtype for p in model.parameters()), torch.float32)
+
+
 def translated(program: ExportedProgram, dtype: torch.dtype) -> Captured:
-    """A program that takes one tensor of images of ``dtype``, as a Graph.
+    """A program that takes one tensor of images and computes in ``dtype``, as a Graph.
 
     Raises:
         UnsupportedOpError, CaptureError: as :func:`capture`.
     """
+    try:
+        return _translated(program, dtype, None)
+    except UnsupportedOpError as refusal:
+        if not moves_axes(program.graph):
+            raise
+        try:
+            return _translated(program, dtype, "NHWC")
+        except (UnsupportedOpError, CaptureError):
+            raise refusal from None
+
+
+def _translated(program: ExportedProgram, dtype: torch.dtype, layout: Literal["NHWC"] | None) -> Captured:
     nodes, structure = returned(program)
     # Copies made in the caller's inference mode would be of no use outside it.
     with torch.inference_mode(False), torch.no_grad():
-        translator = Translator(constants_of(program), dtype)
+        translator = Translator(constants_of(program), dtype, layout=layout)
         values = translator.run(program.graph, nodes)
         outputs = tuple(output_name(translator, node, value) for node, value in zip(nodes, values, strict=True))
     graph = ir.Graph(tuple(translator.builder.nodes), outputs, translator.builder.params)
-    return Captured(graph, structure, dtype)
+    return Captured(graph, structure, dtype, layout)
 
 
 def check_model(model: nn.Module) -> None:
@@ -126,17 +152,24 @@ def check_example(example: Any, model: nn.Module) -> Tensor:
         raise InputError(argument, f"shape {tuple(example.shape)}", "images (N, C, H, W)")
     if example.numel() == 0:
         raise InputError(argument, f"shape {tuple(example.shape)}", "at least one image with at least one pixel")
-    dtypes = {p.dtype for p in model.parameters()} or set(DTYPES)
-    if example.dtype not in dtypes.intersection(DTYPES):
-        raise InputTypeError(argument, example.dtype, " or ".join(sorted(map(str, dtypes))))
+    if example.dtype not in (taken := dtypes_taken(model)):
+        raise InputTypeError(argument, example.dtype, " or ".join(sorted(map(str, taken))))
     device = next((t.device for t in (*model.parameters(), *model.buffers())), example.device)
     if example.device != device:
         raise InputError(argument, f"a tensor on {example.device}", f"one on {device}, where the model is")
     return example
 
 
+def dtypes_taken(model: nn.Module) -> set[torch.dtype]:
+    """Of images that a Graph of a model could take."""
+    dtypes = {p.dtype for p in model.parameters()} or set(DTYPES)
+    return {*dtypes.intersection(DTYPES), torch.uint8}
+
+
 def output_name(translator: Translator, node: fx.Node, value: Any) -> str:
     """Name of the Graph value that the model returns as ``node``."""
+    if isinstance(value, Data) and node.meta["val"].dtype != translator.dtype:
+        raise translator.refuse(node, f"the model returns {node.meta['val'].dtype} and computes in {translator.dtype}")
     if not isinstance(value, Data):
         if isinstance(value, Const):
             raise CaptureError(f"the model returns '{value.name or node.name}', which does not depend on its input")

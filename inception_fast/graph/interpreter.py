@@ -96,6 +96,11 @@ def apply_op(op: ir.Op, inputs: list[torch.Tensor], params: dict[str, torch.Tens
             return torch.cat(inputs, dim=1)
         case ir.Copy():
             return x.clone()
+        case ir.Pad():
+            top, left, bottom, right = op.padding
+            if op.scale is not None and op.shift is not None:
+                x = x * _per_channel(params[op.scale], x) + _per_channel(params[op.shift], x)
+            return F.pad(x, (left, right, top, bottom), value=op.value)
         case ir.MaxPool():
             top, left, bottom, right = op.outside
             if any(op.outside):

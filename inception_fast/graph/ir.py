@@ -37,9 +37,10 @@ class Op:
 
 @dataclass(frozen=True)
 class Input(Op):
-    """The network's input, per image ``(C, H, W)``."""
+    """The network's input, per image ``(C, H, W)``; ``bytes``: whole numbers from 0 to 255."""
 
     shape: Shape
+    bytes: bool = False
 
 
 class Activated:
@@ -213,6 +214,21 @@ class Concat(Op):
 @dataclass(frozen=True)
 class Copy(Op):
     """The identity, as a value of its own: made where two concats want the same tensor."""
+
+
+@dataclass(frozen=True)
+class Pad(Op):
+    """``x * scale + shift`` per channel, with ``value`` around it.
+
+    Attributes:
+        padding: pixels of ``value`` (top, left, bottom, right).
+        scale, shift: parameters ``[C]``; None, both of them, for one and zero.
+    """
+
+    padding: tuple[int, int, int, int]
+    value: float = 0.0
+    scale: str | None = None
+    shift: str | None = None
 
 
 @dataclass(frozen=True)

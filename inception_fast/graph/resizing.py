@@ -18,7 +18,7 @@ from torch.export import ExportedProgram
 
 from inception_fast.errors import CaptureError
 from inception_fast.graph.branches import HELD, Call, calls_of_one_image, check_branches
-from inception_fast.graph.capture import Captured, check_example, check_model, translated
+from inception_fast.graph.capture import Captured, check_example, check_model, dtype_of, translated
 from inception_fast.graph.export import EXPORTING, constants_of, export_images
 
 MOST_KNOWN = 4
@@ -31,12 +31,15 @@ class _Known:
 
     Attributes:
         calls: what it calls for one image.
+        dtype: of its images.
+        computes_in: as :class:`~inception_fast.graph.capture.Captured` has it.
     """
 
     program: ExportedProgram
     calls: list[Call]
     channels: int
     dtype: torch.dtype
+    computes_in: torch.dtype
     device: torch.device
 
     def serves(self, example: Tensor, calls: list[Call]) -> bool:
@@ -53,7 +56,7 @@ class _Known:
         """The Graph for images like those of ``example``."""
         with EXPORTING:
             _reshape(self.program, example.shape[1:])
-            return translated(self.program, self.dtype)
+            return translated(self.program, self.computes_in)
 
 
 class Captures:
@@ -79,11 +82,11 @@ class Captures:
                 if candidate.serves(example, calls):
                     return candidate.at(example)
         program = export_images(model, example)
-        captured = translated(program, example.dtype)
+        captured = translated(program, dtype_of(model, example))
         calls = check_branches(model, (example,), {}, {0}, EXPORTING)
         if _is_plain(program.graph):
             with self._lock:
-                new = _Known(program, calls, example.shape[1], example.dtype, example.device)
+                new = _Known(program, calls, example.shape[1], example.dtype, captured.dtype, example.device)
                 self._known = [*self._known, new][-MOST_KNOWN:]
         return captured
 

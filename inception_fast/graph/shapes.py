@@ -64,6 +64,10 @@ def infer_shape(op: ir.Op, inputs: list[ir.Shape], params: Mapping[str, torch.Te
             return (inputs[0][0], *op.size)
         case ir.Slice():
             return (op.channels, *inputs[0][1:])
+        case ir.Pad():
+            top, left, bottom, right = op.padding
+            channels, height, width = inputs[0]
+            return (channels, top + height + bottom, left + width + right)
         case ir.Select():
             return (len(op.channels), *inputs[0][1:])
         case ir.Concat():

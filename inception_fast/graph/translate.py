@@ -11,14 +11,14 @@ import operator
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import SymBool, SymFloat, SymInt, Tensor, fx
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from inception_fast.errors import UnsupportedOpError
-from inception_fast.graph.aten import RULES
+from inception_fast.graph.aten import ANY_ORDER, RULES
 from inception_fast.graph.builder import Builder, CannotExpress, Const, Data, Place, Symbolic
 
 _FRAME = re.compile(r'File "(.*)", line (\d+)')
@@ -53,16 +53,21 @@ class Translator:
 
     Args:
         constants: parameters, buffers and lifted constants by placeholder name.
-        dtype: of the input; every value must keep it.
+        dtype: of the input unless that is bytes; every value must keep it.
         known: what nodes are known to stand for.
+        layout: of the input; None for NCHW.
     """
 
     def __init__(
-        self, constants: Mapping[str, Const], dtype: torch.dtype, known: Mapping[fx.Node, Any] | None = None
+        self,
+        constants: Mapping[str, Const],
+        dtype: torch.dtype,
+        known: Mapping[fx.Node, Any] | None = None,
+        layout: Literal["NHWC"] | None = None,
     ) -> None:
         self.builder = Builder(reserved={c.name for c in constants.values() if c.name})
-        self._constants = constants
-        self._dtype = dtype
+        self.dtype = dtype
+        self._constants, self._layout = constants, layout
         self._values: dict[fx.Node, Any] = dict(known or {})
         self._batch: int | SymInt = 0
 
@@ -86,10 +91,12 @@ class Translator:
         return [self._values[node] for node in wanted]
 
     def enter(self, node: fx.Node) -> None:
-        """Makes the value of ``node``, ``[N, C, H, W]``, the Graph's input."""
+        """Makes the value of ``node``, ``[N, C, H, W]`` or as the layout says, the Graph's input."""
         fake = node.meta["val"]
         self._batch = fake.shape[0]
-        self._values[node] = self.builder.input(tuple(int(s) for s in fake.shape[1:]))
+        shape = tuple(int(s) for s in fake.shape[1:])
+        order = (0, 1, 2) if self._layout is None else (1, 2, 0)
+        self._values[node] = self.builder.input(shape, order, fake.dtype is torch.uint8)
 
     def take(self, node: fx.Node) -> Any:
         """What an ATen node stands for whose inputs are known.
@@ -135,14 +142,28 @@ class Translator:
         rule = RULES.get(f"aten.{ALIASES.get(name, name)}")
         if rule is None:
             raise CannotExpress("the Inception family has no such operation")
+        found = [leaf for leaf in _leaves(args) if isinstance(leaf, Symbolic)]
+        turned = any(isinstance(leaf, Data) and leaf.is_turned for leaf in found)
+        if turned and (len(found) > 1 or rule not in ANY_ORDER):
+            raise CannotExpress("it is applied to images whose channels are not their first dimension")
         return rule(self.builder, place_of(node), *args)
 
     def _check(self, node: fx.Node, fake: Any, result: Data) -> None:
         if not fake.shape or not statically_known_true(fake.shape[0] == self._batch):
             raise self.refuse(node, "it mixes the images of a batch")
-        if fake.dtype != self._dtype:
-            raise self.refuse(node, f"it changes the type from {_plain(self._dtype)} to {_plain(fake.dtype)}")
+        if fake.dtype != self.dtype and not self._is_of_bytes(fake.dtype, result):
+            raise self.refuse(node, f"it changes the type from {_plain(self.dtype)} to {_plain(fake.dtype)}")
         assert tuple(fake.shape[1:]) == result.shape, f"{node.format_node()}: {result.shape} in place of {fake.shape}"
+
+    def _is_of_bytes(self, dtype: torch.dtype, result: Data) -> bool:
+        """Whether a value of a type of its own is bytes of the input as they are, or numbers made of them that are at
+        least float32's.
+        """
+        if not self.builder.is_bytes(result.source):
+            return False
+        if dtype is torch.uint8:
+            return result.scale is None and result.shift is None
+        return dtype in (torch.float32, torch.float64)
 
     def _value(self, argument: Any) -> Any:
         def look_up(a: Any) -> Any:
@@ -171,6 +192,12 @@ class Translator:
         args: Any = fx.node.map_aggregate(node.args, tensor)
         kwargs: Any = fx.node.map_aggregate(node.kwargs, tensor)
         return fx.node.map_aggregate(target(*args, **kwargs), wrap)
+
+
+def moves_axes(graph: fx.Graph) -> bool:
+    """Whether anything in a program permutes dimensions."""
+    names = ("aten.permute.", "aten.transpose.", "aten.movedim.", "aten.swapaxes.", "aten.moveaxis.")
+    return any(node.op == "call_function" and _op_name(node).startswith(names) for node in graph.nodes)
 
 
 def place_of(node: fx.Node) -> Place:

@@ -30,11 +30,13 @@ class Facts:
 
     Attributes:
         channels: of its input.
+        layout: of its input; None for NCHW.
     """
 
     kind: Kind
     channels: int
     structure: OutputStructure
+    layout: str | None = None
 
 
 _Key = tuple[torch.Size, torch.dtype]
@@ -103,8 +105,11 @@ class Engines(Forms[torch.Tensor, FastModel]):
     def _capture(self, module: nn.Module, x: torch.Tensor) -> Captured:
         """The module as it computes for images like those of ``x``, once it is known to be of the right kind."""
         facts = self.facts
-        if facts and x.shape[1] != facts.channels:
-            raise InputError("x", f"shape {list(x.shape)}", f"[N, {facts.channels}, H, W]")
+        if facts and x.shape[1 if facts.layout is None else 3] != facts.channels:
+            c = facts.channels
+            raise InputError(
+                "x", f"shape {list(x.shape)}", f"[N, {c}, H, W]" if facts.layout is None else f"[N, H, W, {c}]"
+            )
         try:
             captured = run_apart(lambda: self._captures.capture(module_of(module), x.detach()), x.device)
         except InputError as error:
@@ -128,4 +133,4 @@ class Engines(Forms[torch.Tensor, FastModel]):
 
 def _facts_of(captured: Captured) -> Facts:
     channels = captured.graph.shapes[captured.graph.input.name][0]
-    return Facts(kind_of(captured.graph), channels, captured.structure)
+    return Facts(kind_of(captured.graph), channels, captured.structure, captured.layout)

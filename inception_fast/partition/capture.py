@@ -15,7 +15,7 @@ from torch.utils._sympy.symbol import SymT, symbol_is_type
 from inception_fast.errors import CaptureError, InputError, UnsupportedOpError
 from inception_fast.graph.branches import check_branches
 from inception_fast.graph.builder import Const
-from inception_fast.graph.capture import DTYPES, Captured, check_model, translated
+from inception_fast.graph.capture import Captured, check_model, dtype_of, dtypes_taken, translated
 from inception_fast.graph.export import EXPORTING, REMEDY, constants_of, export_call, export_images, returned
 from inception_fast.graph.structure import OutputStructure
 from inception_fast.partition.arguments import Contract, Example, TensorSpec
@@ -83,7 +83,7 @@ def capture_parts(model: nn.Module, example: Example) -> Captured | Parts:
             program = export_images(model, images)
             captured: Captured | None
             try:
-                captured = translated(program, images.dtype)
+                captured = translated(program, dtype_of(model, images))
             except (UnsupportedOpError, CaptureError):
                 captured = None
             check_branches(model, *example.call(), {0}, EXPORTING)
@@ -185,5 +185,4 @@ def _is_images(model: nn.Module, example: Example) -> bool:
     args, kwargs = example.call()
     if kwargs or len(args) != 1 or not isinstance(x := args[0], Tensor):
         return False
-    dtypes = {p.dtype for p in model.parameters()} or set(DTYPES)
-    return x.dim() == 4 and x.dtype in dtypes.intersection(DTYPES)
+    return x.dim() == 4 and x.dtype in dtypes_taken(model)

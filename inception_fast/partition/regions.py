@@ -49,7 +49,7 @@ class Region:
         and not the entry seen in some way.
         """
         value = self.members[node]
-        if not isinstance(value, Data) or value.source == self.builder.nodes[0].name:
+        if not isinstance(value, Data) or value.is_turned or value.source == self.builder.nodes[0].name:
             return False
         whole = (value.start, value.count) == (0, self.builder.shapes[value.source][0])
         return whole and (len(value.shape) == 1 or value.shape == self.builder.natural_shape(value))

@@ -24,6 +24,7 @@ from inception_fast.plan.plan import (
     GateStep,
     LocalResponseStep,
     NormalizeStep,
+    PadStep,
     Pair,
     PairStep,
     Plan,
@@ -113,9 +114,12 @@ def _check_buffers(plan: Plan) -> None:
             _require(
                 b.home in ("input", "output") and b.offset == 0, f"buffer {b.name}: home {b.home}, offset {b.offset}"
             )
+        if b.dtype is not None:
+            _require(b.home == "input" and b.dtype == "uint8", f"buffer {b.name}: home {b.home}, dtype {b.dtype}")
         if plan.dtype == QUANTIZED and b.home != "output":
             scaled = b.scale is not None and SCALES[0] <= b.scale <= SCALES[1] and 0 <= b.zero <= 255
-            _require(scaled, f"buffer {b.name}: scale {b.scale}, zero {b.zero}")
+            plain = b.dtype is None or (b.scale, b.zero) == (1.0, 0)
+            _require(scaled and plain, f"buffer {b.name}: scale {b.scale}, zero {b.zero}")
         else:
             _require(b.scale is None and b.zero == 0, f"buffer {b.name}: a scale or a zero, but it is not quantised")
 
@@ -202,6 +206,8 @@ def _check_step(plan: Plan, step: Step) -> None:
     plane = (target.height, target.width)
     _require(all((b.height, b.width) == plane for _, b in writes), f"step {step.name}: destinations of different sizes")
     _require(all(b.home != "input" for _, b in writes), f"step {step.name}: writes the input")
+    numbers = isinstance(step, PadStep) or all(b.dtype is None for _, b in reads)
+    _require(numbers, f"step {step.name}: a {step.kind} reads bytes")
     for piece, buffer in reads[1:] if not isinstance(step, GateStep) else ():
         fits = (buffer.height, buffer.width, piece.channels) == (*plane, channels)
         _require(fits, f"step {step.name}: the second operand is {buffer.height}x{buffer.width}x{piece.channels}")
@@ -245,16 +251,20 @@ def _check_step(plan: Plan, step: Step) -> None:
             _require(fits, f"step {step.name}: the gate is {gate.height}x{gate.width}x{piece.channels}")
         case LocalResponseStep():
             _require(1 <= step.size <= MAX_CHANNELS, f"step {step.name}: size {step.size}")
-            numbers = (step.alpha, step.beta, step.k)
-            _require(all(abs(n) <= MAX_NUMBER for n in numbers), f"step {step.name}: alpha, beta, k {numbers}")
+            own = (step.alpha, step.beta, step.k)
+            _require(all(abs(n) <= MAX_NUMBER for n in own), f"step {step.name}: alpha, beta, k {own}")
         case PointwiseStep():
+            _check_constant(plan, step, step.scale, (channels,), accumulator)
+            _check_constant(plan, step, step.shift, (channels,), accumulator)
+        case PadStep():
+            _check_padding(step, source, target)
             _check_constant(plan, step, step.scale, (channels,), accumulator)
             _check_constant(plan, step, step.shift, (channels,), accumulator)
         case NormalizeStep():
             _require(0 <= step.eps <= MAX_EPS, f"step {step.name}: eps {step.eps}")
     if not isinstance(step, ConvStep | PairStep):
         _require(step.source.channels == channels, f"step {step.name}: changes the number of channels")
-        if not isinstance(step, DepthwiseStep | PoolStep | ResizeStep):
+        if not isinstance(step, DepthwiseStep | PoolStep | PadStep | ResizeStep):
             _require((source.height, source.width) == plane, f"step {step.name}: changes the image size")
 
 
@@ -277,6 +287,15 @@ def _check_window(step: PoolStep, source: Buffer, target: Buffer) -> None:
         _require(extents and fits, f"step {step.name}: a window lies outside the image")
     known = step.mode in ("max", "avg") and step.divisor in ("window", "inside")
     _require(known, f"step {step.name}: mode {step.mode}, divisor {step.divisor}")
+
+
+def _check_padding(step: PadStep, source: Buffer, target: Buffer) -> None:
+    """All of the source must lie in the destination."""
+    for before, size, out in zip(
+        step.padding, (source.height, source.width), (target.height, target.width), strict=True
+    ):
+        _require(0 <= before <= MAX_EXTENT and before + size <= out, f"step {step.name}: leaves the destination")
+    _require(abs(step.value) <= MAX_NUMBER, f"step {step.name}: value {step.value}")
 
 
 def _check_outputs(plan: Plan) -> None:

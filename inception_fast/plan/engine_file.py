@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -25,11 +26,13 @@ from inception_fast.errors import EngineFileError, InputError, PlanError
 from inception_fast.plan import strict_json
 from inception_fast.plan.check import MAX_QUANTIZED_BIAS
 from inception_fast.plan.plan import (
+    OPTIONAL,
     QUANTIZED,
     Constant,
     DepthwiseStep,
     GateStep,
     LocalResponseStep,
+    PadStep,
     Plan,
     PoolStep,
     SoftmaxStep,
@@ -42,10 +45,10 @@ from inception_fast.plan.structure import tensors_in
 from inception_fast.tensors import bytes_of
 
 MAGIC = b"\x89IFAST\r\n"
-VERSION = 5
+VERSION = 6
 """The newest format; files of format 1 hold Plans that are not quantised, without sensitivities, which came with format
-4; of format 2 those of 8 bits without Winograd's F(2, 3), which came with format 3; and all of them only the kinds of
-steps that there were before format 5, without activations.
+4; of format 2 those of 8 bits without Winograd's F(2, 3), which came with format 3; all of them only the kinds of
+steps that there were before format 5, without activations; and bytes, NHWC images and pads came with format 6.
 """
 HEADER = struct.Struct("<8sIIQQ")
 """Magic, format version, checksum, bytes of JSON, bytes of constants."""
@@ -76,12 +79,14 @@ class Metadata:
     Attributes:
         precision: a key of PRECISIONS.
         batch_invariant: as in :func:`inception_fast.optimize`.
-        input_shape: per image, (channels, height, width).
-        input_dtype: of the tensors that the caller passes.
+        input_shape: per image, (channels, height, width), whatever the layout.
+        input_dtype: of the tensors that the caller passes: a float type, or uint8 where the Plan takes bytes.
         structure: how the outputs are nested, with as many tensors as the Plan has outputs; opaque here otherwise.
         layout: how the constants are packed: CANONICAL, or the name of the backend that they were packed for.
         producer: the program that made the file, and its version.
         report: text for people.
+        output_dtype: of the tensors that the caller gets; None where it is that of the input.
+        input_layout: of the tensors that the caller passes; by default NCHW.
     """
 
     precision: str
@@ -92,6 +97,14 @@ class Metadata:
     layout: str = CANONICAL
     producer: str = field(default_factory=lambda: f"inception_fast {package_version()}")
     report: str = ""
+    output_dtype: str | None = field(default=None, metadata=OPTIONAL)
+    input_layout: Literal["NHWC"] | None = field(default=None, metadata=OPTIONAL)
+
+    @property
+    def called_with(self) -> tuple[int, int, int]:
+        """The shape of an image as the caller passes it."""
+        channels, height, width = self.input_shape
+        return (height, width, channels) if self.input_layout == "NHWC" else self.input_shape
 
 
 @dataclass(frozen=True)
@@ -225,9 +238,13 @@ def read_engine_bytes(data: bytes, *, layout: str = CANONICAL) -> EngineFile:
     return _read(bytearray(data), layout)
 
 
-def format_of(plan: Plan) -> int:
-    """The oldest format that a Plan can be written in."""
+def format_of(plan: Plan, metadata: Metadata | None = None) -> int:
+    """The oldest format that a Plan can be written in, with what a caller must know."""
     convs = [conv for step in plan.steps for conv in convolutions_of(step)]
+    if plan.buffers[plan.input].dtype or any(isinstance(step, PadStep) for step in plan.steps):
+        return 6
+    if metadata is not None and (metadata.output_dtype or metadata.input_layout):
+        return 6
     if any(map(_is_of_format_5, plan.steps)):
         return 5
     if any(conv.sensitivity for conv in convs):
@@ -265,7 +282,7 @@ def _chunks(engine: EngineFile) -> list[bytes | memoryview]:
         body += [bytes(place.offset - reached), bytes_of(engine.constants[name].cpu())]
         reached = place.offset + place.length
 
-    version = format_of(engine.plan)
+    version = format_of(engine.plan, engine.metadata)
     header = HEADER.pack(MAGIC, version, 0, len(text), end)
     checksum = zlib.crc32(header[CHECKSUM_AT + 4 :], zlib.crc32(header[:CHECKSUM_AT]))
     for chunk in body:
@@ -276,8 +293,8 @@ def _chunks(engine: EngineFile) -> list[bytes | memoryview]:
 def _read(data: mmap.mmap | bytearray, layout: str) -> EngineFile:
     text, start, length, version = _check_header(memoryview(data))
     document = _parse(text)
-    if format_of(document.plan) > version:
-        raise EngineFileError(f"a Plan of format {format_of(document.plan)} in a file of format {version}")
+    if (needed := format_of(document.plan, document.metadata)) > version:
+        raise EngineFileError(f"a Plan of format {needed} in a file of format {version}")
     if document.metadata.layout != layout:
         raise EngineFileError(f"the constants are packed for {document.metadata.layout!r}, not for {layout!r}")
     plan = document.plan
@@ -366,11 +383,13 @@ def _check_biases(name: str, biases: torch.Tensor) -> None:
 def _check_metadata(plan: Plan, metadata: Metadata) -> None:
     if PRECISIONS.get(metadata.precision) != plan.dtype:
         raise EngineFileError(f"metadata.precision: got {metadata.precision!r} for a Plan in {plan.dtype}")
-    if metadata.input_dtype not in FLOATS:
-        raise EngineFileError(
-            f"metadata.input_dtype: got {metadata.input_dtype!r}, expected one of {', '.join(FLOATS)}"
-        )
     source = plan.buffers[plan.input]
+    for name, got, taken in (
+        ("input_dtype", metadata.input_dtype, (source.dtype,) if source.dtype else tuple(FLOATS)),
+        ("output_dtype", metadata.output_dtype, tuple(FLOATS) if source.dtype else (None,)),
+    ):
+        if got not in taken:
+            raise EngineFileError(f"metadata.{name}: got {got!r}, expected one of {', '.join(map(str, taken))}")
     shape = (source.channels, source.height, source.width)
     if metadata.input_shape != shape:
         raise EngineFileError(f"metadata.input_shape: got {metadata.input_shape}, the Plan takes {shape}")

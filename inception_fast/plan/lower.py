@@ -28,6 +28,7 @@ from inception_fast.plan.plan import (
     GateStep,
     LocalResponseStep,
     NormalizeStep,
+    PadStep,
     PairStep,
     Plan,
     PointwiseStep,
@@ -122,6 +123,9 @@ class _StepMaker:
                 return PointwiseStep(name, source, self.activated(name, op), other=second)
             case ir.ReLU() | ir.Copy():
                 return PointwiseStep(name, source, self.destination(name, isinstance(op, ir.ReLU)))
+            case ir.Pad():
+                scale, shift = self.affine(name, op) if op.scale is not None else (None, None)
+                return PadStep(name, source, self.destination(name), op.padding[:2], op.value, scale, shift)
             case ir.Resize():
                 return ResizeStep(name, source, self.destination(name), op.align_corners)
             case ir.Normalize():
@@ -168,7 +172,8 @@ class _StepMaker:
         """A bias, scale or shift, kept at the accumulator's precision."""
         return None if param is None else self.constant(name, self.graph.params[param], accumulator_dtype(self.dtype))
 
-    def affine(self, name: str, op: ir.Affine) -> tuple[str, str]:
+    def affine(self, name: str, op: ir.Affine | ir.Pad) -> tuple[str, str]:
+        assert op.scale is not None and op.shift is not None
         scale, shift, dtype = self.graph.params[op.scale], self.graph.params[op.shift], accumulator_dtype(self.dtype)
         if dtype == "float32":
             scale, shift = rounded_affine(scale, shift)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from inception_fast.errors import PlanError
 from inception_fast.graph import ir
@@ -73,6 +73,8 @@ def place(graph: ir.Graph) -> Placement:
             home = "output" if node.name in returned else "arena"
             home = "input" if isinstance(node.op, ir.Input) else home
             places[node.name] = placement.new_buffer(node.name, node.name, home)
+            if isinstance(node.op, ir.Input) and node.op.bytes:
+                placement.buffers[-1] = replace(placement.buffers[-1], dtype="uint8")
         if isinstance(node.op, ir.Concat):
             _place_parts(placement, node)
     for node in graph.nodes:

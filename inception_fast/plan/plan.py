@@ -37,7 +37,9 @@ class Buffer:
         home: ``input`` and ``output`` are the caller's memory, ``arena`` is the Plan's.
         offset: elements per image into the arena, a multiple of ALIGNMENT; 0 for the caller's memory.
         scale, zero: in a ``uint8`` Plan an element ``q`` stands for ``scale * (q - zero)``; the input is rounded to
-            that when it is read, the outputs are float32 and have no scale. No scale in any other Plan.
+            that when it is read, the outputs are float32 and have no scale. No scale in any other Plan. Bytes have
+            scale 1 and zero 0: they stand for themselves.
+        dtype: of the input: bytes, which PadSteps alone read; by default ``Plan.io_dtype``.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Buffer:
     offset: int = 0
     scale: float | None = field(default=None, metadata=OPTIONAL)
     zero: int = field(default=0, metadata=OPTIONAL)
+    dtype: Literal["uint8"] | None = field(default=None, metadata=OPTIONAL)
 
     @property
     def size(self) -> int:
@@ -230,6 +233,27 @@ class PointwiseStep:
 
 
 @dataclass(frozen=True)
+class PadStep:
+    """``act(source * scale + shift)`` per channel with ``act(value)`` around it, to the destination's height and width;
+    the act is a ReLU or nothing. Where the input is bytes it is what makes numbers of them.
+
+    Attributes:
+        padding: (top, left): where the source begins in the destination; all of it is inside.
+        value: in the numbers of the destination; a finite float32.
+        scale, shift: names of float32 constants ``[C]``, or None.
+    """
+
+    kind: ClassVar[str] = "pad"
+    name: str
+    source: Slice
+    destination: Destination
+    padding: Pair
+    value: float
+    scale: str | None = None
+    shift: str | None = None
+
+
+@dataclass(frozen=True)
 class ResizeStep:
     """Bilinear interpolation to the destination's height and width (no antialiasing)."""
 
@@ -300,6 +324,7 @@ Step = (
     | DepthwiseStep
     | PoolStep
     | PointwiseStep
+    | PadStep
     | ResizeStep
     | NormalizeStep
     | SoftmaxStep
@@ -356,8 +381,13 @@ class Plan:
 
     @property
     def io_dtype(self) -> str:
-        """The dtype of the tensors that come in and go out."""
+        """The dtype of the tensors that come in, but bytes, and go out."""
         return "float32" if self.dtype == QUANTIZED else self.dtype
+
+    @property
+    def input_dtype(self) -> str:
+        """The dtype of the tensor that comes in."""
+        return self.buffers[self.input].dtype or self.io_dtype
 
     @cached_property
     def step_names(self) -> tuple[str, ...]:
@@ -404,7 +434,7 @@ def constants_of(step: Step) -> tuple[str, ...]:
             names += (step.weight, step.bias)
         case PoolStep():
             names += (step.bias,)
-        case PointwiseStep():
+        case PointwiseStep() | PadStep():
             names += (step.scale, step.shift)
     names += tuple(d.activation.slope for d in destinations_of(step) if d.activation)
     return tuple(n for n in names if n is not None)

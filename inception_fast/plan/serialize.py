@@ -10,7 +10,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import Field, fields, is_dataclass
 from functools import cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from inception_fast.errors import EngineFileError
 from inception_fast.plan import strict_json
@@ -66,7 +66,7 @@ def decode(hint: Any, value: object, where: str) -> Any:
     if is_dataclass(hint):
         return _decode_dataclass(hint, value, where)
     origin, arguments = get_origin(hint), get_args(hint)
-    if origin is types.UnionType:
+    if origin is types.UnionType or origin is Union:
         return _decode_union(arguments, value, where)
     if origin is Literal:
         _require(value in arguments, value, f"one of {', '.join(arguments)}", where)

@@ -130,6 +130,8 @@ class _Observer(ReferenceExecutor):
 
     def result(self, images: int) -> Calibration:
         ranges = {buffer: samples.best_range() for buffer, samples in self._samples.items()}
+        if self._plan.buffers[self._plan.input].dtype is not None:
+            ranges[self._plan.input] = (1.0, 0)
         for step in self._plan.steps:
             self._share(step, ranges)
         return Calibration(ranges, {name: total / self._seen for name, total in self._totals.items()}, images)

@@ -188,6 +188,58 @@ def pointwise() -> ir.Graph:
     return build.graph(scaled, build.relu(copied), _in_place(build, build.node(ir.Copy(), "x"), copied))
 
 
+def _pads(build: Build, source: str) -> list[str]:
+    """Margins of all kinds around a source, scaled and as it is."""
+    channels = build.channels(source)
+    outputs = [
+        build.node(ir.Pad(margins, value), source)
+        for margins, value in [((1, 1, 1, 1), 0.5), ((0, 2, 3, 0), -1.25), ((0, 0, 0, 0), 0.0), ((4, 0, 0, 1), 0.0)]
+    ]
+    scaled = ir.Pad((2, 1, 0, 3), 0.75, build.param(channels), build.param(channels))
+    return [*outputs, build.node(scaled, source)]
+
+
+@case
+def pads() -> ir.Graph:
+    """Of the input, of a slice into a slice, and in front of windows."""
+    build = Build(13, 6, 7)
+    outputs = _pads(build, "x")
+    inner = build.slice("x", 3, 9)
+    around = ir.Pad((1, 0, 1, 2), -0.5, build.param(9), build.param(9))
+    both = _in_place(build, build.node(ir.Copy(), outputs[0]), build.conv(outputs[0], 6, (3, 3)))
+    pooled = build.node(ir.MaxPool((3, 3), (2, 2), (0, 0)), build.node(around, inner))
+    return build.graph(*outputs, both, pooled)
+
+
+@case
+def pad_into_concat() -> ir.Graph:
+    build = Build(7, 5, 6)
+    padded = build.node(ir.Pad((1, 2, 0, 0), 3.0), "x")
+    grown = build.conv(build.node(ir.Pad((1, 2, 0, 0), 0.25), build.conv("x", 9)), 4)
+    _in_place(build, grown, padded)
+    return build.graph()
+
+
+@case
+def input_of_bytes() -> ir.Graph:
+    """An input of bytes, scaled or not, with margins of all kinds; part of its channels."""
+    build = Build(5, 6, 7, of_bytes=True)
+    outputs = _pads(build, "x")
+    part = build.node(ir.Pad((0, 1, 0, 0), 9.0, build.param(3), build.param(3)), build.slice("x", 1, 3))
+    return build.graph(*outputs, build.conv(outputs[-1], 6, (3, 3)), part)
+
+
+@case
+def bytes_stem() -> ir.Graph:
+    """An image's three bytes a pixel, normalised in front of a padded convolution."""
+    build = Build(3, 21, 19, of_bytes=True)
+    scale, shift = build.param(3), build.param(3)
+    build.params[scale] /= 64.0
+    numbers = build.node(ir.Pad((0, 0, 0, 0), 0.0, scale, shift), "x")
+    build.conv(numbers, 32, (3, 3), stride=(2, 2), padding=(1, 1, 1, 1), bias=True, relu=True)
+    return build.graph()
+
+
 @case
 def resize() -> ir.Graph:
     build = Build(5, 7, 9)

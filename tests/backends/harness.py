@@ -36,15 +36,29 @@ def make_executor(backend: str, graph: ir.Graph, precision: str = "fp32", **opti
 
 def network_input(graph: ir.Graph, precision: str = "fp32", batch: int = 3) -> torch.Tensor:
     assert isinstance(graph.input.op, ir.Input)
+    if graph.input.op.bytes:
+        return torch.randint(0, 256, (batch, *graph.input.op.shape), dtype=torch.uint8)
     return torch.randn(batch, *graph.input.op.shape).to(getattr(torch, PRECISIONS[precision]))
 
 
-def run(executor: Executor, plan_graph: ir.Graph, x: torch.Tensor) -> list[torch.Tensor]:
-    """The outputs in the graph's shapes; the executor has seen NaN before, so what it left in its memory shows."""
-    executor.run(torch.full_like(x, float("nan")))
+def poison(x: torch.Tensor) -> torch.Tensor:
+    """An input like ``x`` that must not be seen again: NaN, of bytes the last."""
+    return torch.full_like(x, float("nan") if x.is_floating_point() else 255)
+
+
+def run(
+    executor: Executor, plan_graph: ir.Graph, x: torch.Tensor, dtype: torch.dtype | None = None
+) -> list[torch.Tensor]:
+    """The outputs in the graph's shapes; the executor has seen NaN before, so what it left in its memory shows.
+
+    Args:
+        dtype: of the outputs; by default the input's, or float32 of bytes.
+    """
+    executor.run(poison(x))
     results = executor.run(x)
+    wanted = dtype or (x.dtype if x.is_floating_point() else torch.float32)
     for t in results:
-        assert t.dtype == x.dtype and t.is_contiguous(memory_format=torch.channels_last)
+        assert t.dtype == wanted and t.is_contiguous(memory_format=torch.channels_last)
     return [
         t.flatten(1) if len(plan_graph.shapes[o]) == 1 else t for o, t in zip(plan_graph.outputs, results, strict=True)
     ]
@@ -58,12 +72,12 @@ def truth_and_bounds(
 
     In half precision the truth is of weights that are rounded already, which is what all of them compute with.
     """
-    rounded = graph
+    rounded, dtype = graph, getattr(torch, PRECISIONS[precision])
     if precision != "fp32":
-        rounded = ir.Graph(graph.nodes, graph.outputs, {k: v.to(x.dtype) for k, v in graph.params.items()})
-    truth, eager = interpret(rounded, x.contiguous()), interpret(rounded, x.contiguous(), x.dtype)
+        rounded = ir.Graph(graph.nodes, graph.outputs, {k: v.to(dtype) for k, v in graph.params.items()})
+    truth, eager = interpret(rounded, x.contiguous()), interpret(rounded, x.contiguous(), dtype)
     # Winograd's transforms may add to float32's rounding.
-    floor = 5e-6 if precision == "fp32" else ulps * torch.finfo(x.dtype).eps
+    floor = 5e-6 if precision == "fp32" else ulps * torch.finfo(dtype).eps
     return truth, [2 * relative_error(a.double(), b) + floor for a, b in zip(eager, truth, strict=True)]
 
 

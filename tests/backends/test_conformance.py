@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from inception_fast.graph.interpreter import interpret
+from inception_fast.plan.engine_file import PRECISIONS
 from inception_fast.plan.plan import Plan
 from tests.backends.cases import CASES
 from tests.backends.harness import assert_close, lowered, make_executor, network_input, run, truth_and_bounds
@@ -19,7 +20,8 @@ def test_step(name: str, backend: str, precision: str) -> None:
     graph = CASES[name]()
     x = network_input(graph, precision)
     truth, bounds = truth_and_bounds(graph, precision, x)
-    assert_close(run(make_executor(backend, graph, precision), graph, x), truth, bounds)
+    dtype = getattr(torch, PRECISIONS[precision])
+    assert_close(run(make_executor(backend, graph, precision), graph, x, dtype), truth, bounds)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 8])
@@ -37,7 +39,8 @@ def layouts(x: torch.Tensor) -> Iterator[torch.Tensor]:
     """The values of ``x`` in memory of many kinds."""
     n, c, h, w = x.shape
     yield x.contiguous(memory_format=torch.channels_last)
-    wide = torch.full((n + 1, c + 2, h + 3, w + 1), float("nan"), dtype=x.dtype)
+    spoiled = float("nan") if x.is_floating_point() else 255
+    wide = torch.full((n + 1, c + 2, h + 3, w + 1), spoiled, dtype=x.dtype)
     inner = wide[1:, 1 : c + 1, 2 : h + 2, :w]
     inner.copy_(x)
     yield inner
@@ -48,7 +51,9 @@ def layouts(x: torch.Tensor) -> Iterator[torch.Tensor]:
         yield torch.stack([x, x], dim=1)[:, 0]
 
 
-@pytest.mark.parametrize("name", ["conv_3x3_stem", "merged_siblings", "max_pools", "repeated_outputs"])
+@pytest.mark.parametrize(
+    "name", ["conv_3x3_stem", "merged_siblings", "max_pools", "repeated_outputs", "pads", "input_of_bytes"]
+)
 def test_any_input_layout(name: str, backend: str) -> None:
     graph = CASES[name]()
     executor, x = make_executor(backend, graph), network_input(graph)

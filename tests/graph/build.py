@@ -13,8 +13,8 @@ class Build:
     Parameters are float32 as captured ones are, drawn so that signs are mixed and no channel is trivial.
     """
 
-    def __init__(self, *shape: int, seed: int = 0) -> None:
-        self.nodes = [ir.Node("x", ir.Input(shape), ())]
+    def __init__(self, *shape: int, seed: int = 0, of_bytes: bool = False) -> None:
+        self.nodes = [ir.Node("x", ir.Input(shape, of_bytes), ())]
         self.params: dict[str, torch.Tensor] = {}
         self.generator = torch.Generator().manual_seed(seed)
 

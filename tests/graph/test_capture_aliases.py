@@ -39,6 +39,8 @@ CALLS: dict[str, Callable[[Callable[..., Any], Tensor], Any]] = {
     "tanh": lambda f, x: f(x),
     "sigmoid": lambda f, x: f(x),
     "cat": lambda f, x: f([x, x], 1),
+    "transpose": lambda f, x: f(f(x, 1, 3), 1, 3).relu(),
+    "movedim": lambda f, x: f(f(x, 1, -1), 3, 1).relu(),
 }
 
 

@@ -286,6 +286,13 @@ SLICES: dict[str, tuple[Forward, list[str]]] = {
     "unbind": (lambda m, x: torch.stack(x.unbind(1)[1:3], 1), ["Slice"]),
     "unbind in another order": (lambda m, x: torch.stack(x.unbind(1)[::-1], 1), ["Select"]),
     "flip": (lambda m, x: x.flip(1), ["Select"]),
+    "turned and back": (lambda m, x: x.permute(0, 2, 3, 1).permute(0, 3, 1, 2)[:, 1:], ["Slice"]),
+    "sliced while turned": (lambda m, x: x.permute(0, 2, 3, 1)[..., 1:3].movedim(-1, 1), ["Slice"]),
+    "moved while turned": (
+        lambda m, x: (x.transpose(1, 3) * m.v.flatten() + 1).transpose(-1, 1)[:, 1:],
+        ["Slice", "Affine"],
+    ),
+    "flipped while turned": (lambda m, x: x.movedim(1, 3).flip(3).movedim(3, 1), ["Select"]),
     "index": (lambda m, x: x[:, [2, 0, -1, 0]], ["Select"]),
     "index in order": (lambda m, x: x[:, [1, 2]], ["Slice"]),
     "index_select": (lambda m, x: x.index_select(1, torch.tensor([3, 1])), ["Select"]),

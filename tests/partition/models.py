@@ -99,7 +99,7 @@ def with_attention(m: Parts, x: Tensor) -> Tensor:
 
 
 def channels_last_bytes(m: Parts, x: Tensor) -> Tensor:
-    return m.logits(m.trunk(x.permute(0, 3, 1, 2).flip(1).to(m.fc.weight.dtype) / 127.5 - 1))
+    return m.logits(m.trunk((255 - x).permute(0, 3, 1, 2).flip(1).to(m.fc.weight.dtype) / 127.5 - 1))
 
 
 def with_metadata(m: Parts, x: Tensor, meta: Tensor) -> Tensor:
@@ -187,7 +187,7 @@ MODELS: dict[str, tuple[Callable[..., Any], dict[str, Callable[[], nn.Module]], 
     "gate of nobody": (with_gate, {"gate": Gate}, lambda n: (images(n),), 2, True),
     "instance norm": (with_instance_norm, {}, lambda n: (images(n),), 2, True),
     "attention": (with_attention, {"head": Attention}, lambda n: (images(n),), 1, True),
-    "bytes, NHWC, BGR": (channels_last_bytes, {}, lambda n: (picture_bytes(n),), 1, True),
+    "inverted bytes, NHWC, BGR": (channels_last_bytes, {}, lambda n: (picture_bytes(n),), 1, True),
     "metadata": (with_metadata, {"mix": lambda: nn.Linear(11, 5)}, lambda n: (images(n), vectors(n)), 1, True),
     "video": (frames, {}, lambda n: (images(3 * n).view(n, 3, 3, SIZE, SIZE),), 1, True),
     "no batch": (one_image, {}, lambda n: (images(1)[0],), 1, False),

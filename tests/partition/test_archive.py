@@ -26,7 +26,7 @@ def _one_thread() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["gate of nobody", "attention", "bytes, NHWC, BGR", "video", "dict", "metadata", "pieces of patterns"],
+    ["gate of nobody", "attention", "inverted bytes, NHWC, BGR", "video", "dict", "metadata", "pieces of patterns"],
 )
 def test_loads_as_it_was(name: str, tmp_path: Path) -> None:
     arguments = MODELS[name][2]

@@ -101,6 +101,11 @@ NATIVE: dict[str, Callable[[Parts, torch.Tensor], Any]] = {
     "colours in another order": lambda m, x: m.logits(m.trunk((x.flip(1) - MEAN) / STD)),
     "colours by an index": lambda m, x: m.logits(m.trunk(((x - MEAN) / STD)[:, [2, 1, 0]])),
     "grey": lambda m, x: m.logits(m.trunk(x[:, [0, 0, 0]])),
+    "margins of a number": lambda m, x: m.logits(m.trunk(F.pad(x, (1, 0, 2, 1), value=0.5))),
+    "margins in front of pools": lambda m, x: m.logits(
+        F.avg_pool2d(nn.ConstantPad2d(1, 2.0)(F.max_pool2d(F.pad(m.trunk(x), (0, 1, 0, 1), value=-0.25), 3, 2)), 2)
+    ),
+    "margins of margins": lambda m, x: m.logits(m.trunk(F.pad(F.pad(x, (1, 1), value=0.5), (0, 0, 1, 2), value=0.25))),
     "softmax": lambda m, x: m.logits(m.trunk(x)).softmax(1),
     "labels": lambda m, x: {"labels": torch.sigmoid(m.logits(m.trunk(x)))},
     "squeeze and excitation": lambda m, x: m.logits((y := m.trunk(x)) * y.mean((2, 3), True).sigmoid()),

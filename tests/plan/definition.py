@@ -17,6 +17,7 @@ from inception_fast.plan.plan import (
     GateStep,
     LocalResponseStep,
     NormalizeStep,
+    PadStep,
     PairStep,
     Plan,
     PointwiseStep,
@@ -86,6 +87,13 @@ def _result(step: Step, constants: Constants, read: Read, size: Pair) -> Tensor:
             result = x if step.scale is None else x * constants[step.scale].view(-1, 1, 1)
             result = result if step.shift is None else result + constants[step.shift].view(-1, 1, 1)
             return result if step.other is None else result + read(step.other)
+        case PadStep():
+            result = x if step.scale is None else x * constants[step.scale].view(-1, 1, 1)
+            result = result if step.shift is None else result + constants[step.shift].view(-1, 1, 1)
+            whole = result.new_full((*x.shape[:2], *size), step.value)
+            (top, left), (height, width) = step.padding, x.shape[2:]
+            whole[:, :, top : top + height, left : left + width] = result
+            return whole
         case ResizeStep():
             return F.interpolate(x, size, mode="bilinear", align_corners=step.align_corners)
         case NormalizeStep():

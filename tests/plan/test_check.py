@@ -10,6 +10,7 @@ import pytest
 from inception_fast.activation import Activation
 from inception_fast.errors import PlanError
 from inception_fast.plan.plan import Buffer, Constant, Destination, Output, Plan, Slice
+from tests.plan.bytes_plan import bytes_plan
 from tests.plan.functions_plan import functions_plan
 from tests.plan.tiny_engine import quantized_plan, tiny_plan
 
@@ -236,3 +237,49 @@ def test_broken_rule_of_format_5(rule: str) -> None:
     changes, message = BROKEN_FUNCTIONS[rule]
     with pytest.raises(PlanError, match=message):
         replace(functions_plan(), **changes)
+
+
+def of_bytes(step: str, **changes: Any) -> dict[str, Any]:
+    return {"steps": tuple(replace(s, **changes) if s.name == step else s for s in bytes_plan().steps)}
+
+
+BROKEN_BYTES: dict[str, tuple[dict[str, Any], str]] = {
+    "negative margin": (of_bytes("numbers", padding=(-1, 2)), "step numbers: leaves the destination"),
+    "margin past the destination": (of_bytes("numbers", padding=(1, 4)), "step numbers: leaves the destination"),
+    "rows past the destination": (of_bytes("numbers", padding=(2, 2)), "step numbers: leaves the destination"),
+    "infinite value": (of_bytes("padded", value=float("inf")), "step padded: value inf"),
+    "value is no number": (of_bytes("padded", value=float("nan")), "step padded: value nan"),
+    "pad's channels": (of_bytes("padded", source=Slice(2, 0, 3)), "step padded: changes the number of channels"),
+    "pad's scale": (of_bytes("numbers", scale="conv.weight"), "step numbers: constant conv.weight"),
+    "pad's shift": (of_bytes("numbers", shift="part.shift"), "step numbers: constant part.shift"),
+    "a convolution of bytes": (of_bytes("conv", source=Slice(0, 0, 3)), "step conv: a conv reads bytes"),
+    "a pool of bytes": (of_bytes("pool", source=Slice(0, 0, 3)), "step pool: a pool reads bytes"),
+}
+WRONG_BUFFERS: dict[str, tuple[int, dict[str, Any], str]] = {
+    "an arena of bytes": (1, {"dtype": "uint8"}, "buffer numbers: home arena, dtype uint8"),
+    "an output of bytes": (4, {"dtype": "uint8"}, "buffer map: home output, dtype uint8"),
+    "an input of another type": (0, {"dtype": "float16"}, "buffer x: home input, dtype float16"),
+}
+
+
+@pytest.mark.parametrize("rule", BROKEN_BYTES)
+def test_broken_rule_of_format_6(rule: str) -> None:
+    changes, message = BROKEN_BYTES[rule]
+    with pytest.raises(PlanError, match=message):
+        replace(bytes_plan(), **changes)
+
+
+@pytest.mark.parametrize("rule", WRONG_BUFFERS)
+def test_only_an_input_is_bytes(rule: str) -> None:
+    index, changes, message = WRONG_BUFFERS[rule]
+    buffers = tuple(replace(b, **changes) if i == index else b for i, b in enumerate(bytes_plan().buffers))
+    with pytest.raises(PlanError, match=message):
+        replace(bytes_plan(), buffers=buffers)
+
+
+@pytest.mark.parametrize(("scale", "zero"), [(2.0, 0), (1.0, 1), (None, 0)])
+def test_bytes_of_a_quantised_plan_stand_for_themselves(scale: float | None, zero: int) -> None:
+    plan = bytes_plan("uint8")
+    source = replace(plan.buffers[0], scale=scale, zero=zero)
+    with pytest.raises(PlanError, match="buffer x: scale"):
+        replace(plan, buffers=(source, *plan.buffers[1:]))

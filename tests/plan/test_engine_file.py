@@ -255,7 +255,17 @@ def test_an_error_names_the_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tiny", "version"), [("fp32", 1), ("bf16", 1), ("int8", 2), ("winograd", 3), ("measured", 4), ("functions", 5)]
+    ("tiny", "version"),
+    [
+        ("fp32", 1),
+        ("bf16", 1),
+        ("int8", 2),
+        ("winograd", 3),
+        ("measured", 4),
+        ("functions", 5),
+        ("bytes", 6),
+        ("int8 bytes", 6),
+    ],
 )
 def test_the_oldest_format_that_will_do(read: Reader, tiny: str, version: int) -> None:
     data = engine_bytes(tiny_engine(tiny))
@@ -334,7 +344,7 @@ def test_a_bias_that_could_overflow_a_sum(read: Reader, value: int) -> None:
     ("change", "message"),
     [
         (lambda d: b"PK\3\4" + d[4:], "not an engine file"),
-        (lambda d: header_field(d, 1, 6), "newer version of inception_fast: format 6, this one reads up to 5"),
+        (lambda d: header_field(d, 1, 7), "newer version of inception_fast: format 7, this one reads up to 6"),
         (lambda d: header_field(d, 1, 0), "no format 0"),
         (lambda d: d[:-1] + bytes([d[-1] ^ 1]), "checksum does not match"),
         (lambda d: d + b"\0", "bytes, (the header announces only|more than the header announces)"),
@@ -446,3 +456,32 @@ def test_a_report_that_another_program_wrote_is_no_error(text: str) -> None:
     engine = tiny_engine()
     report = Report.of(replace(engine, metadata=replace(engine.metadata, report=text)), "cpu")
     assert report.passes == [] and "backend cpu" in str(report)
+
+
+def test_images_in_another_layout_are_of_format_6(read: Reader) -> None:
+    """Whatever the Plan is."""
+    data = edited(lambda d: d["metadata"].update(input_layout="NHWC"))
+    read(header_field(data, 1, 6))
+    with pytest.raises(EngineFileError, match="a Plan of format 6 in a file of format 5"):
+        read(header_field(data, 1, 5))
+
+
+@pytest.mark.parametrize(
+    ("tiny", "change", "message"),
+    [
+        ("fp32", {"input_layout": "NCHW"}, "input_layout"),
+        ("fp32", {"input_layout": None}, "input_layout: .*no key for null"),
+        ("fp32", {"output_dtype": "float32"}, "metadata.output_dtype"),
+        ("bytes", {"output_dtype": "uint8"}, "metadata.output_dtype"),
+        ("bytes", {"output_dtype": "int8"}, "metadata.output_dtype"),
+        ("bytes", {"input_dtype": "float32"}, "metadata.input_dtype"),
+    ],
+)
+def test_a_callers_contract_that_is_none(read: Reader, tiny: str, change: dict[str, object], message: str) -> None:
+    with pytest.raises(EngineFileError, match=message):
+        read(edited(lambda d: d["metadata"].update(change), tiny))
+
+
+def test_results_of_bytes_have_a_type(read: Reader) -> None:
+    with pytest.raises(EngineFileError, match=r"metadata\.output_dtype"):
+        read(edited(lambda d: d["metadata"].pop("output_dtype"), "bytes"))

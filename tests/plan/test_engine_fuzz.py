@@ -18,7 +18,15 @@ from inception_fast.plan.serialize import decode
 from tests.plan.mutations import MUTATORS, mutations
 from tests.plan.tiny_engine import tiny_engine
 
-COUNTS = {"fp32": 4000, "int8": 1500, "winograd": 1500, "measured": 1000, "functions": 1500}
+COUNTS = {
+    "fp32": 4000,
+    "int8": 1500,
+    "winograd": 1500,
+    "measured": 1000,
+    "functions": 1500,
+    "bytes": 1500,
+    "int8 bytes": 500,
+}
 """Mutations of each kind of each file; there are six kinds."""
 ALIKE = 300
 """Of the quantised ones, that are run on every instruction set."""

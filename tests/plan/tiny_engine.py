@@ -26,6 +26,7 @@ from inception_fast.plan.plan import (
     Sensitivity,
     Slice,
 )
+from tests.plan.bytes_plan import bytes_plan
 from tests.plan.functions_plan import functions_plan
 from tests.plan.mutations import split, with_header
 
@@ -172,7 +173,9 @@ def quantized_engine(plan: Plan) -> EngineFile:
         name: (torch.randn(c.shape, generator=generator) * 40).to(getattr(torch, c.dtype))
         for name, c in plan.constants.items()
     }
-    metadata = Metadata("int8", False, (3, 6, 6), "float32", structure_of(plan), producer="tests")
+    metadata = Metadata("int8", False, (3, 6, 6), plan.input_dtype, structure_of(plan), producer="tests")
+    if plan.input_dtype == "uint8":
+        metadata = replace(metadata, output_dtype="float16")
     return EngineFile(plan, constants, metadata)
 
 
@@ -186,12 +189,13 @@ def structure_of(plan: Plan) -> dict[str, object]:
 
 
 def tiny_engine(kind: str = "fp32") -> EngineFile:
-    """The Plan above of a precision, or of "winograd", "measured" or "functions", with random constants; the same each
-    time.
+    """The Plan above of a precision, or of "winograd", "measured", "functions", "bytes" or "int8 bytes", with random
+    constants; the same each time.
     """
-    if kind in ("int8", "winograd"):
-        return quantized_engine(quantized_plan() if kind == "int8" else winograd_plan())
-    makers = {"measured": measured_plan, "functions": functions_plan}
+    quantized = {"int8": quantized_plan, "winograd": winograd_plan, "int8 bytes": lambda: bytes_plan("uint8")}
+    if kind in quantized:
+        return quantized_engine(quantized[kind]())
+    makers = {"measured": measured_plan, "functions": functions_plan, "bytes": bytes_plan}
     plan = makers[kind]() if kind in makers else tiny_plan({"fp32": "float32", "bf16": "bfloat16"}[kind])
     generator = torch.Generator().manual_seed(0)
     constants = {
@@ -202,6 +206,8 @@ def tiny_engine(kind: str = "fp32") -> EngineFile:
     metadata = Metadata(
         precision, False, (3, 6, 6), "float32", structure_of(plan), producer="tests", report="two\nlines"
     )
+    if kind == "bytes":
+        metadata = replace(metadata, input_dtype="uint8", output_dtype="float64", input_layout="NHWC")
     return EngineFile(plan, constants, metadata)
 
 

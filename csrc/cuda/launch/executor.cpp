@@ -170,7 +170,7 @@ std::vector<Range> Executor::memory_of(const Call& call) const {
     const std::int64_t reach = call.input_strides[i] * (extents[i] - 1);
     (reach < 0 ? first : last) += reach;
   }
-  const auto size = static_cast<std::int64_t>(element_size_);
+  const auto size = static_cast<std::int64_t>(input.dtype ? 1 : element_size_);
   memory.push_back({static_cast<const std::byte*>(call.input) + first * size,
                     static_cast<std::size_t>((last - first + 1) * size), false});
   return memory;

@@ -54,6 +54,8 @@ double reads_of(const Step& step, Precision precision) {
       return 3 * of_a_lane;
     case Kind::kPointwise:
       return step.other.base < 0 ? 1 : 2;
+    case Kind::kPad:
+      return 1;
     case Kind::kGate:
       return 2;
     case Kind::kConv:
@@ -69,7 +71,7 @@ StepWork touched_by(const Step& step, int batch, Precision precision) {
   const double output = bytes * step.height * step.width * step.channels;
   const double other = bytes * elements(step.other);
   StepWork work;
-  work.activation_bytes = output + bytes * elements(step.source) + other;
+  work.activation_bytes = output + (step.bytes ? batch : bytes) * elements(step.source) + other;
   work.l2_bytes = output + other;
   return work;
 }

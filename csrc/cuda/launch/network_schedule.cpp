@@ -43,6 +43,8 @@ Reach reach_of_source(const Program& program, const Step& step) {
               step.kernel.vertical - 1 - step.padding.vertical};
     case Kind::kResize:
       return whole;
+    case Kind::kPad:
+      return {1, -step.padding.vertical, -step.padding.vertical};
     case Kind::kPointwise:
     case Kind::kGate:
     case Kind::kLocalResponse:

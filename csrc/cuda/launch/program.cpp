@@ -390,6 +390,14 @@ class Builder {
     step.scale = add_vector(s.scale);
     step.bias = add_vector(s.shift);
   }
+  void finish(Step& step, const PadStep& s) {
+    step.kind = Kind::kPad;
+    step.padding = extent(s.padding);
+    step.value = static_cast<float>(s.value);
+    step.bytes = plan_.buffers[s.source.buffer].dtype.has_value();
+    step.scale = add_vector(s.scale);
+    step.bias = add_vector(s.shift);
+  }
   void finish(Step& step, const ResizeStep& s) {
     step.kind = Kind::kResize;
     step.align_corners = s.align_corners;

@@ -63,6 +63,7 @@ enum class Kind : int {
   kMaxPool,
   kAveragePool,
   kPointwise,
+  kPad,
   kGate,
   kResize,
   kLocalResponse,
@@ -88,7 +89,7 @@ struct Step {
   int channels = 0;
   int target_count = 0;
   std::int64_t targets = 0;    // Target[]
-  std::int64_t bias = kNone;   // float[], also a pointwise step's shift
+  std::int64_t bias = kNone;   // float[], also the shift of a pointwise step or a pad
   std::int64_t scale = kNone;  // float[]
   Extent stride = {1, 1};
 
@@ -122,6 +123,10 @@ struct Step {
   Extent padding_end = {0, 0};
   int counts_padding = 0;
   int adaptive = 0;  // windows are what the sizes make of them
+
+  // Pad: its margins' beginning is in `padding`. The source is bytes, whatever the Plan's dtype.
+  float value = 0;
+  int bytes = 0;
 
   int align_corners = 0;
   float eps = 0;

@@ -23,7 +23,7 @@ IFAST_DEVICE void store_global_vector(void* address, const Vector& v) {
                : "memory");
 }
 
-// Any trivial type of 2, 4 or 8 bytes.
+// Any trivial type of 1, 2, 4 or 8 bytes.
 template <class T>
 IFAST_DEVICE T load_global(const T* address) {
   return *address;

@@ -2,6 +2,7 @@
 
 #include "cuda/tile/depthwise.cuh"
 #include "cuda/tile/local_response.cuh"
+#include "cuda/tile/pad.cuh"
 #include "cuda/tile/pointwise.cuh"
 #include "cuda/tile/pool.cuh"
 #include "cuda/tile/resize.cuh"
@@ -41,6 +42,8 @@ class PixelTile {
         return pool(source_, at, channel, count);
       case Kind::kPointwise:
         return pointwise(source_, at, channel, count);
+      case Kind::kPad:
+        return pad(source_, at, channel, count);
       case Kind::kGate:
         return gate(source_, at, channel, count);
       case Kind::kResize:

@@ -4,13 +4,13 @@
 
 namespace ifast::cuda {
 
+// value * scale + shift, as far as the step has them.
 template <class Format>
-IFAST_DEVICE Values<Format> pointwise(const PixelSource<Format>& source, Pixel at, int channel,
-                                      int count) {
+IFAST_DEVICE void scale_and_shift(Values<Format>& result, const PixelSource<Format>& source,
+                                  int channel, int count) {
   using Vector = Values<Format>;
   constexpr int kLength = Vector::kLength;
   const Step& step = source.step;
-  Vector result = source.read(at.n, at.y, at.x, channel, count);
   if (const auto* scale = constant<float>(source.constants, step.scale)) {
     const Vector factor = Vector::load(scale + channel, count);
     for (int i = 0; i < kLength; ++i) result.value[i] *= factor.value[i];
@@ -19,6 +19,16 @@ IFAST_DEVICE Values<Format> pointwise(const PixelSource<Format>& source, Pixel a
     const Vector added = Vector::load(shift + channel, count);
     for (int i = 0; i < kLength; ++i) result.value[i] += added.value[i];
   }
+}
+
+template <class Format>
+IFAST_DEVICE Values<Format> pointwise(const PixelSource<Format>& source, Pixel at, int channel,
+                                      int count) {
+  using Vector = Values<Format>;
+  constexpr int kLength = Vector::kLength;
+  const Step& step = source.step;
+  Vector result = source.read(at.n, at.y, at.x, channel, count);
+  scale_and_shift(result, source, channel, count);
   if (step.other.base >= 0) {
     const Tensor<Format> other(source.frame, step.other);
     const Vector added = Vector::load(other, other.at(at.n, at.y, at.x), channel, count,

@@ -56,6 +56,7 @@ IFAST_DEVICE bool run_tile(Record<Step> step, const Cut& cut, const Frame& frame
     case Kind::kMaxPool:
     case Kind::kAveragePool:
     case Kind::kPointwise:
+    case Kind::kPad:
     case Kind::kGate:
     case Kind::kResize:
     case Kind::kLocalResponse:

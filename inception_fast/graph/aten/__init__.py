@@ -12,9 +12,10 @@ from inception_fast.graph.aten import (
     softmax,
     views,
 )
-from inception_fast.graph.aten.rule import RULES
+from inception_fast.graph.aten.rule import ANY_ORDER, RULES
 
 __all__ = [
+    "ANY_ORDER",
     "RULES",
     "activation",
     "convolution",

@@ -32,25 +32,23 @@ MOST_GROUPS = 64
 
 @dataclass(frozen=True)
 class Padded(Symbolic):
-    """An image with zeros around it (top, left, bottom, right), or with minus infinity."""
+    """An image with a constant around it (top, left, bottom, right): a number, or minus infinity."""
 
     x: Data
     padding: Margins
     value: float = 0.0
 
     def __str__(self) -> str:
-        if self.value:
+        if self.value == -math.inf:
             return "a tensor padded with minus infinity, which only a max pool takes"
-        return "a zero-padded tensor, which only a convolution or a pool takes"
+        return "a padded tensor, which only a convolution or a pool takes"
 
 
 def padded_image(b: Builder, place: Place, x: Any) -> Data:
-    """``x`` if it is an image; one with zeros around it is written out, as the depthwise product with 1."""
-    if not isinstance(x, Padded) or x.value:
+    """``x`` if it is an image; one with numbers around it is written out."""
+    if not isinstance(x, Padded) or x.value == -math.inf:
         return image(x)
-    name = b.name("pad", place)
-    weight = b.param(Const(torch.ones(x.x.count, 1, 1, 1)), f"{name}.weight")
-    return b.emit(ir.DepthwiseConv2d(weight, None, (1, 1), x.padding, (1, 1)), [b.value(x.x)], place, name)
+    return b.emit(ir.Pad(x.padding, x.value), [b.value(x.x)], replace(place, is_layer=False))
 
 
 @rule("pad.default")
@@ -58,15 +56,17 @@ def pad(
     b: Builder, place: Place, x: Any, amounts: Sequence[int], mode: str, value: float | None
 ) -> Padded | Neighbours:
     around = float(value or 0.0)
-    served = mode == "constant" and around in (0.0, -math.inf) and (not isinstance(x, Padded) or x.value == around)
-    require(served, "only padding with zeros, or with minus infinity, is supported")
-    before = x.padding if isinstance(x, Padded) else (0, 0, 0, 0)
+    require(mode == "constant", f"only padding with a constant is supported, not mode '{mode}'")
+    served = around == -math.inf or abs(around) <= torch.finfo(torch.float32).max
+    require(served, f"padding with {around} is not supported")
     if len(amounts) > 4:
         return pad_channels(b, x, amounts, value)
     left, right, top, bottom = (*amounts, 0, 0, 0, 0)[:4]
     require(min(left, right, top, bottom) >= 0, "negative padding is not supported")
     added = (top, left, bottom, right)
-    return Padded(image(x.x if isinstance(x, Padded) else x), _sum(before, added), around)
+    if isinstance(x, Padded) and x.value == around:
+        return Padded(x.x, _sum(x.padding, added), around)
+    return Padded(padded_image(b, place, x), added, around)
 
 
 def _sum(a: Margins, b: Margins) -> Margins:
@@ -89,9 +89,9 @@ def _convolve(
     dilation: Ints,
     groups: int,
 ) -> Data:
-    takes = isinstance(x, Padded) and not x.value
+    takes = isinstance(x, Padded) and x.value == 0
     before = x.padding if takes else (0, 0, 0, 0)
-    source = image(x.x if takes else x)
+    source = image(x.x) if takes else padded_image(b, place, x)
     kernel = constant(weight, "weight")
     require(kernel.tensor.dim() == 4, "only 2-D convolutions are supported")
     margins = _sum(before, padding)

@@ -12,7 +12,7 @@ from inception_fast.graph import ir
 from inception_fast.graph.aten.gate import gate
 from inception_fast.graph.aten.local_response import LocalMean
 from inception_fast.graph.aten.norm import Norm
-from inception_fast.graph.aten.rule import data, require, rule
+from inception_fast.graph.aten.rule import data, in_any_order, require, rule
 from inception_fast.graph.builder import Builder, CannotExpress, Const, Data, Place, Symbolic
 
 
@@ -28,12 +28,14 @@ def native_dropout(b: Builder, place: Place, x: Any, p: float, train: bool | Non
 
 
 @rule("clone.default", "contiguous.default", "alias.default", "detach.default", "lift_fresh_copy.default")
+@in_any_order
 def same(b: Builder, place: Place, x: Any, *_: Any) -> Any:
     return x
 
 
 # The walk compares the types of whatever a rule returns, so a conversion may claim to be the identity.
 @rule("_to_copy.default", "to.dtype", "to.dtype_layout", "to.device", "to.other", "type_as.default")
+@in_any_order
 def convert(b: Builder, place: Place, x: Any, *_: Any) -> Any:
     return data(x)
 
@@ -51,7 +53,8 @@ def _vector(x: Data, operand: Any, place: Place) -> Tensor:
     require(all(s in (1, d) for s, d in zip(shape[1:], x.shape, strict=True)), "the constant enlarges the tensor")
     require(shape[0] == 1, "the constant differs between images")
     if tensor.numel() > 1:
-        require(shape[1] == tensor.numel() and x.has_channels_first, "the constant differs between pixels")
+        along_channels = shape[x.channel_axis] == tensor.numel() and (x.has_channels_first or x.is_turned)
+        require(along_channels, "the constant differs between pixels")
     return tensor.reshape(-1)
 
 
@@ -71,6 +74,7 @@ def _affine(b: Builder, place: Place, x: Any, scale: Any = 1.0, shift: Any = 0.0
 
 
 @rule("mul.Tensor", "mul.Scalar")
+@in_any_order
 def mul(b: Builder, place: Place, x: Any, y: Any) -> Data | LocalMean:
     if isinstance(x, Symbolic) and isinstance(y, Symbolic):
         return gate(b, place, x, y)
@@ -81,6 +85,7 @@ def mul(b: Builder, place: Place, x: Any, y: Any) -> Data | LocalMean:
 
 
 @rule("div.Tensor", "div.Scalar")
+@in_any_order
 def div(b: Builder, place: Place, x: Any, y: Any) -> Data:
     if isinstance(y, Norm | LocalMean):
         return y.dividing(b, place, x)
@@ -89,11 +94,13 @@ def div(b: Builder, place: Place, x: Any, y: Any) -> Data:
 
 
 @rule("neg.default")
+@in_any_order
 def neg(b: Builder, place: Place, x: Any) -> Data:
     return _affine(b, place, x, scale=-1.0)
 
 
 @rule("add.Tensor", "add.Scalar")
+@in_any_order
 def add(b: Builder, place: Place, x: Any, y: Any, alpha: Any = 1) -> Data | LocalMean:
     if isinstance(x, LocalMean):
         return x.plus(1.0, _number(y) * _number(alpha))
@@ -101,11 +108,13 @@ def add(b: Builder, place: Place, x: Any, y: Any, alpha: Any = 1) -> Data | Loca
 
 
 @rule("sub.Tensor", "sub.Scalar")
+@in_any_order
 def sub(b: Builder, place: Place, x: Any, y: Any, alpha: Any = 1) -> Data:
     return _sum(b, place, x, 1.0, y, -alpha)
 
 
 @rule("rsub.Tensor", "rsub.Scalar")
+@in_any_order
 def rsub(b: Builder, place: Place, x: Any, y: Any, alpha: Any = 1) -> Data:
     return _sum(b, place, x, -alpha, y, 1.0)
 

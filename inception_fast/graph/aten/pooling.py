@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,7 @@ def max_pool2d(
 ) -> Data:
     window = pair(kernel)
     op = ir.MaxPool(window, pair(stride, window), pair(padding), pair(dilation), ceil_mode)
-    if isinstance(x, Padded) and x.value:
+    if isinstance(x, Padded) and x.value == -math.inf:
         op, x = replace(op, outside=x.padding), x.x
         _require_pixels(op, image(x).shape[1:])
     return b.emit(op, [b.value(padded_image(b, place, x))], place)

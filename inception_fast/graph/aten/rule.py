@@ -25,6 +25,16 @@ def rule(*ops: str) -> Callable[[Rule], Rule]:
     return register
 
 
+ANY_ORDER: set[Rule] = set()
+"""Rules that take an image whose dimensions have changed places, next to constants; the others need not look."""
+
+
+def in_any_order(function: Rule) -> Rule:
+    """Enters a rule in :data:`ANY_ORDER`."""
+    ANY_ORDER.add(function)
+    return function
+
+
 def image(x: Any) -> Data:
     """``x`` if it has channels, a height and a width."""
     source = data(x)

@@ -10,11 +10,10 @@ from typing import Any, TypeVar
 import torch
 from torch import SymInt
 
-from inception_fast.graph import ir
 from inception_fast.graph.aten.gate import Repeated
 from inception_fast.graph.aten.local_response import LocalMean
 from inception_fast.graph.aten.norm import Norm
-from inception_fast.graph.aten.rule import constant, data, require, rule
+from inception_fast.graph.aten.rule import constant, data, image, in_any_order, require, rule
 from inception_fast.graph.builder import Builder, CannotExpress, Data, Place
 
 Seen = TypeVar("Seen", Data, LocalMean)
@@ -77,12 +76,27 @@ def unsqueeze(b: Builder, place: Place, x: Any, dim: int) -> Data | Norm:
 
 
 def _channels(x: Data, start: int, count: int, place: Place) -> Data:
-    require(x.has_channels_first, "only channels can be sliced")
+    require(x.has_channels_first or x.is_turned, "only channels can be sliced")
     scale, shift = (v if v is None else v[start : start + count] for v in (x.scale, x.shift))
-    return Data(x.source, x.start + start, count, (count, *x.shape[1:]), place, scale, shift)
+    axis = x.channel_axis - 1
+    shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+    return Data(x.source, x.start + start, count, shape, place, scale, shift, x.order)
+
+
+def _chosen(b: Builder, x: Data, channels: Sequence[int], place: Place) -> Data:
+    """Channels of ``x`` in an order of their own."""
+    planes = replace(x, shape=b.natural_shape(x), order=(0, 1, 2)) if x.is_turned else x
+    made = b.concat([_channels(planes, c, 1, place) for c in channels], place)
+    return _turned(made, x.order) if x.is_turned else made
+
+
+def _turned(x: Data, order: tuple[int, ...]) -> Data:
+    """An image ``(C, H, W)`` with its dimensions in another order."""
+    return replace(x, shape=tuple(x.shape[axis] for axis in order), order=order)
 
 
 @rule("slice.Tensor")
+@in_any_order
 def slice_tensor(b: Builder, place: Place, x: Any, dim: int, start: int | None, end: int | None, step: int) -> Data:
     source = data(x)
     axis = dim % (len(source.shape) + 1)
@@ -94,7 +108,7 @@ def slice_tensor(b: Builder, place: Place, x: Any, dim: int, start: int | None, 
     first, last, _ = slice(start, end).indices(length)
     if (first, last) == (0, length):
         return source
-    require(axis == 1, "height and width cannot be sliced")
+    require(axis == source.channel_axis, "height and width cannot be sliced")
     return _channels(source, first, last - first, place)
 
 
@@ -153,28 +167,65 @@ def stack(b: Builder, place: Place, tensors: Sequence[Any], dim: int) -> Data:
 
 
 @rule("flip.default")
+@in_any_order
 def flip(b: Builder, place: Place, x: Any, dims: Sequence[int]) -> Data:
     source: Data = data(x)
-    require([d % (len(source.shape) + 1) for d in dims] == [1], "only channels can be flipped")
-    shape: ir.Shape = source.shape
-    return b.concat([_channels(source, i, 1, place) for i in reversed(range(shape[0]))], place)
+    axis = source.channel_axis
+    require([d % (len(source.shape) + 1) for d in dims] == [axis], "only channels can be flipped")
+    return _chosen(b, source, range(source.shape[axis - 1])[::-1], place)
 
 
 @rule("index.Tensor")
+@in_any_order
 def index(b: Builder, place: Place, x: Any, indices: Sequence[Any]) -> Data:
     source = data(x)
     given = [i for i, chosen in enumerate(indices) if chosen is not None]
-    require(given == [1], "only channels can be chosen by an index")
-    return index_select(b, place, source, 1, indices[1])
+    require(given == [source.channel_axis], "only channels can be chosen by an index")
+    return index_select(b, place, source, given[0], indices[given[0]])
 
 
 @rule("index_select.default")
+@in_any_order
 def index_select(b: Builder, place: Place, x: Any, dim: int, index: Any) -> Data:
     source = data(x)
-    require(dim % (len(source.shape) + 1) == 1, "only channels can be chosen by an index")
+    axis = dim % (len(source.shape) + 1)
+    require(axis == source.channel_axis, "only channels can be chosen by an index")
     chosen = constant(index, "index").tensor
     require(chosen.dim() == 1 and chosen.dtype in (torch.int64, torch.int32), "its index is no list of channels")
-    return b.concat([_channels(source, int(i) % source.shape[0], 1, place) for i in chosen], place)
+    return _chosen(b, source, [int(i) % source.shape[axis - 1] for i in chosen], place)
+
+
+@rule("permute.default")
+@in_any_order
+def permute(b: Builder, place: Place, x: Any, dims: Sequence[int]) -> Data:
+    source = data(x)
+    rank = len(source.shape) + 1
+    axes = [d % rank for d in dims]
+    require(axes[0] == 0, "it mixes the images of a batch")
+    if axes == list(range(rank)):
+        return source
+    source = image(source)
+    planes = b.natural_shape(source)
+    as_made = source.shape == tuple(planes[axis] for axis in source.order if axis < len(planes))
+    require(as_made, "only the dimensions of images can change places")
+    return _turned(replace(source, shape=planes), tuple(source.order[d - 1] for d in axes[1:]))
+
+
+@rule("transpose.int", "swapaxes.default", "swapdims.default")
+@in_any_order
+def transpose(b: Builder, place: Place, x: Any, first: int, second: int) -> Data:
+    axes = list(range(len(data(x).shape) + 1))
+    axes[first], axes[second] = axes[second], axes[first]
+    return permute(b, place, x, axes)
+
+
+@rule("movedim.int", "moveaxis.int")
+@in_any_order
+def movedim(b: Builder, place: Place, x: Any, source: int, destination: int) -> Data:
+    rank = len(data(x).shape) + 1
+    axes = [axis for axis in range(rank) if axis != source % rank]
+    axes.insert(destination % rank, source % rank)
+    return permute(b, place, x, axes)
 
 
 @rule("expand.default", "expand_as.default")

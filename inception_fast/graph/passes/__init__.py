@@ -17,6 +17,7 @@ from inception_fast.graph.passes import (
     fuse_residual,
     merge_siblings,
     pair_factorized,
+    read_bytes,
 )
 from inception_fast.graph.report import PassReport, report_pass
 from inception_fast.graph.rewrite import rebuild
@@ -57,6 +58,7 @@ def optimize_graph(graph: ir.Graph, options: Options) -> tuple[ir.Graph, tuple[P
 def _pipeline(options: Options) -> Iterator[tuple[str, Pass, Explanation]]:
     yield "fold_batchnorm", fold_batchnorm.fold_batchnorm, fold_batchnorm.why_not
     yield "fold_channel_order", fold_channel_order.fold_channel_order, fold_channel_order.why_not
+    yield "read_bytes", read_bytes.read_bytes, read_bytes.why_not
     kinds = (ir.ReLU, ir.Activate) if options.fuse_functions else (ir.ReLU,)
     yield "fuse_activation", partial(fuse_activation.fuse_activation, kinds=kinds), fuse_activation.why_not
     yield "fuse_residual", fuse_residual.fuse_residual, fuse_residual.why_not

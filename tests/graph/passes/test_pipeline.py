@@ -23,6 +23,7 @@ def test_order_and_reports() -> None:
     assert [r.name for r in reports] == [
         "fold_batchnorm",
         "fold_channel_order",
+        "read_bytes",
         "fuse_activation",
         "fuse_residual",
         "fold_input_affine",
@@ -32,7 +33,7 @@ def test_order_and_reports() -> None:
         "pair_factorized",
     ]
     assert all(earlier.after == later.before for earlier, later in pairwise(reports))
-    assert [r.after.convolutions for r in reports] == [2, 2, 2, 2, 2, 2, 1, 1, 1]
+    assert [r.after.convolutions for r in reports] == [2, 2, 2, 2, 2, 2, 2, 1, 1, 1]
 
 
 def test_taps_are_merged_where_a_backend_wants_it() -> None:

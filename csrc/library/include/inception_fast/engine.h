@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <stdexcept>
@@ -11,9 +12,9 @@
 #define INCEPTION_FAST_API __attribute__((visibility("default")))
 
 // Runs the .ifast files that inception_fast writes, with neither Python nor PyTorch. All tensors
-// are float32 in the caller's memory, row-major, images first: an engine of lower precision gets
-// its input rounded to nearest even and its outputs widened. What int8 makes of them is in the
-// file.
+// are in the caller's memory, row-major, images first; float32, or bytes where the model takes
+// bytes: an engine of lower precision gets its input rounded to nearest even and its outputs
+// widened. What int8 makes of them is in the file.
 namespace inception_fast {
 
 // Whatever goes wrong: a file that cannot be read, is damaged or hostile; an argument that does not
@@ -50,6 +51,9 @@ struct Shape {
   std::size_t size() const { return std::size_t{1} * channels * height * width; }
 };
 
+// Of the images that an engine takes, as its model did.
+enum class Layout { kNchw, kNhwc };
+
 struct Output {
   Shape shape;        // of an image
   bool flat = false;  // the model returned [N, C * H * W] rather than [N, C, H, W]; the memory is
@@ -67,13 +71,17 @@ class INCEPTION_FAST_API Engine {
   Engine& operator=(Engine&&) noexcept;
 
   Shape input() const;
+  Layout layout() const;
+  // Whether the images are bytes.
+  bool takes_bytes() const;
   const std::vector<Output>& outputs() const;
   // Of the engine: fp32, tf32, fp16, bf16 or int8.
   const std::string& precision() const;
 
-  // images: [N, C, H, W], N >= 1, as input() says. Returns [N, C, H, W] for each of outputs().
-  // Throws Error.
+  // images: [N, C, H, W] or [N, H, W, C], N >= 1, as input() and layout() say; bytes where, and
+  // only where, takes_bytes(). Returns [N, C, H, W] for each of outputs(). Throws Error.
   std::vector<std::vector<float>> run(std::span<const float> images) const;
+  std::vector<std::vector<float>> run(std::span<const std::uint8_t> images) const;
 
  private:
   struct Implementation;
