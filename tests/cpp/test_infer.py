@@ -113,7 +113,7 @@ def functions_engine() -> EngineFile:
 
 
 def python_arrays(executor: CpuExecutor, engine: EngineFile, x: torch.Tensor) -> list[np.ndarray]:
-    results = executor.run(x.to(getattr(torch, engine.plan.io_dtype)))
+    results = executor.run(x.to(getattr(torch, engine.plan.input_dtype)))
     flat = (t.flatten(1) if o.flat else t for t, o in zip(results, engine.plan.outputs, strict=True))
     return [t.float().contiguous().numpy() for t in flat]
 
@@ -134,6 +134,23 @@ def test_same_bits_as_the_cpu_backend(infer: Path, tmp_path: Path, tiny: str) ->
     for options in ([], ["--batch", 2], ["--batch", 100, "--threads", 1]):
         ours = infer_arrays(infer, tmp_path / "m.ifast", x, *options, count=len(expected))
         assert_same_bits(ours, expected)
+
+
+@pytest.mark.parametrize("tiny", ["bytes", "int8 bytes"])
+def test_same_bits_of_bytes(infer: Path, tmp_path: Path, tiny: str) -> None:
+    """In the layout that the engine says; numbers in their place are refused."""
+    pytest.importorskip("inception_fast._native")
+    engine = tiny_engine(tiny)
+    x = torch.randint(0, 256, (BATCH, 3, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    write_engine(tmp_path / "m.ifast", engine)
+    expected = python_arrays(CpuExecutor(engine.plan, engine.constants, isa="portable"), engine, x)
+    images = x.permute(0, 2, 3, 1).contiguous() if engine.metadata.input_layout else x
+    for options in ([], ["--batch", 2]):
+        ours = infer_arrays(infer, tmp_path / "m.ifast", images, *options, count=len(expected))
+        assert_same_bits(ours, expected)
+    np.save(tmp_path / "x.npy", images.float().numpy())
+    refused = call(infer, tmp_path / "m.ifast", tmp_path / "x.npy")
+    assert refused.returncode == 1 and "'|u1'" in refused.stderr
 
 
 def test_same_bits_of_functions_and_a_softmax_head(infer: Path, tmp_path: Path) -> None:
