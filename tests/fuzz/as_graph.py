@@ -19,8 +19,9 @@ from tests.fuzz.module import FlatLinear, Net, Path, ScaleShift
 def as_graph(network: d.Network, net: nn.Module) -> ir.Graph:
     """What capturing ``net``, the module of ``network``, should give, but for names and order."""
     assert isinstance(net, Net)
-    emitter = _Emitter(network.image)
-    last = emitter.chain(network.layers, net.body, "x")
+    emitter = _Emitter(network.image, network.bytes)
+    scale, shift = torch.tensor([1 / 128]), torch.zeros(1)
+    last = emitter.chain(network.layers, net.body, emitter.affine("x", scale, shift) if network.bytes else "x")
     outputs = [emitter.own(value) for value in [*emitter.taps, last]]
     return ir.Graph(tuple(emitter.nodes), tuple(outputs), emitter.params)
 
@@ -28,8 +29,8 @@ def as_graph(network: d.Network, net: nn.Module) -> ir.Graph:
 class _Emitter:
     """Nodes so far; methods return the name of the value that they define."""
 
-    def __init__(self, image: tuple[int, int, int]) -> None:
-        self.nodes = [ir.Node("x", ir.Input(image), ())]
+    def __init__(self, image: tuple[int, int, int], of_bytes: bool = False) -> None:
+        self.nodes = [ir.Node("x", ir.Input(image, of_bytes), ())]
         self.params: dict[str, Tensor] = {}
         self.shapes: dict[str, ir.Shape] = {"x": image}
         self.taps: list[str] = []
@@ -68,7 +69,10 @@ class _Emitter:
         return x
 
     def convolution(self, layer: d.Conv, conv: nn.Conv2d, x: str) -> str:
-        channels, window = self.shapes[x][0], (layer.stride, layer.padding, layer.dilation)
+        padding = layer.padding
+        if layer.around:
+            x, padding = self.emit(ir.Pad(padding, layer.around), x), (0, 0, 0, 0)
+        channels, window = self.shapes[x][0], (layer.stride, padding, layer.dilation)
         if 1 < layer.groups == channels == layer.channels:
             return self.emit(ir.DepthwiseConv2d(self.param(conv.weight), self.optional(conv.bias), *window), x)
         parts, inside = [], channels // layer.groups

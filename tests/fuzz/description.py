@@ -58,7 +58,9 @@ def short_repr(value: object) -> str:
 
 @dataclass(frozen=True, repr=False)
 class Conv(Layer):
-    """``padding`` is (top, left, bottom, right); a module pads apart where it is not the same on both sides."""
+    """``padding`` is (top, left, bottom, right), of the number ``around``; a module pads apart where that is not zero,
+    or not the same on both sides.
+    """
 
     channels: int
     kernel: Pair = (1, 1)
@@ -67,6 +69,7 @@ class Conv(Layer):
     dilation: Pair = (1, 1)
     bias: bool = False
     groups: int = 1
+    around: float = 0.0
 
     def shape(self, x: Shape) -> Shape:
         require(len(x) == 3, "a convolution takes images")
@@ -293,6 +296,7 @@ class Network:
         seed: of parameters and images.
         offset: of the images, away from zero; where there is one, normalisations have the statistics of the images, and
             what is left after the means have gone is as little as the image says.
+        bytes: the images are bytes, which are divided by 128 first.
     """
 
     LIMIT: ClassVar[int] = 1 << 16
@@ -305,6 +309,7 @@ class Network:
     exact: bool = False
     seed: int = 0
     offset: float = 0.0
+    bytes: bool = False
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -313,6 +318,7 @@ class Network:
         """Raises Invalid where the layers do not fit each other."""
         require(min(*self.image, self.batch) > 0, "there is an image")
         require(not (self.exact and self.offset), "statistics are no integers")
+        require(not (self.bytes and (self.exact or self.offset)), "bytes are what they are")
         require(bool(self.layers), "the input itself is no network")
         chain_shape(self.layers, self.image)
         require(any(not isinstance(layer, Tap | Dropout) for layer in all_layers(self.layers)), "something is computed")

@@ -81,7 +81,8 @@ class _Draw:
                 layers = self.tapped(layers)
             if self.chance(0.2):
                 layers += (d.Tap(),)
-        return d.Network(image, layers, rng.randint(1, limits.batch), returns, self.exact, seed)
+        batch = rng.randint(1, limits.batch)
+        return d.Network(image, layers, batch, returns, self.exact, seed, bytes=not self.exact and self.chance(0.15))
 
     def body(self, shape: d.Shape) -> d.Chain:
         chain: d.Chain = (d.Affine(self.chance(0.6)),) if self.chance(0.2) else ()
@@ -286,7 +287,8 @@ class _Draw:
             padding = rng.choice([(0, 0, 0, 0), (top, left, top, left), (top, left, bottom, right)])
             dilation = rng.choice([(1, 1)] * 4 + [(2, 2), (3, 1)])
             kernel, stride = rng.choice(ANY_KERNELS), rng.choice(STRIDES)
-            return d.Conv(self.channels(), kernel, stride, padding, dilation, self.chance(0.5))
+            around = rng.choice([0.5, -1.25]) if any(padding) and not self.exact and self.chance(0.3) else 0.0
+            return d.Conv(self.channels(), kernel, stride, padding, dilation, self.chance(0.5), around=around)
         mode = rng.choice(["max", "avg"])
         whole = self.exact and mode == "avg"
         kernel = rng.choice(EXACT_WINDOWS if whole else WINDOWS)

@@ -26,10 +26,12 @@ class Net(nn.Module):
 
     def __init__(self, network: d.Network, body: Path) -> None:
         super().__init__()
-        self.body, self.returns = body, network.returns
+        self.body, self.returns, self.bytes = body, network.returns, network.bytes
 
     def forward(self, x: Tensor) -> Any:
         taps: list[Tensor] = []
+        if self.bytes:
+            x = (x if x.is_floating_point() else x.float()) / 128
         last = self.body(x, taps)
         if self.returns == "last":
             return last
@@ -198,7 +200,7 @@ def check(network: d.Network) -> None:
 
 
 def module(network: d.Network) -> tuple[nn.Module, Tensor]:
-    """The module in eval mode and its images ``[N, C, H, W]``, float32; raises as :func:`check`."""
+    """The module in eval mode and its images ``[N, C, H, W]``, float32 or bytes; raises as :func:`check`."""
     network.check()
     return _drawn(network, _terms(network) if network.exact else None)
 
@@ -218,6 +220,8 @@ def _drawn(network: d.Network, terms: int | None) -> tuple[nn.Module, Tensor]:
     net = Net(network, _path(network.layers, network.image, parameters)).eval()
     # Last: other numbers of images leave the parameters as they are.
     x = parameters.images(network.batch, *network.image) + network.offset
+    if network.bytes:
+        x = (64 * x + 128).clamp(0, 255).to(torch.uint8)
     if network.offset:
         _calibrate(net, x)
     return net, x
@@ -284,7 +288,7 @@ def _step(layer: d.Layer, shape: d.Shape, parameters: Parameters) -> nn.Module:
 
 def _conv(layer: d.Conv, channels: int, parameters: Parameters) -> nn.Module:
     top, left, bottom, right = layer.padding
-    symmetric = (top, left) == (bottom, right)
+    symmetric = (top, left) == (bottom, right) and layer.around == 0
     inner = (top, left) if symmetric else 0
     conv = nn.Conv2d(
         channels,
@@ -300,4 +304,4 @@ def _conv(layer: d.Conv, channels: int, parameters: Parameters) -> nn.Module:
     conv.weight = nn.Parameter(parameters.weight(*conv.weight.shape))
     if layer.bias:
         conv.bias = nn.Parameter(parameters.vector(layer.channels))
-    return conv if symmetric else nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), conv)
+    return conv if symmetric else nn.Sequential(nn.ConstantPad2d((left, right, top, bottom), layer.around), conv)

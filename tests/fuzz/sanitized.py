@@ -31,7 +31,9 @@ def setting_of(seed: int, isas: Sequence[str]) -> Setting:
 def write_network(path: Path, network: Network, setting: Setting) -> Path:
     """Writes the network's engine file."""
     made = ready(network, setting)
-    metadata = Metadata(setting.precision, False, network.image, made.plan.io_dtype, structure_of(made.plan))
+    plan, given = made.plan, made.plan.input_dtype
+    wanted = "float32" if network.bytes else None
+    metadata = Metadata(setting.precision, False, network.image, given, structure_of(plan), output_dtype=wanted)
     write_engine(path, EngineFile(made.plan, made.constants, metadata))
     return path
 

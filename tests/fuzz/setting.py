@@ -16,6 +16,7 @@ from inception_fast.plan.lower import lower
 from inception_fast.plan.plan import Plan
 from inception_fast.plan.sensitivity import sensitivities
 from inception_fast.quantization import calibrate, quantize
+from tests.backends.harness import poison
 from tests.fuzz.as_graph import as_graph
 from tests.fuzz.description import Network
 from tests.fuzz.module import module
@@ -76,7 +77,7 @@ class Ready:
     def run(self, executor: Executor, x: Tensor | None = None) -> list[Tensor]:
         """The outputs in the Graph's shapes; the executor has seen NaN before, so what it left in its memory shows."""
         x = self.x if x is None else x
-        executor.run(torch.full_like(x, float("nan")))
+        executor.run(poison(x))
         shapes = [self.graph.shapes[name] for name in self.graph.outputs]
         return [t.flatten(1) if len(s) == 1 else t for s, t in zip(shapes, executor.run(x), strict=True)]
 
@@ -98,4 +99,4 @@ def ready(network: Network, setting: Setting) -> Ready:
     else:
         # Nothing there adds rounding.
         plan, constants = lower(graph, dtype)
-    return Ready(setting, net, graph, plan, constants, x.to(getattr(torch, plan.io_dtype)))
+    return Ready(setting, net, graph, plan, constants, x.to(getattr(torch, plan.input_dtype)))

@@ -52,6 +52,8 @@ def smaller(network: d.Network) -> Iterator[d.Network]:
         yield replace(network, returns="tuple")
     if network.offset:
         yield replace(network, offset=0.0)
+    if network.bytes:
+        yield replace(network, bytes=False)
     for batch in _less(network.batch, 1):
         yield replace(network, batch=batch)
     for axis in range(3):
