@@ -26,6 +26,7 @@ constexpr double kBytesPerCycle = 3.5;             // of weights, from memory, o
 constexpr double kCyclesPerGather = 1.5;           // a vector
 constexpr double kCyclesPerInput[] = {2.7, 3.4};   // a vector and position, of one axis or two
 constexpr double kCyclesPerOutput[] = {2.8, 3.3};  // a vector and position, of one axis or two
+constexpr double kCyclesPerCopy = 15;              // a vector of the caller's input, to the arena
 
 double vectors(int channels, const Kernels& kernels) {
   return (channels + kernels.lanes - 1) / kernels.lanes;
@@ -110,6 +111,17 @@ const ConvCandidate& cheapest(const std::vector<ConvCandidate>& candidates, doub
   return *std::ranges::min_element(candidates, {}, [share_price](const ConvCandidate& c) {
     return c.cost + share_price * c.share;
   });
+}
+
+double copy_gain(const ConvProblem& problem, const std::vector<ConvCandidate>& candidates,
+                 double share_price) {
+  // Bands read few channels in any strides, and take less time than a panel.
+  if (problem.in_channels <= BandConv::kMostChannels && !problem.residual) return 0;
+  return candidates.front().cost - cheapest(candidates, share_price).cost;
+}
+
+double copy_cost(const View& input, const Kernels& kernels) {
+  return 1.0 * input.height * input.width * vectors(input.channels, kernels) * kCyclesPerCopy;
 }
 
 double share_price(const std::vector<std::vector<ConvCandidate>>& convs) {

@@ -25,6 +25,14 @@ std::vector<ConvCandidate> conv_candidates(const ConvProblem& problem, bool stri
 // of all convolutions together stay within it.
 double share_price(const std::vector<std::vector<ConvCandidate>>& convs);
 
+// Cycles of one image that a convolution of the caller's input, of numbers, saves where the input
+// is copied to NHWC first. Its candidates are those for a source that is not strided.
+double copy_gain(const ConvProblem& problem, const std::vector<ConvCandidate>& candidates,
+                 double share_price);
+
+// Cycles of that copy.
+double copy_cost(const View& input, const Kernels& kernels);
+
 // How to choose: `algorithm`, the describe() of an operator, is taken where it can compute the
 // problem, and everything else is direct then.
 struct ConvChoice {

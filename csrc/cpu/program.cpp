@@ -40,7 +40,7 @@ class Builder {
   }
 
   Program build() {
-    if (!reads_input_in_place()) copy_input();
+    if (!reads_input_in_place() || gains_from_copy()) copy_input();
     if (!quantized_) choice_.share_price = price_of_shares();
     for (const std::vector<int>& stage : plan_.stages) {
       std::int64_t middles = base_;
@@ -281,23 +281,49 @@ class Builder {
 
   bool is_strided(const View& source) const { return source.buffer == program_.input; }
 
-  double price_of_shares() const {
-    std::vector<std::vector<ConvCandidate>> convs;
-    const auto add = [&](const ConvProblem& problem) {
-      convs.push_back(conv_candidates(problem, is_strided(problem.source), kernels_, plan_.dtype));
-    };
+  // Of every convolution, without its weights.
+  std::vector<ConvProblem> problems() const {
+    std::vector<ConvProblem> found;
     for (const Step& step : plan_.steps) {
       if (const auto* s = std::get_if<ConvStep>(&step)) {
-        add(problem_of(s->conv, view(s->source), targets(s->destinations), view(s->residual)));
+        found.push_back(
+            problem_of(s->conv, view(s->source), targets(s->destinations), view(s->residual)));
       } else if (const auto* pair = std::get_if<PairStep>(&step)) {
         const int channels = pair->first.out_channels;
         const View middle{-1, pair->middle_height, pair->middle_width, channels, 0, channels};
-        add(problem_of(pair->first, view(pair->source), {{middle, pair->first_relu}},
-                       std::nullopt));
-        add(problem_of(pair->second, middle, targets(pair->destinations), view(pair->residual)));
+        found.push_back(problem_of(pair->first, view(pair->source), {{middle, pair->first_relu}},
+                                   std::nullopt));
+        found.push_back(
+            problem_of(pair->second, middle, targets(pair->destinations), view(pair->residual)));
       }
     }
+    return found;
+  }
+
+  double price_of_shares() const {
+    std::vector<std::vector<ConvCandidate>> convs;
+    for (const ConvProblem& problem : problems()) {
+      convs.push_back(conv_candidates(problem, is_strided(problem.source), kernels_, plan_.dtype));
+    }
     return share_price(convs);
+  }
+
+  // Whether convolutions of the input would be so much faster in NHWC that a copy pays: by
+  // Winograd, which does not read the caller's strides.
+  bool gains_from_copy() const {
+    if (quantized_ || !choice_.algorithm.empty()) return false;
+    const std::vector<ConvProblem> all = problems();
+    std::vector<std::vector<ConvCandidate>> convs;
+    for (const ConvProblem& problem : all) {
+      convs.push_back(conv_candidates(problem, false, kernels_, plan_.dtype));
+    }
+    const double price = share_price(convs);
+    double gain = 0;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (is_strided(all[i].source)) gain += copy_gain(all[i], convs[i], price);
+    }
+    const Buffer& input = plan_.buffers[program_.input];
+    return gain > copy_cost(view(Slice{program_.input, 0, input.channels}), kernels_);
   }
 
   std::unique_ptr<Op> make_conv(const Convolution& conv, View source, std::vector<Target> targets,
