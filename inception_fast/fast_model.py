@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from inception_fast.autocast import autocast_dtype, no_autocast
+from inception_fast.autocast import CASTS, autocast_dtype, no_autocast
 from inception_fast.backends import Backend, Executor, selection
 from inception_fast.backends.base import Out
 from inception_fast.backends.shared import Shared
@@ -169,8 +169,8 @@ class FastModel(Fused):
 
         Args:
             x: ``[N, C, H, W]``, or ``[N, H, W, C]`` where the model permutes it, with C, H and W of the example that it
-                was made with; any N >= 1, any strides; in the example's dtype or, but for bytes, the Plan's (float32
-                for int8); on a device that the backend serves.
+                was made with; any N, any strides; in the example's dtype or, but for bytes, the Plan's (float32 for
+                int8), under ``torch.autocast`` in any that it casts to; on a device that the backend serves.
             out: the caller's memory, tensors in the model's own structure: shapes of the outputs, dtype of the results
                 and device of ``x``, any strides that give every element a place of its own, apart from ``x``. Feature
                 maps in channels_last memory format and the Plan's dtype are written by the last kernels themselves,
@@ -215,6 +215,8 @@ class FastModel(Fused):
         _want_no_gradient(x)
         if in_memory("x", x) is not x:
             raise InputError("x", "a tensor whose memory holds other values (a lazy negation)", "memory to read from")
+        if not x.shape[0]:
+            raise InputError("x", f"an empty batch (shape {list(x.shape)})", "images to compute anew at each call")
         executor = self.executor_for(x.device)[1].unrecorded(x.shape[0])
         if out is None:
             targets = self._execute(x, executor)
@@ -258,6 +260,8 @@ class FastModel(Fused):
         ]
 
     def _execute(self, x: torch.Tensor, executor: Executor) -> list[torch.Tensor]:
+        if not x.shape[0]:
+            return self.fake_outputs(x)
         with no_autocast(x.device):
             return self._executed(x, executor)
 
@@ -286,6 +290,8 @@ class FastModel(Fused):
 
     def _run_into(self, x: torch.Tensor, targets: list[torch.Tensor], direct: Out, executor: Executor) -> None:
         """``direct``: the targets that executors may write to."""
+        if not x.shape[0]:
+            return
         x = self._planes(x if x.dtype is self._taken else x.to(self._taken))
         with no_autocast(x.device):
             results = executor.run(x, direct)
@@ -330,7 +336,6 @@ class FastModel(Fused):
         if not (
             isinstance(x, torch.Tensor)
             and len(shape := x.shape) == 4
-            and shape[0] >= 1
             and shape[1:] == self._shape
             and x.dtype in self._dtypes
             and not self.training
@@ -346,14 +351,13 @@ class FastModel(Fused):
         expected = f"[N, {', '.join(map(str, shape))}]"
         if x.dim() != 4:
             raise InputError("x", f"rank {x.dim()} (shape {list(x.shape)})", f"rank 4, {expected}")
-        if x.shape[0] < 1:
-            raise InputError("x", f"an empty batch (shape {list(x.shape)})", f"{expected} with N >= 1")
         if tuple(x.shape[1:]) != shape:
             axis = 3 if self._channels_last else 1
             what = "channels differ" if x.shape[axis] != shape[axis - 1] else "image size differs"
             what += " of images [N, H, W, C]" if self._channels_last else ""
             raise InputError("x", f"shape {list(x.shape)}", f"{expected}; the {what}")
-        if x.dtype not in self._dtypes:
+        cast = autocast_dtype(x.device) and CASTS.issuperset((x.dtype, self._dtypes[0]))
+        if x.dtype not in self._dtypes and not cast:
             allowed = " or ".join(dict.fromkeys(map(str, self._dtypes)))
             under = " under torch.autocast" if autocast_dtype(x.device) else ""
             raise InputTypeError("x", f"{x.dtype}{under}", allowed)

@@ -231,8 +231,6 @@ class Contract:
                     if extent != wanted:
                         raise InputError(name, f"shape {list(x.shape)}", str(spec))
                     continue
-                if extent < 1:
-                    raise InputError(name, f"an empty batch (shape {list(x.shape)})", f"{spec} with {wanted} >= 1")
                 known, other = sizes.setdefault(wanted, (extent, name))
                 if known != extent:
                     raise InputError(name, f"shape {list(x.shape)}", f"{spec}, where {wanted} is {known} in {other}")

@@ -173,7 +173,7 @@ def test_attributes(fast: ifast.FastModel) -> None:
 def test_report(fast: ifast.FastModel) -> None:
     report = fast.report()
     assert report.backend == fast.backend and sum(report.steps.values()) == len(fast.plan.steps)
-    assert [p["name"] for p in report.passes][:2] == ["fold_batchnorm", "fuse_activation"]
+    assert [p["name"] for p in report.passes][:2] == ["fold_batchnorm", "fold_channel_order"]
     assert f"backend {fast.backend}, precision fp32" in str(report) and "fold_batchnorm: " in str(report)
 
 
@@ -210,9 +210,41 @@ def test_autocast_changes_nothing(backend: str) -> None:
         fast = ifast.optimize(network(), x, backend=backend)
         for got in (fast(x), plain(x), fast.static(x)()):
             assert torch.equal(got.logits, plain(x).logits) and got.maps["map"].dtype == torch.float32
-        with pytest.raises(ifast.InputTypeError, match=r"x: got torch.bfloat16 under torch.autocast, expected"):
-            fast(x.bfloat16())
     assert torch.equal(plain(x).logits, fast(x).logits)
+
+
+@torch.no_grad()
+def test_autocast_has_cast_the_images() -> None:
+    """They come back in the type that it gave them; without it, and in other types, they do not fit."""
+    x = photos(2)
+    fast = ifast.optimize(network(), x)
+    rounded = x.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found, other = fast(rounded), fast.static(rounded)()
+        with pytest.raises(ifast.InputTypeError, match=r"x: got torch.int16 under torch.autocast, expected"):
+            fast(x.short())
+    wanted = fast(rounded.float()).logits.bfloat16()
+    assert torch.equal(found.logits, wanted) and torch.equal(other.logits, wanted)
+    with pytest.raises(ifast.InputTypeError, match=r"x: got torch.bfloat16, expected"):
+        fast(rounded)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("sizes", ["example", "any"])
+def test_an_empty_batch(sizes: str) -> None:
+    """Results of the right shapes, with nothing in them."""
+    x = photos(2)
+    fast = ifast.optimize(network(), x, sizes=sizes)
+    one = fast(x[:1])
+    for images in (x[:0], x[:0].clone()):
+        found = fast(images)
+        assert found.logits.shape == (0, *one.logits.shape[1:]) and found.logits.dtype == torch.float32
+        assert found.maps["map"].shape == (0, *one.maps["map"].shape[1:])
+        assert fast(images, out=found) is found
+    with pytest.raises(ifast.InputError, match="x: got an empty batch"):
+        fast.static(x[:0])
+    with pytest.raises(ifast.InputError, match=r"image size differs|got shape"):
+        fast(x[:0, :, :0])
 
 
 def test_backends() -> None:

@@ -22,7 +22,8 @@ def test_step_kinds(name: str, isa: str, precision: str) -> None:
     plan, constants = lowered(graph, precision)
     x = network_input(graph, precision)
     truth, bounds = truth_and_bounds(graph, precision, x)
-    assert_close(run(CpuExecutor(plan, constants, isa=isa, threads=2), graph, x), truth, bounds)
+    results = run(CpuExecutor(plan, constants, isa=isa, threads=2), graph, x, getattr(torch, plan.io_dtype))
+    assert_close(results, truth, bounds)
 
 
 def test_default_is_the_fastest_instruction_set_and_pytorchs_threads() -> None:

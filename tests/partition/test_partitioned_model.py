@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 import inception_fast as ifast
 from inception_fast.plan.plan import convolutions_of
@@ -68,7 +69,6 @@ def test_arguments_by_name() -> None:
         ((images(2), vectors(3)), ifast.InputError, r"shape \[3, 4\], expected \[N, 4\], where N is 2"),
         ((images(2)[0], vectors(2)), ifast.InputError, r"rank 3 .* expected rank 4, \[N, 3, 24, 24\]"),
         ((images(2)[..., :9], vectors(2)), ifast.InputError, r"shape \[2, 3, 24, 9\], expected \[N, 3, 24, 24\]"),
-        ((images(2)[:0], vectors(2)[:0]), ifast.InputError, r"an empty batch .* with N >= 1"),
         ((images(2).double(), vectors(2)), ifast.InputTypeError, "torch.float64, expected torch.float32"),
         ((images(2), vectors(2).to_sparse()), ifast.InputTypeError, "layout torch.sparse_coo"),
         ((images(2), vectors(2).to("meta")), ifast.InputTypeError, "on the meta device"),
@@ -80,6 +80,15 @@ def test_refuses_what_does_not_fit(
 ) -> None:
     with pytest.raises(error, match=message):
         fast(*args)
+
+
+@torch.no_grad()
+def test_an_empty_batch(module: Parts, fast: ifast.PartitionedModel) -> None:
+    found, wanted = (model(images(2)[:0], vectors(2)[:0]) for model in (fast, module))
+    pairs = list(zip(pytree.tree_leaves(found), pytree.tree_leaves(wanted), strict=True))
+    tensors = [(a, b) for a, b in pairs if isinstance(b, torch.Tensor)]
+    assert tensors and all(a.shape == b.shape and a.dtype == b.dtype for a, b in tensors)
+    assert 0 in tensors[0][0].shape
 
 
 def test_lists_are_of_one_length_and_constants_fixed() -> None:
