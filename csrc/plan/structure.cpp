@@ -10,8 +10,8 @@
 namespace ifast {
 namespace {
 
-constexpr std::array<std::string_view, 5> kContainers{"tuple", "list", "dict", "ordered_dict",
-                                                      "namedtuple"};
+constexpr std::array<std::string_view, 6> kContainers{"tuple",        "list",       "dict",
+                                                      "ordered_dict", "namedtuple", "return_type"};
 
 template <class T>
 const T* member(const json::Object& object, std::string_view key) {

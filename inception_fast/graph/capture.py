@@ -14,7 +14,7 @@ from inception_fast.errors import CaptureError, InputError, InputTypeError, Unsu
 from inception_fast.graph import ir
 from inception_fast.graph.branches import check_branches
 from inception_fast.graph.builder import CannotExpress, Const, Data
-from inception_fast.graph.export import EXPORTING, constants_of, export_images, returned
+from inception_fast.graph.export import EXPORTING, Exported, constants_of, export_images, returned
 from inception_fast.graph.foreign import check_foreign, is_exported
 from inception_fast.graph.hooks import check_hooks
 from inception_fast.graph.structure import OutputStructure
@@ -76,7 +76,7 @@ def dtype_of(model: nn.Module, example: Tensor) -> torch.dtype:
     return next((p.dtype for p in model.parameters()), torch.float32)
 
 
-def translated(program: ExportedProgram, dtype: torch.dtype) -> Captured:
+def translated(program: ExportedProgram | Exported, dtype: torch.dtype) -> Captured:
     """A program that takes one tensor of images and computes in ``dtype``, as a Graph.
 
     Raises:
@@ -93,7 +93,7 @@ def translated(program: ExportedProgram, dtype: torch.dtype) -> Captured:
             raise refusal from None
 
 
-def _translated(program: ExportedProgram, dtype: torch.dtype, layout: Literal["NHWC"] | None) -> Captured:
+def _translated(program: ExportedProgram | Exported, dtype: torch.dtype, layout: Literal["NHWC"] | None) -> Captured:
     nodes, structure = returned(program)
     # Copies made in the caller's inference mode would be of no use outside it.
     with torch.inference_mode(False), torch.no_grad():

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 from unittest import mock
@@ -18,7 +19,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram, _trace
-from torch.export.graph_signature import ConstantArgument, OutputKind, SymIntArgument, TensorArgument
+from torch.export.graph_signature import (
+    ConstantArgument,
+    ExportGraphSignature,
+    OutputKind,
+    SymIntArgument,
+    TensorArgument,
+)
 from torch.utils import _pytree as pytree
 
 from inception_fast.errors import CaptureError, InceptionFastError, InputError
@@ -170,7 +177,22 @@ def _reason(error: Exception) -> str:
     return textwrap.shorten(lines[0], 160, placeholder=" ...")
 
 
-def constants_of(program: ExportedProgram) -> dict[str, Const]:
+@dataclass(frozen=True)
+class Exported:
+    """What is asked of an ``ExportedProgram``; attributes as there.
+
+    Attributes:
+        graph: an ``fx.Graph``.
+    """
+
+    graph: Any
+    graph_signature: ExportGraphSignature
+    call_spec: Any
+    constants: Mapping[str, Any]
+    state_dict: Mapping[str, Any]
+
+
+def constants_of(program: ExportedProgram | Exported) -> dict[str, Const]:
     """Parameters, buffers and constants by the name of their placeholder."""
     signature = program.graph_signature
     names = {
@@ -182,7 +204,7 @@ def constants_of(program: ExportedProgram) -> dict[str, Const]:
     return {placeholder: Const(tensors[name], name) for placeholder, name in names.items()}
 
 
-def returned(program: ExportedProgram, *, numbers: bool = False) -> tuple[list[fx.Node], OutputStructure]:
+def returned(program: ExportedProgram | Exported, *, numbers: bool = False) -> tuple[list[fx.Node], OutputStructure]:
     """What the model returns: the ATen nodes of its tensors, and where they go.
 
     Args:

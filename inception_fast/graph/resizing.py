@@ -8,8 +8,9 @@ are called. Then the exported graph of the one size is that of the other, with o
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from torch.export import ExportedProgram
 from inception_fast.errors import CaptureError
 from inception_fast.graph.branches import HELD, Call, calls_of_one_image, check_branches
 from inception_fast.graph.capture import Captured, check_example, check_model, dtype_of, translated
-from inception_fast.graph.export import EXPORTING, constants_of, export_images
+from inception_fast.graph.export import EXPORTING, Exported, constants_of, export_images
 
 MOST_KNOWN = 4
 """Exported graphs that are kept, of models that compute otherwise at some sizes than at others."""
@@ -30,12 +31,15 @@ class _Known:
     """A model as it was exported for one size.
 
     Attributes:
-        calls: what it calls for one image.
+        program: without the model's own tensors, which live as long as the model.
+        own: those, by their names in the program.
+        calls: what the model calls for one image.
         dtype: of its images.
         computes_in: as :class:`~inception_fast.graph.capture.Captured` has it.
     """
 
-    program: ExportedProgram
+    program: Exported
+    own: dict[str, weakref.ref[Tensor]]
     calls: list[Call]
     channels: int
     dtype: torch.dtype
@@ -46,17 +50,19 @@ class _Known:
         """Whether these are the same calls for images of another size."""
         if (self.channels, self.dtype, self.device) != (example.shape[1], example.dtype, example.device):
             return False
-        # The program has hold of them, so that an id is no other tensor's.
-        own = {id(t) for t in self.program.state_dict.values()}
-        return len(calls) == len(self.calls) and all(
-            _alike(a.what, b.what, own) for a, b in zip(self.calls, calls, strict=True)
-        )
+        alive = [reference() for reference in self.own.values()]
+        if any(tensor is None for tensor in alive) or len(calls) != len(self.calls):
+            return False
+        own = {id(tensor) for tensor in alive}
+        return all(_alike(a.what, b.what, own) for a, b in zip(self.calls, calls, strict=True))
 
     def at(self, example: Tensor) -> Captured:
         """The Graph for images like those of ``example``."""
+        tensors = {name: reference() for name, reference in self.own.items()}
+        program = replace(self.program, state_dict={**self.program.state_dict, **tensors})
         with EXPORTING:
-            _reshape(self.program, example.shape[1:])
-            return translated(self.program, self.computes_in)
+            _reshape(program, example.shape[1:])
+            return translated(program, self.computes_in)
 
 
 class Captures:
@@ -86,9 +92,19 @@ class Captures:
         calls = check_branches(model, (example,), {}, {0}, EXPORTING)
         if _is_plain(program.graph):
             with self._lock:
-                new = _Known(program, calls, example.shape[1], example.dtype, captured.dtype, example.device)
-                self._known = [*self._known, new][-MOST_KNOWN:]
+                self._known = [*self._known, _known(program, model, calls, example, captured)][-MOST_KNOWN:]
         return captured
+
+
+def _known(
+    program: ExportedProgram, model: nn.Module, calls: list[Call], example: Tensor, captured: Captured
+) -> _Known:
+    owned = {id(t) for t in (*model.parameters(), *model.buffers())}
+    tensors = {**program.constants, **program.state_dict}
+    own = {name: weakref.ref(t) for name, t in tensors.items() if id(t) in owned}
+    others = {name: t for name, t in tensors.items() if name not in own}
+    kept = Exported(program.graph, program.graph_signature, program.call_spec, others, {})
+    return _Known(kept, own, calls, example.shape[1], example.dtype, captured.dtype, example.device)
 
 
 def _alike(a: Any, b: Any, own: Collection[int]) -> bool:
@@ -113,7 +129,7 @@ def _is_plain(graph: fx.Graph) -> bool:
     return all(node.op in ("placeholder", "call_function", "output") for node in graph.nodes)
 
 
-def _reshape(program: ExportedProgram, shape: torch.Size) -> None:
+def _reshape(program: Exported, shape: torch.Size) -> None:
     """Puts the shapes of what a program computes for images ``[C, H, W]`` in the place of those that it was exported
     for.
     """
