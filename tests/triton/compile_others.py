@@ -29,6 +29,7 @@ from inception_fast.triton_kernels import (
     group,
     local_response,
     normalize,
+    pad,
     pair,
     pointwise,
     pool,
@@ -136,6 +137,11 @@ def _local_response(dtype: torch.dtype) -> None:
     local_response.launch_local_response(step, _image(35, 192, dtype), _image(35, 192, dtype))
 
 
+def _pad(source: torch.Tensor, dtype: torch.dtype) -> None:
+    vector = torch.empty(source.shape[3])
+    pad.launch_pad(source, _image(source.shape[1] + 3, source.shape[3], dtype), (1, 2), 0.5, vector, vector, False)
+
+
 def launches(dtype: torch.dtype) -> list[tuple[str, object, str, Callable[[], None]]]:
     """(label, module, kernel, launch)."""
     image, vector = _image(35, 192, dtype), torch.empty(192)
@@ -181,6 +187,8 @@ def launches(dtype: torch.dtype) -> list[tuple[str, object, str, Callable[[], No
         ("softmax", softmax, "softmax_kernel", lambda: softmax.launch_softmax(image, image, False, False)),
         ("log softmax", softmax, "softmax_kernel", lambda: softmax.launch_softmax(image, image, True, False)),
         ("local response", local_response, "local_response_kernel", lambda: _local_response(dtype)),
+        ("pad", pad, "pad_kernel", lambda: _pad(image, dtype)),
+        ("pad of bytes", pad, "pad_kernel", lambda: _pad(torch.empty(8, 3, 35, 35).byte().permute(0, 2, 3, 1), dtype)),
         ("gate", gate, "gate_kernel", lambda: gate.launch_gate(image, _image(1, 192, dtype), image, True)),
         ("gate of a plane", gate, "gate_kernel", lambda: gate.launch_gate(image, _image(35, 1, dtype), image, True)),
     ]
