@@ -59,7 +59,7 @@ def swap(
             attributes count as they are when an engine is built.
         example_inputs: what the model is called with: a tensor, a sequence of its positional arguments, or a dict of
             its arguments by name; tensors may be inside of lists and dicts. The model is run on copies of it, up to
-            three times.
+            three times, and its hooks with it.
         precision, backend, batch_invariant: as for :func:`inception_fast.optimize`; ``int8`` is refused.
         memory_limit: bytes that the engines of all parts may hold together, one for each part and each image size that
             it meets; those of one part share their weights. Beyond it a part's first size still has an engine, and new
