@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
+import hashlib
 import os
 import re
 import sys
@@ -32,6 +33,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from inception_fast.errors import CaptureError
 from inception_fast.graph.twin import twin_of
+from inception_fast.tensors import bytes_of
 
 _SEVERAL = 1009
 """A batch that is prime, and no number of a network's own: what divides by it is a multiple of the batch."""
@@ -42,7 +44,7 @@ _ROUNDING = 1e-5
 _SCALES = (1.0, 1e2, 1e4)
 """Of noise that shows two ways to be one: a limit to what is computed shows at some of them."""
 HELD = "held"
-"""Stands, with its id, for a tensor that the model has, too large to be written down."""
+"""Stands, with its id, for a tensor that the model has, too large to be written down; or for one that has no values."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Call:
 
 def check_branches(
     model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batched: Collection[int], lock: threading.Lock
-) -> list[Call]:
+) -> list[Call] | None:
     """Refuses a model whose computation is not that of its trace for every caller.
 
     Args:
@@ -73,7 +75,7 @@ def check_branches(
         lock: held meanwhile: the process may seem to be compiling, and must not export.
 
     Returns:
-        What the model calls for one image, not traced.
+        What the model calls for one image; None where it calls other operators while it is traced.
 
     Raises:
         CaptureError: the model computes otherwise for one image, or otherwise where it is not traced, or fails there,
@@ -93,17 +95,20 @@ def check_branches(
     if found is not None:
         asks = "torch.compiler.is_compiling(), is_exporting() or torch.jit.is_tracing()"
         _refuse(found, f"while it is traced than otherwise (it asks {asks})", "make both branches compute the same")
-    return eager
+    return None
 
 
-def calls_of_one_image(model: nn.Module, example: Tensor, lock: threading.Lock) -> list[Call]:
-    """What a model of one tensor calls for one image like those of ``example``, not traced.
+def calls_of(model: nn.Module, example: Tensor, lock: threading.Lock) -> list[Call] | None:
+    """What a model of one tensor calls for images like those of ``example``; None where one image or several, traced or
+    not, make a difference.
 
     Raises:
         CaptureError: the model fails, or keeps a tensor that it computed in a place outside itself.
     """
     with lock, _without_fast_paths():
-        return _Runs(model, (example,), {}, {0}).calls(1)
+        runs = _Runs(model, (example,), {}, {0})
+        eager, traced = runs.calls(1), runs.calls(_SEVERAL, traced=True)
+    return eager if _first_difference(eager, traced) is None else None
 
 
 class _Runs:
@@ -320,9 +325,14 @@ class _Recorder(TorchDispatchMode):
         if number is not None and isinstance(leaf, FakeTensor):
             return ("computed", number, *map(self._described, leaf.shape))
         value = leaf.constant if isinstance(leaf, FakeTensor) else leaf
-        if value is not None and value.numel() <= _SMALL and value.device.type == "cpu":
+        if value is not None and value.device.type == "cpu" and value.layout is torch.strided:
             with unset_fake_temporarily():
-                return ("constant", str(value.dtype), *value.shape, *map(repr, value.detach().flatten().tolist()))
+                if value.numel() <= _SMALL:
+                    return ("constant", str(value.dtype), *value.shape, *map(repr, value.detach().flatten().tolist()))
+                if number is None and id(leaf) not in self._fakes:
+                    # Perhaps made in this run: another may have its id in the next.
+                    contents = hashlib.sha256(bytes_of(value.detach())).hexdigest()
+                    return ("constant", str(value.dtype), *value.shape, contents)
         return (HELD, id(leaf)) if number is None else ("constant", number)
 
     def _renamed(self, leaf: Any) -> str:

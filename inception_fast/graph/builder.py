@@ -216,8 +216,7 @@ class Builder:
         merged: list[Data] = []
         for part in parts:
             if not part.has_channels_first:
-                flat = self.value(part)
-                part = Data(flat, 0, self.shapes[flat][0], part.shape, place)
+                raise CannotExpress("only channels can be concatenated, no flattened images")
             joined = self._join(merged[-1], part, place) if merged else None
             if joined:
                 merged[-1] = joined

@@ -2,7 +2,8 @@
 
 A further size needs no export where the model calls the same operators with the same arguments for it as for a size
 before, shapes of what they compute aside: a number that depends on the size is an argument or decides which operators
-are called. Then the exported graph of the one size is that of the other, with other shapes.
+are called. Then the exported graph of the one size is that of the other, with other shapes: so long as the model calls
+the same for one image, not traced, as for several, traced, at both sizes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from inception_fast.errors import CaptureError
-from inception_fast.graph.branches import HELD, Call, calls_of_one_image, check_branches
+from inception_fast.graph.branches import HELD, Call, calls_of, check_branches
 from inception_fast.graph.capture import Captured, check_example, check_model, dtype_of, translated
 from inception_fast.graph.export import EXPORTING, Exported, constants_of, export_images
 
@@ -33,7 +34,7 @@ class _Known:
     Attributes:
         program: without the model's own tensors, which live as long as the model.
         own: those, by their names in the program.
-        calls: what the model calls for one image.
+        calls: what the model calls.
         dtype: of its images.
         computes_in: as :class:`~inception_fast.graph.capture.Captured` has it.
     """
@@ -80,17 +81,17 @@ class Captures:
             known = tuple(self._known)
         if known:
             try:
-                calls = calls_of_one_image(model, example, EXPORTING)
+                calls = calls_of(model, example, EXPORTING)
             except CaptureError:
                 # Which the export says more of.
-                calls = []
+                calls = None
             for candidate in known:
-                if candidate.serves(example, calls):
+                if calls is not None and candidate.serves(example, calls):
                     return candidate.at(example)
         program = export_images(model, example)
         captured = translated(program, dtype_of(model, example))
         calls = check_branches(model, (example,), {}, {0}, EXPORTING)
-        if _is_plain(program.graph):
+        if calls is not None and _is_plain(program.graph):
             with self._lock:
                 self._known = [*self._known, _known(program, model, calls, example, captured)][-MOST_KNOWN:]
         return captured

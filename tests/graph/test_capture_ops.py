@@ -333,8 +333,6 @@ CONCATS: dict[str, tuple[Forward, list[str]]] = {
     "twice the same": (lambda m, x: torch.cat([x, x], 1), ["Select"]),
     "flat": (lambda m, x: torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1),
              ["AdaptiveAvgPool", "MaxPool", "Concat", "Flatten"]),
-    "flattened images": (lambda m, x: torch.cat([x.flatten(1), F.relu(x).flatten(1)], -1),
-                         ["ReLU", "Flatten", "Flatten", "Concat"]),
     "stacked planes": (lambda m, x: torch.stack([x[:, 0], F.relu(x[:, 0])], 1), ["Slice", "ReLU", "Concat"]),
 }  # fmt: skip
 

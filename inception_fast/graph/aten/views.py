@@ -85,6 +85,7 @@ def _channels(x: Data, start: int, count: int, place: Place) -> Data:
 
 def _chosen(b: Builder, x: Data, channels: Sequence[int], place: Place) -> Data:
     """Channels of ``x`` in an order of their own."""
+    require(len(channels) > 0, "it leaves no channel")
     planes = replace(x, shape=b.natural_shape(x), order=(0, 1, 2)) if x.is_turned else x
     made = b.concat([_channels(planes, c, 1, place) for c in channels], place)
     return _turned(made, x.order) if x.is_turned else made
