@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -39,6 +40,7 @@ BETWEEN: dict[str, Callable[[Build, str], str]] = {
     "affine and relu": lambda b, x: b.affine(x, relu=True),
     "two affines": lambda b, x: b.affine(b.affine(x)),
     "max pool": lambda b, x: b.maxpool(x),
+    "average pool": lambda b, x: b.avgpool(x),
     "resize": lambda b, x: b.node(ir.Resize((5, 6), False), x),
     "relu": lambda b, x: b.relu(x),
 }
@@ -51,6 +53,24 @@ def test_what_computes_on_each_channel_changes_places_with_it(name: str) -> None
     after = check_pass(fold_channel_order, before)
     del (expected := kinds(before))["Select"]
     assert kinds(after) == expected
+
+
+def test_a_bias_for_each_channel_stays_where_it_is() -> None:
+    b = Build(4, 9, 7)
+    pool = b.avgpool(_selected(b, 3, 1, 0, 2))
+    nodes = [replace(n, op=replace(n.op, bias=b.param(4))) if n.name == pool else n for n in b.nodes]
+    b.nodes[:] = nodes
+    after = check_pass(fold_channel_order, b.graph(b.conv(pool, 5)))
+    assert kinds(after)["Concat"] == 1 and next(iter(after.of_kind(ir.AvgPool))).inputs == tuple(
+        n.name for n in after.of_kind(ir.Concat)
+    )
+
+
+def test_what_is_added_to_a_convolution_stays_as_it_is() -> None:
+    b = Build(3, 9, 7)
+    after = check_pass(fold_channel_order, b.graph(b.conv(_selected(b, 2, 1, 0), 3, residual=b.relu("x"))))
+    (conv,) = after.of_kind(ir.Conv2d)
+    assert conv.inputs == ("x", *(n.name for n in after.of_kind(ir.ReLU))) and "Concat" not in kinds(after)
 
 
 @pytest.mark.parametrize("kind", ["output", "residual", "pool", "repeated before an affine", "gap", "overflow"])
