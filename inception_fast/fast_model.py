@@ -267,9 +267,9 @@ class FastModel(Fused):
 
     def _executed(self, x: torch.Tensor, executor: Executor) -> list[torch.Tensor]:
         outputs, wanted = self._outputs, self._outputs.dtype_for(x)
-        x = self._planes(x)
+        x = self.as_taken(x)
         if wanted is not self._given:
-            results = executor.run(x.to(self._taken))
+            results = executor.run(x)
             return [(t.flatten(1) if flat else t).to(wanted) for t, flat in zip(results, outputs.flat, strict=True)]
         if not executor.places_outputs:
             return [t.flatten(1) if flat else t for t, flat in zip(executor.run(x), outputs.flat, strict=True)]
@@ -278,9 +278,10 @@ class FastModel(Fused):
             return results
         return [t.flatten(1) if flat and t.dim() == 4 else t for t, flat in zip(results, outputs.flat, strict=True)]
 
-    def _planes(self, x: torch.Tensor) -> torch.Tensor:
-        """The input as ``[N, C, H, W]``."""
-        return x.permute(0, 3, 1, 2) if self._channels_last else x
+    def as_taken(self, x: torch.Tensor) -> torch.Tensor:
+        """An input that fits as executors take it: ``[N, C, H, W]`` in ``plan.input_dtype``."""
+        typed = x if x.dtype is self._taken else x.to(self._taken)
+        return typed.permute(0, 3, 1, 2) if self._channels_last else typed
 
     def _check_out(self, out: object, x: torch.Tensor) -> list[torch.Tensor]:
         """The tensors of ``out`` in order, ready to be written to."""
@@ -292,7 +293,7 @@ class FastModel(Fused):
         """``direct``: the targets that executors may write to."""
         if not x.shape[0]:
             return
-        x = self._planes(x if x.dtype is self._taken else x.to(self._taken))
+        x = self.as_taken(x)
         with no_autocast(x.device):
             results = executor.run(x, direct)
         for target, result, flat in zip(targets, results, self._outputs.flat, strict=True):

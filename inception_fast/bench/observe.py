@@ -70,18 +70,23 @@ def first_divergence(
 
     Args:
         graph: the prepared Graph that the Plan of ``fast`` was lowered from.
-        x: ``[N, C, H, W]`` on the device of ``fast``.
+        x: images that ``fast`` takes, on its device.
         backend: what to suspect; the FastModel's own by default.
 
     Returns:
         None where every step agrees: then the fault needs the Plan's own memory or order of steps to show.
+
+    Raises:
+        InputError: ``fast`` does not take ``x``.
     """
     suspect = backend or get_backend(fast.backend)
-    typed = x.to(getattr(torch, fast.plan.input_dtype))
+    fast.check(x)
+    typed = fast.as_taken(x)
     found = _run(suspect, fast.plan, fast.engine.constants, typed, fast.precision)
     names = [name for step in fast.plan.steps for name in _written(graph, step)]
-    truth = _like(interpret(graph, x.cpu(), values=names), found)
-    eager = _like(interpret(graph, typed.cpu(), typed.dtype, values=names), found)
+    truth = _like(interpret(graph, typed.cpu(), values=names), found)
+    dtype = getattr(torch, fast.plan.io_dtype)
+    eager = _like(interpret(graph, typed.cpu(), dtype, values=names), found)
     position = 0
     for step in fast.plan.steps:
         count = len(destinations_of(step))

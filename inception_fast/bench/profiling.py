@@ -51,14 +51,15 @@ class Profile:
 def profile(
     fast: FastModel, x: torch.Tensor, rounds: int, track: Callable[[Iterable[int]], Iterable[int]] = iter
 ) -> Profile:
-    """Times every step of ``fast`` on ``x``.
+    """Times every step of ``fast`` on ``x``, which it takes.
 
     Raises:
+        InputError: it does not.
         NotImplementedError: the backend does not see its steps one by one.
     """
-    plan = fast.plan
+    fast.check(x)
+    plan, typed = fast.plan, fast.as_taken(x)
     _, executor = fast.executor_for(x.device)
-    typed = x.to(getattr(torch, plan.input_dtype))
     passes = [executor.profile(typed) for _ in track(range(WARM_UP + rounds))][WARM_UP:]
     seconds: dict[str, list[float]] = {}
     algorithms: dict[str, str] = {}
@@ -94,10 +95,16 @@ def profile(
 
 
 def timeline(fast: FastModel, x: torch.Tensor) -> dict[str, object] | None:
-    """One pass as :func:`~.timeline.block_timeline` draws it, where the backend sees its blocks."""
+    """One pass on ``x``, which ``fast`` takes, as :func:`~.timeline.block_timeline` draws it; None where the backend
+    does not see its blocks.
+
+    Raises:
+        InputError: it does not take it.
+    """
+    fast.check(x)
     _, executor = fast.executor_for(x.device)
     try:
-        blocks = executor.trace(x.to(getattr(torch, fast.plan.input_dtype)))
+        blocks = executor.trace(fast.as_taken(x))
     except NotImplementedError:
         return None
     return block_timeline(blocks)

@@ -8,9 +8,11 @@ import torch
 import inception_fast as ifast
 from inception_fast.backends import get_backend
 from inception_fast.bench.observe import first_divergence, observed
+from inception_fast.errors import InputError
 from inception_fast.graph.capture import capture
 from inception_fast.graph.passes import optimize_graph
 from inception_fast.plan.plan import destinations_of
+from tests.api.fronts import FRONTS, network
 from tests.bench.nets import SIZE, images, small
 from tests.bench.planted import plant
 
@@ -27,6 +29,18 @@ def divergence(precision: str):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_backend_without_a_fault_agrees_at_every_step(precision: str) -> None:
     assert divergence(precision) is None
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_images_that_are_not_numbers_in_planes(precision: str) -> None:
+    front = FRONTS["channels last"]
+    model, lowering = network(front), get_backend("torch").lowering
+    graph, _ = optimize_graph(capture(model, front.images(1)).graph, lowering)
+    fast = ifast.optimize(model, front.images(1), precision=precision, backend="torch")
+    assert isinstance(fast, ifast.FastModel)
+    assert first_divergence(graph, fast, front.images(2)) is None
+    with pytest.raises(InputError, match="x: got shape"):
+        first_divergence(graph, fast, front.images(2).permute(0, 3, 1, 2))
 
 
 @pytest.mark.parametrize("step", STEPS)
