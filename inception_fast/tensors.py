@@ -62,7 +62,8 @@ def is_traced() -> bool:
     and inside ``torch.func``'s transforms. What it does not see as an operator is lost then.
     """
     return (
-        torch.compiler.is_compiling()
+        # is_compiling() speaks of all threads.
+        torch.compiler.is_dynamo_compiling()
         or torch._C._get_tracing_state() is not None
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._functorch.peek_interpreter_stack() is not None

@@ -61,7 +61,9 @@ def run_traced(
         InputTypeError: a transform of ``torch.func`` asks for more than values.
     """
     functorch = torch._C._functorch
-    if not torch.compiler.is_compiling() and (functorch.is_batchedtensor(x) or functorch.is_gradtrackingtensor(x)):
+    if not torch.compiler.is_dynamo_compiling() and (
+        functorch.is_batchedtensor(x) or functorch.is_gradtrackingtensor(x)
+    ):
         in_memory("x", x)
     return list(torch.ops.inception_fast.run(x, network.key, weight, autocast))
 

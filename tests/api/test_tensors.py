@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -138,9 +140,33 @@ def test_what_records_is_seen() -> None:
     make_fx(call, tracing_mode="fake")(X)
     with FakeTensorMode():
         call(torch.empty(2))
-    torch.compile(call, backend="eager", fullgraph=True)
     assert seen == [True] * 4
+    compiled = torch.compile(lambda x: x + 1 if is_traced() else x, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(X), X + 1)
     call(X)
     with torch.no_grad(), torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         call(X)
     assert seen[4:] == [False] * 2
+
+
+def test_an_export_in_another_thread() -> None:
+    """PyTorch says of the whole process that it compiles, then; tracing is this or that thread's."""
+    inside, go_on = threading.Event(), threading.Event()
+    seen = []
+
+    class Waits(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(is_traced())
+            inside.set()
+            assert go_on.wait(60)
+            return x + 1
+
+    exporting = threading.Thread(target=torch.export.export, args=(Waits(), (X,)))
+    exporting.start()
+    try:
+        assert inside.wait(60)
+        assert torch.compiler.is_compiling() and not is_traced()
+    finally:
+        go_on.set()
+        exporting.join()
+    assert seen[0]
