@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 
 from inception_fast.errors import CaptureError, InputError, InputTypeError, UnsupportedOpError
 from inception_fast.graph import ir
-from inception_fast.graph.branches import check_branches
+from inception_fast.graph.branches import Call, check_branches
 from inception_fast.graph.builder import CannotExpress, Const, Data
 from inception_fast.graph.export import EXPORTING, Exported, constants_of, export_images, returned
 from inception_fast.graph.foreign import check_foreign, is_exported
@@ -62,11 +62,21 @@ def capture(model: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> Capt
             computes otherwise for a single image than for several, or otherwise while it is traced.
     """
     check_model(model)
-    example = check_example(example_inputs, model)
+    _, captured, _ = capture_anew(model, check_example(example_inputs, model))
+    return captured
+
+
+def capture_anew(
+    model: nn.Module, example: Tensor, calls: list[Call] | None = None
+) -> tuple[ExportedProgram, Captured, list[Call] | None]:
+    """:func:`capture` of what it has checked: the program, its Graph, and what the model calls.
+
+    Args:
+        calls: what the model calls for such images, where :func:`~inception_fast.graph.branches.calls_of` has said so.
+    """
     program = export_images(model, example)
     captured = translated(program, dtype_of(model, example))
-    check_branches(model, (example,), {}, {0}, EXPORTING)
-    return captured
+    return program, captured, calls or check_branches(model, (example,), {}, {0}, EXPORTING)
 
 
 def dtype_of(model: nn.Module, example: Tensor) -> torch.dtype:

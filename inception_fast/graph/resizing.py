@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,9 +20,9 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from inception_fast.errors import CaptureError
-from inception_fast.graph.branches import HELD, Call, calls_of, check_branches
-from inception_fast.graph.capture import Captured, check_example, check_model, dtype_of, translated
-from inception_fast.graph.export import EXPORTING, Exported, constants_of, export_images
+from inception_fast.graph.branches import HELD, Call, calls_of
+from inception_fast.graph.capture import Captured, capture_anew, check_example, check_model, translated
+from inception_fast.graph.export import EXPORTING, Exported, constants_of
 
 MOST_KNOWN = 4
 """Exported graphs that are kept, of models that compute otherwise at some sizes than at others."""
@@ -79,18 +80,15 @@ class Captures:
         example = check_example(example_inputs, model)
         with self._lock:
             known = tuple(self._known)
+        calls = None
         if known:
-            try:
+            # Of a failure the export says more.
+            with suppress(CaptureError):
                 calls = calls_of(model, example, EXPORTING)
-            except CaptureError:
-                # Which the export says more of.
-                calls = None
             for candidate in known:
                 if calls is not None and candidate.serves(example, calls):
                     return candidate.at(example)
-        program = export_images(model, example)
-        captured = translated(program, dtype_of(model, example))
-        calls = check_branches(model, (example,), {}, {0}, EXPORTING)
+        program, captured, calls = capture_anew(model, example, calls)
         if calls is not None and _is_plain(program.graph):
             with self._lock:
                 self._known = [*self._known, _known(program, model, calls, example, captured)][-MOST_KNOWN:]

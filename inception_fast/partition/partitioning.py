@@ -107,9 +107,9 @@ def _surroundings(parts: Parts, example: Example) -> dict[fx.Node, Surroundings]
         t[:1] if s.shape and isinstance(s.shape[0], str) else t
         for t, s in zip(example.tensors, parts.contract.tensors, strict=True)
     ]
-    runs = [run for noise in noises_like(one) if (run := _run(parts, noise))] or [
-        run for run in (_run(parts, one),) if run
-    ]
+    runs = [run for noise in noises_like(one) if (run := _run(parts, noise))]
+    if not runs and (own := _run(parts, one)):
+        runs = [own]
     if not runs:
         return None
     share = len(regions) ** 0.5

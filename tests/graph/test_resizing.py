@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from inception_fast.errors import CaptureError, InputError
 from inception_fast.graph import resizing
+from inception_fast.graph.branches import Call
 from inception_fast.graph.capture import Captured, capture
 from inception_fast.graph.interpreter import interpret
 from inception_fast.graph.resizing import MOST_KNOWN, Captures
@@ -27,13 +28,13 @@ CHANNELS = 72
 def exports(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Size]]:
     """The shapes of the images that models were exported for."""
     seen: list[torch.Size] = []
-    export = resizing.export_images
+    export = resizing.capture_anew
 
-    def watched(model: nn.Module, example: Tensor) -> object:
+    def watched(model: nn.Module, example: Tensor, calls: list[Call] | None) -> object:
         seen.append(example.shape)
-        return export(model, example)
+        return export(model, example, calls)
 
-    monkeypatch.setattr(resizing, "export_images", watched)
+    monkeypatch.setattr(resizing, "capture_anew", watched)
     yield seen
 
 
