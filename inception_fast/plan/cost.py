@@ -66,8 +66,8 @@ def _terms(conv: Convolution) -> int:
 
 
 def _bytes(plan: Plan, piece: Slice) -> int:
-    outside = plan.buffers[piece.buffer].home != "arena"
-    return _elements(plan, piece) * item_size(plan.io_dtype if outside else plan.dtype)
+    dtypes = {"input": plan.input_dtype, "output": plan.io_dtype, "arena": plan.dtype}
+    return _elements(plan, piece) * item_size(dtypes[plan.buffers[piece.buffer].home])
 
 
 def _elements(plan: Plan, piece: Slice) -> int:
