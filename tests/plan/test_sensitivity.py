@@ -13,8 +13,16 @@ from inception_fast.graph.capture import capture
 from inception_fast.graph.passes import optimize_graph
 from inception_fast.plan import sensitivity as measured
 from inception_fast.plan.plan import MOST_SENSITIVE, Sensitivity
-from inception_fast.plan.sensitivity import FLOOR, SUM_ROUNDING, convolution_names, probes, sensitivities
+from inception_fast.plan.sensitivity import (
+    FLOOR,
+    SUM_ROUNDING,
+    Surroundings,
+    convolution_names,
+    probes,
+    sensitivities,
+)
 from tests.backends.cases import CASES
+from tests.graph.build import Build
 
 
 class Options:
@@ -173,3 +181,23 @@ def test_large_images_are_measured_small(flat: bool, monkeypatch: pytest.MonkeyP
     found = sensitivities(graph, graph, torch.float32)
     assert sizes == ([(20, 20), (40, 40)] if flat else [(20, 20)])
     assert all(s.noise > 0 for s in found.values())
+
+
+@pytest.mark.parametrize("out", [1, 2])
+def test_one_pixel(out: int) -> None:
+    """Nothing is estimated of outputs of as few elements as there are random vectors."""
+    build = Build(3, 1, 1)
+    build.conv("x", out, name="conv")
+    network, x = build.graph(), torch.tensor([0.5, -2.0, 1.0]).view(1, 3, 1, 1)
+    floor = FLOOR[torch.float32]
+    terms = network.params["p0"].flatten(1) * x.flatten()
+    whole = terms.square().sum().sqrt() / terms.sum(1).norm() / floor
+    place = Surroundings((x,))
+    found = sensitivities(network, network, torch.float32, None, place)["conv"]
+    assert found.noise == pytest.approx(whole.item(), rel=1e-5)
+    assert found.weights == pytest.approx(whole.item(), rel=1e-5)
+    # All that half precision rounds are three weights, and the result.
+    unit = 0.41 * 2**-8
+    budget = unit * math.sqrt((terms.square().sum() / terms.sum(1).square().sum()).item() + 1)
+    half = sensitivities(network, network, torch.bfloat16, None, place)["conv"]
+    assert half.weights == pytest.approx(whole.item() * floor / budget, rel=1e-5)
