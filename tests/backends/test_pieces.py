@@ -56,6 +56,8 @@ def test_the_stem_ends_where_activations_are_small(monkeypatch: pytest.MonkeyPat
     executor, x = make_executor("torch", graph), network_input(graph, batch=8)
     monkeypatch.setattr(torch_backend, "STEM_BYTES", 8 * 40 * 16 * 16 * 4 - 1)
     assert executor._stem(x) == 2  # type: ignore[attr-defined]
+    # A profile is of the whole batch, with one time for each step.
+    assert [time.step for time in executor.profile(x)] == list(executor._plan.step_names)  # type: ignore[attr-defined]
     monkeypatch.setattr(torch_backend, "STEM_BYTES", 8 * 40 * 16 * 16 * 4)
     assert executor._stem(x) == 0  # type: ignore[attr-defined]
 

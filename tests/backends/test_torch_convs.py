@@ -16,7 +16,16 @@ import inception_fast as ifast
 from inception_fast.backends import get_backend, torch_convs
 from inception_fast.backends.reference import padded
 from inception_fast.backends.torch import TorchExecutor
-from inception_fast.backends.torch_convs import PLAIN, AtenConv, ConvKernel, OneDnnConv, Proven, defined_conv
+from inception_fast.backends.torch_convs import (
+    PLAIN,
+    AtenConv,
+    ConvKernel,
+    CudnnConv,
+    OneDnnConv,
+    Proven,
+    defined_conv,
+    fused_conv,
+)
 from inception_fast.errors import PlanError
 from inception_fast.plan.plan import Convolution
 from tests.backends.harness import CPU
@@ -253,3 +262,64 @@ def test_a_single_sum_that_cancels_is_no_fault_of_the_kernel() -> None:
     x = torch.randn(1, 1, 1, 4, generator=torch.Generator().manual_seed(0)).half()
     bias = -(x.double().flatten() @ weight.double().flatten()).float().view(1) * 0.999
     Proven(PLAIN, 1)(conv, {"w": weight, "b": bias}, (1, 1), (1, 1), relu=False)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("adds", [True, False])
+@pytest.mark.parametrize("taps", [((-1, -1), (0, 0), (1, 1)), ((-1, 0), (0, 0), (1, 2))], ids=["square", "uneven"])
+def test_cudnns_fused_forms(
+    taps: tuple[Pair, ...], adds: bool, relu: bool, bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What PyTorch's operators for them are defined to do, here on a CPU, is what the kernel asks of them."""
+    asked: list[str] = []
+
+    def sums(x: torch.Tensor, weight: torch.Tensor, *rest: object) -> torch.Tensor:
+        assert weight.is_contiguous(memory_format=torch.channels_last)
+        return torch.nn.functional.conv2d(x, weight, *rest)  # type: ignore[call-overload,no-any-return]
+
+    def fused(x: torch.Tensor, weight: torch.Tensor, *rest: object) -> torch.Tensor:
+        asked.append("fused")
+        return sums(x, weight, *rest).relu()
+
+    def fused_sum(x: torch.Tensor, weight: torch.Tensor, z: torch.Tensor, alpha: float, *rest: object) -> torch.Tensor:
+        asked.append("fused")
+        assert z.is_contiguous(memory_format=torch.channels_last)
+        return (sums(x, weight, *rest) + alpha * z).relu()
+
+    monkeypatch.setattr(torch, "cudnn_convolution_relu", fused)
+    monkeypatch.setattr(torch, "cudnn_convolution_add_relu", fused_sum)
+    conv = replace(CONV, taps=taps, bias="b" if bias else None)
+    kernel = CudnnConv(conv, CONSTANTS, SOURCE, SIZE, relu)
+    x = torch.randint(-3, 4, (2, 3, *SOURCE)).float().contiguous(memory_format=torch.channels_last)
+    residual = torch.randint(-90, 90, (2, 4, *SIZE)).float() if adds else None
+    want = convolve(x.double(), CONSTANTS["w"].double(), taps, conv.stride, SIZE)
+    want += (CONSTANTS["b"].view(-1, 1, 1) if bias else 0) + (0 if residual is None else residual)
+    assert torch.equal(kernel(x, residual).double(), want.relu() if relu else want)
+    assert asked == ["fused"] * relu
+
+
+def test_cudnns_bias_is_of_the_weights_dtype() -> None:
+    constants = {"w": CONSTANTS["w"].bfloat16(), "b": CONSTANTS["b"]}
+    for conv in (CONV, replace(CONV, bias=None)):
+        assert CudnnConv(conv, constants, SOURCE, SIZE, True).bias.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("there", [True, False])
+def test_which_library_has_a_fused_convolution(
+    dtype: torch.dtype, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cuDNN for all but float64; oneDNN for float32, and for the halves that it packs on this processor."""
+    packs = {torch.float32: True, torch.float64: False}
+    packs[torch.float16] = torch.ops.mkldnn._is_mkldnn_fp16_supported()
+    packs[torch.bfloat16] = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    monkeypatch.setattr(torch.backends.cudnn, "is_available", lambda: there)
+    assert fused_conv(torch.device("cuda"), dtype) is (CudnnConv if there and dtype != torch.float64 else None)
+    here = torch.backends.mkldnn.is_available()
+    assert fused_conv(CPU, dtype) is (OneDnnConv if here and packs[dtype] else None)
+    assert fused_conv(torch.device("meta"), dtype) is None
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: there)
+    assert fused_conv(torch.device("meta"), dtype) is None
+    if not there:
+        assert fused_conv(CPU, dtype) is None
