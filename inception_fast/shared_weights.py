@@ -34,5 +34,7 @@ class SharedWeights:
 
 def _alike(known: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
     """``known`` where it holds the same."""
+    if known is tensor:
+        return known
     same = known.dtype == tensor.dtype and known.shape == tensor.shape and torch.equal(known, tensor)
     return known if same else tensor

@@ -32,6 +32,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from inception_fast.errors import CaptureError
+from inception_fast.graph.fakes import shaped
 from inception_fast.graph.twin import twin_of
 from inception_fast.tensors import bytes_of
 
@@ -292,7 +293,7 @@ class _Recorder(TorchDispatchMode):
         what = tuple(self._described(leaf) for leaf in pytree.tree_leaves((args, kwargs)))
         if not given or any(isinstance(t, FakeTensor) for t in given):
             known_args, known_kwargs = pytree.tree_map(lambda a: self._fakes.get(id(a), a), (args, kwargs))
-            result = func(*known_args, **known_kwargs)
+            result = shaped(func, known_args, known_kwargs)
         elif func._schema.is_mutable and any(self._number(t) is None for t in given):
             # The model's own tensors stay as they are; a capture refuses to change them.
             result = args[0]

@@ -11,7 +11,7 @@ Everything is frozen: a pass returns a new Graph (see :mod:`inception_fast.graph
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import torch
@@ -363,6 +363,16 @@ class Graph:
     @property
     def input(self) -> Node:
         return self.nodes[0]
+
+    def at(self, height: int, width: int) -> Graph:
+        """The same for images of another size."""
+        first, *others = self.nodes
+        assert isinstance(first.op, Input)
+        return Graph(
+            (replace(first, op=replace(first.op, shape=(first.op.shape[0], height, width))), *others),
+            self.outputs,
+            self.params,
+        )
 
     def is_private(self, name: str) -> bool:
         """True where exactly one node reads the value and the caller never sees it."""

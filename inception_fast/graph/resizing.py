@@ -23,6 +23,7 @@ from inception_fast.errors import CaptureError
 from inception_fast.graph.branches import HELD, Call, calls_of
 from inception_fast.graph.capture import Captured, capture_anew, check_example, check_model, translated
 from inception_fast.graph.export import EXPORTING, Exported, constants_of
+from inception_fast.graph.fakes import shaped
 
 MOST_KNOWN = 4
 """Exported graphs that are kept, of models that compute otherwise at some sizes than at others."""
@@ -142,4 +143,4 @@ def _reshape(program: Exported, shape: torch.Size) -> None:
             elif node.op == "call_function":
                 args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: n.meta["val"])
                 with mode:
-                    node.meta["val"] = node.target(*args, **kwargs)
+                    node.meta["val"] = shaped(node.target, args, kwargs)

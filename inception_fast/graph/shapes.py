@@ -84,13 +84,16 @@ def infer_shapes(nodes: Iterable[ir.Node], params: Mapping[str, torch.Tensor]) -
     """Shapes by value name.
 
     Raises:
-        InputError: a value would have no pixels: the image is too small for the network.
+        InputError: the image is too small for the network, a value would have no pixels; or a linear layer over all of
+            its pixels wants another one.
     """
     shapes: dict[str, ir.Shape] = {}
     for node in nodes:
-        shape = infer_shape(node.op, [shapes[i] for i in node.inputs], params)
+        inputs, where = [shapes[i] for i in node.inputs], node.origin or node.name
+        if isinstance(node.op, ir.Linear) and inputs[0][0] != (features := params[node.op.weight].shape[1]):
+            raise InputError("image size", f"{inputs[0][0]} features at {where}", f"one that gives {features}")
+        shape = infer_shape(node.op, inputs, params)
         if min(shape) < 1:
-            where = node.origin or node.name
             raise InputError("image size", f"{shape} at {where}", "an image large enough for every layer")
         shapes[node.name] = shape
     return shapes

@@ -12,6 +12,7 @@ from torch import nn
 
 from inception_fast.artefacts.choose import module_of
 from inception_fast.backends import selection
+from inception_fast.compilation import make_engine
 from inception_fast.errors import CaptureError, InceptionFastError, InputError, UnsupportedOpError
 from inception_fast.fast_model import FastModel
 from inception_fast.graph.capture import Captured
@@ -20,8 +21,7 @@ from inception_fast.graph.structure import OutputStructure
 from inception_fast.nn.fingerprint import Fingerprint
 from inception_fast.nn.forms import Budget, Forms, Options, run_apart
 from inception_fast.nn.kinds import DESCRIPTIONS, Kind, kind_of
-from inception_fast.optimization import make_engine
-from inception_fast.plan.plan import Sensitivity
+from inception_fast.template import Known
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Engines(Forms[torch.Tensor, FastModel]):
     A module may compute with the size of its images (padding that depends on it, a pool over the whole image), which a
     Graph does not show. So for each size it is run on tensors without values, and exported anew where it calls other
     operators than for the sizes before. What is alike at several sizes is one: constants, their packed form where a
-    size needs no other layout than those before it, the memory of a call, and how much rounding each convolution may
-    add. So a further size costs little more than its Plan.
+    size needs no other layout than those before it, the memory of a call, how much rounding each convolution may add,
+    and what the passes made of the network. So a further size costs little more than a Plan.
 
     Args:
         options, budget, warns: as for :class:`Forms`.
@@ -67,7 +67,7 @@ class Engines(Forms[torch.Tensor, FastModel]):
         self.facts: Facts | None = None
         self._engines: dict[_Key, FastModel] = {}
         self._refused: dict[_Key, InceptionFastError] = {}
-        self._sensitivities = dict[bytes, dict[str, Sensitivity]]()
+        self._known_networks = Known()
         self._captures = Captures()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -88,9 +88,7 @@ class Engines(Forms[torch.Tensor, FastModel]):
             raise
         example, o = x.detach(), self.options
         lowering = selection(o.backend, example.device, o.precision, batch_invariant=o.batch_invariant).backend.lowering
-        found = make_engine(
-            captured, example, o.precision, lowering, o.batch_invariant, known_sensitivities=self._sensitivities
-        )
+        found = make_engine(captured, example, o.precision, lowering, o.batch_invariant, known=self._known_networks)
         engine = self._weights.fast_model(found, captured.structure, o.backend, example.device)
         return engine, partial(self._note, (x.shape[1:], x.dtype), engine, captured)
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, fx
 
 from inception_fast.backends import selection
+from inception_fast.compilation import make_engine
 from inception_fast.errors import InputError
 from inception_fast.fast_model import FastModel
 from inception_fast.graph.translate import place_of, source_line
-from inception_fast.optimization import make_engine
 from inception_fast.partition.arguments import Example
 from inception_fast.partition.capture import Parts
 from inception_fast.partition.partitioned_model import PartitionedModel

@@ -43,10 +43,23 @@ from inception_fast.plan.rounding import rounded_affine, rounded_weights
 from inception_fast.plan.schedule import schedule
 
 
-def lower(
-    graph: ir.Graph, dtype: str = "float32", sensitivities: Mapping[str, Sensitivity] | None = None
-) -> tuple[Plan, dict[str, torch.Tensor]]:
-    """The Plan of a prepared Graph, and its constants (CPU tensors as ``plan.constants`` describes them).
+@dataclass(frozen=True)
+class Lowered:
+    """A Plan and what it is made of.
+
+    Attributes:
+        constants: CPU tensors as ``plan.constants`` describes them.
+        balanced: those among the weights that were rounded for windows that lie in the image, most of them; the others
+            are rounded to nearest.
+    """
+
+    plan: Plan
+    constants: dict[str, torch.Tensor]
+    balanced: frozenset[str]
+
+
+def lowered(graph: ir.Graph, dtype: str = "float32", sensitivities: Mapping[str, Sensitivity] | None = None) -> Lowered:
+    """The Plan of a prepared Graph.
 
     Args:
         sensitivities: of convolutions, by the node's name; of a pair with ``.first`` or ``.second`` behind it.
@@ -64,7 +77,16 @@ def lower(
     offsets, arena = layout(sizes, lifetimes(steps, stages))
     buffers = tuple(replace(b, offset=offsets.get(i, 0)) for i, b in enumerate(placement.buffers))
     described = describe(maker.constants)
-    return Plan(dtype, buffers, steps, stages, described, tuple(placement.outputs), arena), maker.constants
+    plan = Plan(dtype, buffers, steps, stages, described, tuple(placement.outputs), arena)
+    return Lowered(plan, maker.constants, frozenset(maker.balanced))
+
+
+def lower(
+    graph: ir.Graph, dtype: str = "float32", sensitivities: Mapping[str, Sensitivity] | None = None
+) -> tuple[Plan, dict[str, torch.Tensor]]:
+    """The Plan and the constants of :func:`lowered`."""
+    found = lowered(graph, dtype, sensitivities)
+    return found.plan, found.constants
 
 
 def describe(constants: Mapping[str, torch.Tensor]) -> dict[str, Constant]:
@@ -79,6 +101,7 @@ class _StepMaker:
     dtype: str
     sensitivities: Mapping[str, Sensitivity]
     constants: dict[str, torch.Tensor] = field(default_factory=dict)
+    balanced: set[str] = field(default_factory=set)
 
     def step(self, node: ir.Node) -> Step | None:
         """The step that computes a node, or None where there is nothing to do."""
@@ -181,8 +204,10 @@ class _StepMaker:
 
     def weights(self, name: str, packed: torch.Tensor, seen: bool) -> str:
         """``[C_out, taps, C_in]``; ``seen``: most windows lie in the image, all of their taps."""
-        balanced = seen and self.dtype == "float32"
-        return self.constant(name, rounded_weights(packed) if balanced else packed, self.dtype)
+        if not seen or self.dtype != "float32":
+            return self.constant(name, packed, self.dtype)
+        self.balanced.add(name)
+        return self.constant(name, rounded_weights(packed), self.dtype)
 
     def convolution(self, name: str, op: ir.Conv2d, shape: tuple[int, ...]) -> Convolution:
         """shape: of the source."""

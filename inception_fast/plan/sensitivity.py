@@ -150,17 +150,22 @@ def sensitivities(
         return pool.submit(_measured, original, prepared, dtype, known, place).result()
 
 
+def measured_size(height: int, width: int) -> tuple[int, int]:
+    """Of the images that are measured in place of some, where the network takes them."""
+    return min(height, MOST_SIDE), min(width, MOST_SIDE)
+
+
 def _measured(
     original: ir.Graph, prepared: ir.Graph, dtype: torch.dtype, known: MeasuredBefore | None, place: Surroundings
 ) -> dict[str, Sensitivity]:
     assert isinstance(original.input.op, ir.Input)
-    _, height, width = original.input.op.shape
-    size = min(height, MOST_SIDE), min(width, MOST_SIDE)
-    if size != (height, width):
+    actual = original.input.op.shape[1:]
+    size = measured_size(*actual)
+    if size != actual:
         try:
             parts = tuple(x[:, :, : size[0], : size[1]] for x in place.images)
             smaller = replace(place, images=parts) if parts else place
-            return _once(_resized(original, size), _resized(prepared, size), dtype, known, smaller)
+            return _once(original.at(*size), prepared.at(*size), dtype, known, smaller)
         except (RuntimeError, InputError):
             # Something in it, such as a linear layer over the pixels, wants this very size.
             pass
@@ -181,13 +186,6 @@ def _once(
     if key not in known:
         known[key] = _sensitivities(original, prepared, dtype, place)
     return known[key]
-
-
-def _resized(graph: ir.Graph, size: tuple[int, int]) -> ir.Graph:
-    """The same network for other images."""
-    first, *others = graph.nodes
-    assert isinstance(first.op, ir.Input)
-    return ir.Graph((replace(first, op=ir.Input((first.op.shape[0], *size))), *others), graph.outputs, graph.params)
 
 
 def _sensitivities(

@@ -15,10 +15,10 @@ from torch import nn
 from inception_fast.backends import get_backend
 from inception_fast.backends.base import Executor
 from inception_fast.backends.shared import Shared
+from inception_fast.compilation import make_engine
 from inception_fast.graph.capture import capture
 from inception_fast.models.googlenet import Inception
 from inception_fast.models.layers import BasicConv2d
-from inception_fast.optimization import make_engine
 from inception_fast.plan.engine_file import EngineFile
 from tests.backends.harness import CPU, here_on_the_cpu
 from tests.nn.modules import lively

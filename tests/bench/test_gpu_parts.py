@@ -41,9 +41,9 @@ from inception_fast._build_info import parse_build_info
 from inception_fast.backends import get_backend
 from inception_fast.backends.cuda import CudaExecutor, native
 from inception_fast.bench import targets
+from inception_fast.compilation import make_engine
 from inception_fast.errors import InputError
 from inception_fast.graph.capture import capture
-from inception_fast.optimization import make_engine
 from inception_fast.photos import PhotosUnavailableError
 from inception_fast.tuning.measure import problems_of
 from tests.backends import test_on_device as on_device

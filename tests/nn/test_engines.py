@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 import inception_fast as ifast
+from inception_fast.compilation import make_engine
 from inception_fast.fast_model import FastModel
 from inception_fast.models.layers import BasicConv2d
 from inception_fast.nn import engines as engines_module
 from inception_fast.nn import forms as forms_module
-from inception_fast.optimization import make_engine
 from tests.nn.modules import assert_same, lively
 
 SHAPE = (2, 12, 7, 9)

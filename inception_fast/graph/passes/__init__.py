@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -40,19 +41,45 @@ Pass = Callable[[ir.Graph], ir.Graph]
 Explanation = Callable[[ir.Graph], tuple[str, ...]]
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What one pass made.
+
+    Attributes:
+        name: of the pass.
+        left_alone: what it left as it was, and why.
+    """
+
+    name: str
+    graph: ir.Graph
+    left_alone: tuple[str, ...]
+
+
+def run_passes(graph: ir.Graph, options: Options) -> tuple[ir.Graph, tuple[Stage, ...]]:
+    """What the pipeline starts from, and every pass that ran, in order."""
+    # Readers that lead to no output would stand in the way of every pass that asks for a single one.
+    start = graph = rebuild(graph, graph.nodes)
+    stages = []
+    for name, run, why_not in _pipeline(options):
+        graph = run(graph)
+        stages.append(Stage(name, graph, why_not(graph)))
+    return start, tuple(stages)
+
+
+def report_passes(start: ir.Graph, stages: Sequence[Stage]) -> tuple[PassReport, ...]:
+    """A report for each pass."""
+    before = (start, *(stage.graph for stage in stages))
+    return tuple(report_pass(s.name, b, s.graph, s.left_alone) for b, s in zip(before, stages, strict=False))
+
+
 def optimize_graph(graph: ir.Graph, options: Options) -> tuple[ir.Graph, tuple[PassReport, ...]]:
     """Runs the pipeline.
 
     Returns:
         The graph ready for lowering, its concats in place, and a report for each pass that ran, in order.
     """
-    # Readers that lead to no output would stand in the way of every pass that asks for a single one.
-    graph = rebuild(graph, graph.nodes)
-    reports = []
-    for name, run, why_not in _pipeline(options):
-        before, graph = graph, run(graph)
-        reports.append(report_pass(name, before, graph, why_not(graph)))
-    return graph, tuple(reports)
+    start, stages = run_passes(graph, options)
+    return stages[-1].graph, report_passes(start, stages)
 
 
 def _pipeline(options: Options) -> Iterator[tuple[str, Pass, Explanation]]:

@@ -1,0 +1,157 @@
+"""Plans for further image sizes, against those of networks that are prepared anew."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+from torch import nn
+
+from inception_fast.backends import get_backend
+from inception_fast.backends.base import Lowering
+from inception_fast.compilation import make_engine
+from inception_fast.errors import InputError
+from inception_fast.graph import ir
+from inception_fast.graph.capture import capture
+from inception_fast.graph.passes import report_passes, run_passes
+from inception_fast.plan import sensitivity
+from inception_fast.plan.lower import lowered
+from inception_fast.plan.plan import Sensitivity
+from inception_fast.template import Known, Template
+from tests.fuzz.as_graph import as_graph
+from tests.fuzz.generate import generate
+from tests.fuzz.module import module
+
+OPTIONS = (Lowering(), Lowering(merge_taps=True, fuse_functions=False), get_backend("cpu").lowering)
+SIZES = ((8, 8), (9, 13), (16, 10), (31, 33))
+
+
+def template_of(graph: ir.Graph, lowering: Lowering, dtype: str = "float32") -> Template:
+    start, stages = run_passes(graph, lowering)
+    return Template.of(start, stages, {}, lowered(stages[-1].graph, dtype))
+
+
+def image_of(graph: ir.Graph) -> tuple[int, int]:
+    assert isinstance(graph.input.op, ir.Input)
+    _, height, width = graph.input.op.shape
+    return height, width
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_random_networks(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    """What a template gives for another size is what preparing the network for that size gives."""
+    # One measurement does for all sizes.
+    monkeypatch.setattr(sensitivity, "MOST_SIDE", 1)
+    made = 0
+    for seed, lowering in product(range(40), OPTIONS):
+        network = generate(seed)
+        graph = as_graph(network, module(network)[0])
+        template = template_of(graph, lowering, dtype)
+        for size in {image_of(graph), *SIZES}:
+            found = template.at(*size)
+            if found is None:
+                continue
+            start, stages = run_passes(graph.at(*size), lowering)
+            anew = lowered(stages[-1].graph, dtype)
+            assert found == (anew.plan, report_passes(start, stages)), (seed, size)
+            assert template.found.constants.keys() == anew.constants.keys()
+            assert all(map(_same, template.found.constants.values(), anew.constants.values())), (seed, size)
+            made += size != image_of(graph)
+    assert made > 100
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.dtype == b.dtype and torch.equal(a.nan_to_num(123.0), b.nan_to_num(123.0))
+
+
+class Pooled(nn.Module):
+    """Two pools whose results are alike for some sizes, so that a sum of both is refused for the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.pool = nn.AvgPool2d(3, 1, 1)
+        self.after = nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.after(self.pool(torch.relu(self.conv(x))))  # type: ignore[no-any-return]
+
+
+def test_weights_are_rounded_otherwise_where_windows_leave_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensitivity, "MOST_SIDE", 1)
+    graph = capture(Pooled().eval(), torch.zeros(1, 3, 16, 16)).graph
+    template = template_of(graph, Lowering())
+    assert template.at(12, 40) is not None
+    # A 3x3 window sees all of its taps in a quarter of an image of 4x4 pixels.
+    assert template.at(4, 4) is None
+
+
+def test_an_image_too_small_for_the_network_has_no_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensitivity, "MOST_SIDE", 1)
+    graph = capture(nn.Conv2d(3, 4, 5).eval(), torch.zeros(1, 3, 16, 16)).graph
+    template = template_of(graph, Lowering())
+    assert template.at(6, 9) is not None
+    assert template.at(4, 9) is None
+
+
+def test_sizes_of_which_another_would_be_measured_are_prepared_anew() -> None:
+    graph = capture(Pooled().eval(), torch.zeros(1, 3, 200, 200)).graph
+    template = template_of(graph, Lowering())
+    assert template.at(192, 300) is not None
+    assert template.at(191, 300) is None
+
+
+def test_engines_of_one_network_have_one_set_of_constants() -> None:
+    model, known = Pooled().eval(), Known()
+    lowering = get_backend("reference").lowering
+    engines = [
+        make_engine(capture(model, x := torch.zeros(1, 3, *size)), x, "fp32", lowering, known=known)
+        for size in ((192, 200), (192, 211), (300, 192))
+    ]
+    assert len(known.templates) == 1
+    assert all(e.constants is engines[0].constants for e in engines)
+    assert [e.metadata.input_shape for e in engines] == [(3, 192, 200), (3, 192, 211), (3, 300, 192)]
+    assert engines[1].plan == make_engine(capture(model, x := torch.zeros(1, 3, 192, 211)), x, "fp32", lowering).plan
+
+
+def test_other_weights_are_another_network() -> None:
+    model, known, lowering = Pooled().eval(), Known(), get_backend("reference").lowering
+    x = torch.zeros(1, 3, 192, 192)
+    first = make_engine(capture(model, x), x, "fp32", lowering, known=known)
+    with torch.no_grad():
+        model.after.bias[1] += 1
+    second = make_engine(capture(model, x), x, "fp32", lowering, known=known)
+    assert len(known.templates) == 2
+    assert any(not torch.equal(first.constants[name], t) for name, t in second.constants.items())
+
+
+def test_sensitivities_go_with_the_template() -> None:
+    graph = capture(Pooled().eval(), torch.zeros(1, 3, 200, 200)).graph
+    start, stages = run_passes(graph, Lowering())
+    measured = {"relu": Sensitivity(3.0, 2.0)}
+    found = lowered(stages[-1].graph, "float32", measured)
+    at = Template.of(start, stages, measured, found).at(220, 240)
+    assert at is not None
+    assert at[0] == lowered(run_passes(graph.at(220, 240), Lowering())[1][-1].graph, "float32", measured).plan
+    assert at[0] != lowered(run_passes(graph.at(220, 240), Lowering())[1][-1].graph, "float32").plan
+
+
+def test_a_linear_layer_over_all_pixels_wants_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensitivity, "MOST_SIDE", 1)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 24, 5)).eval()
+    template = template_of(capture(network, torch.zeros(1, 3, 4, 14)).graph, Lowering())
+    # Maps of 2x12 and of 4x6 pixels have as many values.
+    other = template.at(6, 8)
+    assert other is not None
+    assert (
+        other[0] == lowered(run_passes(capture(network, torch.zeros(1, 3, 6, 8)).graph, Lowering())[1][-1].graph).plan
+    )
+    assert template.at(6, 9) is None
+
+
+def test_a_graph_at_another_size_is_refused_where_it_is_too_small() -> None:
+    graph = capture(nn.Conv2d(3, 4, 5).eval(), torch.zeros(1, 3, 16, 16)).graph
+    assert graph.at(5, 7).shapes[graph.outputs[0]] == (4, 1, 3)
+    with pytest.raises(InputError, match="image size"):
+        _ = graph.at(5, 4).shapes
