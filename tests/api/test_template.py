@@ -112,7 +112,8 @@ def test_engines_of_one_network_have_one_set_of_constants() -> None:
     assert len(known.templates) == 1
     assert all(e.constants is engines[0].constants for e in engines)
     assert [e.metadata.input_shape for e in engines] == [(3, 192, 200), (3, 192, 211), (3, 300, 192)]
-    assert engines[1].plan == make_engine(capture(model, x := torch.zeros(1, 3, 192, 211)), x, "fp32", lowering).plan
+    x = torch.zeros(1, 3, 192, 211)
+    assert engines[1].plan == make_engine(capture(model, x), x, "fp32", lowering).plan
 
 
 def test_other_weights_are_another_network() -> None:
