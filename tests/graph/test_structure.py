@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections import OrderedDict, namedtuple
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
@@ -86,6 +88,7 @@ def test_names_are_read_as_python_reads_them() -> None:
     ("sample", "message"),
     [
         (object(), "an output of object"),
+        (ast.Name("x"), "an output of Name"),
         ([{1, 2}], "an output of set"),
         (float("nan"), "an output of float"),
         ({(1, 2): T}, "an output dict with the key (1, 2)"),
@@ -97,15 +100,29 @@ def test_samples_that_no_file_could_hold(sample: Any, message: str) -> None:
     assert str(caught.value).startswith(f"model: got {message}, expected ")
 
 
-def nested(depth: int) -> Any:
-    return T if depth == 0 else [nested(depth - 1)]
+def nested(depth: int, wrap: Callable[[Any], Any], innermost: Any = T) -> Any:
+    for _ in range(depth):
+        innermost = wrap(innermost)
+    return innermost
 
 
-def test_nesting_is_bounded() -> None:
-    deepest = OutputStructure(nested(32))
-    assert OutputStructure.from_json(deepest.to_json()) == deepest
-    with pytest.raises(InputError, match="nested more than 32 deep"):
-        OutputStructure(nested(33))
+WRAPS: dict[str, Callable[[Any], Any]] = {
+    "list": lambda inner: [inner],
+    "dict": lambda inner: {"a": inner},
+    "named tuple": lambda inner: Logits(inner),
+    "of PyTorch": lambda inner: torch.return_types.topk((inner, None)),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
+def test_nesting_is_bounded(wrap: Callable[[Any], Any]) -> None:
+    deepest = OutputStructure(nested(32, wrap))
+    assert OutputStructure.from_json(deepest.to_json()).to_json() == deepest.to_json()
+    assert deepest.unflatten([1]) == nested(32, wrap, 1)
+    assert OutputStructure(nested(32, wrap, immutable_list())) == OutputStructure(nested(32, wrap, []))
+    for depth in (33, 5000):
+        with pytest.raises(InputError, match="nested more than 32 deep"):
+            OutputStructure(nested(depth, wrap))
     with pytest.raises(EngineFileError, match="nested more than 32 deep"):
         OutputStructure.from_json({"kind": "list", "items": [deepest.to_json()]})
 
@@ -138,6 +155,7 @@ HOSTILE: list[tuple[Any, str]] = [
     (items(LEAF, kind="namedtuple", name=1, fields=["a"]), "a named tuple called 1"),
     (items(LEAF, kind="namedtuple", name="N", fields="a"), "a named tuple of 1 items with the fields 'a'"),
     (items(LEAF, kind="namedtuple", name="N", fields=[]), "a named tuple of 1 items with the fields []"),
+    (items(LEAF, kind="namedtuple", name="N", fields=[1]), "a named tuple of 1 items with the fields [1]"),
     (items(LEAF, kind="namedtuple", name="N", fields=["_a"]), "Field names cannot start with an underscore: '_a'"),
     (items(LEAF, kind="namedtuple", name="N", fields=["a b"]), "Type names and field names must be valid identifiers"),
     (items(LEAF, kind="namedtuple", name="N()", fields=["a"]), "Type names and field names must be valid identifiers"),
@@ -253,6 +271,8 @@ def test_flatten_is_the_inverse_of_unflatten(sample: Any) -> None:
         ((T, T), (1,), r"out: got 1 items, expected a tuple of 2"),
         ([T, T], 3, r"out: got int, expected a list of 2"),
         ({"a": T}, {"b": 1}, r"out: got the keys 'b', expected a dict with the keys 'a'"),
+        ({"a": T}, [1], r"out: got list, expected a dict with the keys 'a'"),
+        ((T, 3), (1, torch.tensor(3)), r"out\[1\]: got Tensor, expected 3, as the model returns"),
         (Logits(T), (1, None), r"out: got tuple, expected a named tuple of logits, aux"),
         (Logits(T), Logits(1, 2), r"out.aux: got int, expected None, as the model returns"),
         ([T, {"a": (T,)}], [1, {"a": []}], r"out\[1\]\['a'\]: got 0 items, expected a tuple of 1"),
