@@ -65,14 +65,13 @@ def shifts_exactly(scale: torch.Tensor, shift: torch.Tensor) -> bool:
 
 
 def moves_input(graph: ir.Graph, node: ir.Node, param: Callable[[str], torch.Tensor]) -> bool:
-    """Whether a node is an Affine that :func:`shifts_exactly` the network's input, of which nothing is rounded yet.
+    """Whether an Affine :func:`shifts_exactly` the network's input, of which nothing is rounded yet.
 
     Args:
         param: gives a parameter in float64.
     """
-    if not isinstance(node.op, ir.Affine) or not _is_input(graph, node.inputs[0]):
-        return False
-    return shifts_exactly(param(node.op.scale), param(node.op.shift))
+    assert isinstance(node.op, ir.Affine)
+    return _is_input(graph, node.inputs[0]) and shifts_exactly(param(node.op.scale), param(node.op.shift))
 
 
 def _is_input(graph: ir.Graph, value: str) -> bool:
@@ -105,7 +104,7 @@ def rebuild(
             name = rename[name]
         return name
 
-    table = {n.name: replace(n, inputs=tuple(resolve(i) for i in n.inputs)) for n in nodes if n.name not in rename}
+    table = {n.name: replace(n, inputs=tuple(resolve(i) for i in n.inputs)) for n in nodes}
     outputs = tuple(resolve(o) for o in graph.outputs)
 
     live = {graph.input.name}

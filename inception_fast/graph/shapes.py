@@ -10,7 +10,7 @@ from inception_fast.errors import InputError
 from inception_fast.graph import ir
 
 
-def conv_extent(size: int, kernel: int, stride: int, before: int, after: int, dilation: int = 1) -> int:
+def conv_extent(size: int, kernel: int, stride: int, before: int, after: int, dilation: int) -> int:
     """Number of output pixels along one axis of a convolution."""
     return (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
 

@@ -1,7 +1,9 @@
 import weakref
+from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from inception_fast.errors import InputError
@@ -128,6 +130,41 @@ def test_same_as_the_module(op: ir.Op, module: nn.Module) -> None:
     x, out = run(b, b.node(op, "x"))
     assert torch.equal(out, module(x))
     assert tuple(out.shape[1:]) == b.graph().shapes[b.nodes[-1].name]
+
+
+UNSAID: dict[str, tuple[Callable[[Build], ir.Op], Callable[[torch.Tensor, dict[str, torch.Tensor]], torch.Tensor]]] = {
+    "softmax": (lambda b: ir.Softmax(), lambda x, p: x.softmax(1)),
+    "pad": (lambda b: ir.Pad((1, 2, 0, 3)), lambda x, p: F.pad(x, (2, 3, 1, 0))),
+    "max pool": (lambda b: ir.MaxPool((3, 3), (2, 2), (1, 1)), lambda x, p: F.max_pool2d(x, 3, 2, 1)),
+    "average pool": (lambda b: ir.AvgPool((3, 3), (2, 2), (1, 1)), lambda x, p: F.avg_pool2d(x, 3, 2, 1)),
+    "affine": (lambda b: ir.Affine(b.param(4), b.param(4)),
+               lambda x, p: x * p["p0"].view(4, 1, 1) + p["p1"].view(4, 1, 1)),
+    "depthwise": (lambda b: ir.DepthwiseConv2d(b.param(4, 1, 3, 3), None, (1, 1), (0, 0, 0, 0), (1, 1)),
+                  lambda x, p: F.conv2d(x, p["p0"], groups=4)),
+    "convolution": (lambda b: ir.Conv2d(b.param(5, 4, 1, 1), None, (1, 1), (0, 0, 0, 0), (1, 1), (ir.Segment(5),)),
+                    lambda x, p: F.conv2d(x, p["p0"])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNSAID)
+def test_what_an_op_does_not_say_is_as_pytorch_has_it(name: str) -> None:
+    make, truth = UNSAID[name]
+    b = Build(4, 8, 10)
+    x, out = run(b, b.node(make(b), "x"))
+    expected = truth(x, {key: p.double() for key, p in b.params.items()})
+    torch.testing.assert_close(out, expected, rtol=1e-13, atol=1e-13)
+    assert expected.min() < 0 or name == "softmax"
+
+
+def test_linear_layers_and_sums_have_no_activation_unless_they_say_so() -> None:
+    b = Build(4, 1, 1)
+    linear = ir.Linear(b.param(4, 4), None)
+    flat = b.node(ir.Flatten(), "x")
+    x, out = run(b, b.node(ir.Add(), flat, b.node(linear, flat)))
+    x = x.flatten(1)
+    truth = x + x @ b.params[linear.weight].double().T
+    torch.testing.assert_close(out, truth, rtol=1e-13, atol=1e-13)
+    assert truth.min() < 0
 
 
 @pytest.mark.parametrize("relu", [True, False])

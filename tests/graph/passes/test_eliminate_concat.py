@@ -92,12 +92,13 @@ def test_segments_go_to_their_own_places() -> None:
 
 def test_other_slices_are_copied() -> None:
     b = Build(4, 7, 5)
-    whole = b.conv("x", (2, 3))
+    whole, halves = b.conv("x", (2, 3)), b.conv("x", (2, 3))
     cases = [
         (b.slice("x", 1, 2),),
         (b.slice(b.maxpool("x"), 0, 1),),
         (b.slice(b.concat(b.conv("x", 2), b.conv("x", 3)), 2, 3),),
         (b.slice(b.conv("x", (2, 3)), 1, 2),),  # across segments
+        (b.slice(halves, 0, 3), b.slice(halves, 3, 2)),  # as many as segments
         (b.slice(whole, 0, 2), b.slice(whole, 2, 3), b.slice(whole, 1, 3)),  # segments, and read otherwise besides
     ]
     for values in cases:

@@ -77,6 +77,7 @@ def test_an_affine_that_no_convolution_reads_needs_no_reason() -> None:
         (1 / 128, -127.5 / 128, False),
         (0.458, -0.03, True),
         (1 / 3, 0.0, True),
+        (0.5, 0.0, True),
     ],
 )
 def test_an_exact_subtraction_from_the_input_stays(scale: float, shift: float, folds: bool) -> None:
