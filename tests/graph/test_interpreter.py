@@ -1,3 +1,4 @@
+import math
 import weakref
 from collections.abc import Callable
 
@@ -132,10 +133,16 @@ def test_same_as_the_module(op: ir.Op, module: nn.Module) -> None:
     assert tuple(out.shape[1:]) == b.graph().shapes[b.nodes[-1].name]
 
 
-UNSAID: dict[str, tuple[Callable[[Build], ir.Op], Callable[[torch.Tensor, dict[str, torch.Tensor]], torch.Tensor]]] = {
+Truth = Callable[[torch.Tensor, dict[str, torch.Tensor]], torch.Tensor]
+FUNCTIONS: dict[str, tuple[Callable[[Build], ir.Op], Truth]] = {
     "softmax": (lambda b: ir.Softmax(), lambda x, p: x.softmax(1)),
+    "log softmax": (lambda b: ir.Softmax(log=True), lambda x, p: x.log_softmax(1)),
     "pad": (lambda b: ir.Pad((1, 2, 0, 3)), lambda x, p: F.pad(x, (2, 3, 1, 0))),
+    "pad of numbers": (lambda b: ir.Pad((1, 2, 0, 3), -0.75, b.param(4), b.param(4)), lambda x, p: F.pad(
+        x * p["p0"].view(4, 1, 1) + p["p1"].view(4, 1, 1), (2, 3, 1, 0), value=-0.75)),
     "max pool": (lambda b: ir.MaxPool((3, 3), (2, 2), (1, 1)), lambda x, p: F.max_pool2d(x, 3, 2, 1)),
+    "max pool with margins": (lambda b: ir.MaxPool((3, 3), (2, 2), (0, 0), outside=(0, 1, 2, 0)),
+                              lambda x, p: F.max_pool2d(F.pad(x, (1, 0, 0, 2), value=-math.inf), 3, 2)),
     "average pool": (lambda b: ir.AvgPool((3, 3), (2, 2), (1, 1)), lambda x, p: F.avg_pool2d(x, 3, 2, 1)),
     "affine": (lambda b: ir.Affine(b.param(4), b.param(4)),
                lambda x, p: x * p["p0"].view(4, 1, 1) + p["p1"].view(4, 1, 1)),
@@ -146,14 +153,36 @@ UNSAID: dict[str, tuple[Callable[[Build], ir.Op], Callable[[torch.Tensor, dict[s
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", UNSAID)
-def test_what_an_op_does_not_say_is_as_pytorch_has_it(name: str) -> None:
-    make, truth = UNSAID[name]
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_an_op_is_pytorch_s_function(name: str) -> None:
+    make, truth = FUNCTIONS[name]
     b = Build(4, 8, 10)
     x, out = run(b, b.node(make(b), "x"))
     expected = truth(x, {key: p.double() for key, p in b.params.items()})
     torch.testing.assert_close(out, expected, rtol=1e-13, atol=1e-13)
     assert expected.min() < 0 or name == "softmax"
+
+
+@pytest.mark.parametrize("gate", [(4, 5, 3), (1, 5, 3), (4, 1, 1), (1, 1, 1), (4,), (1,)])
+def test_gates_of_images(gate: tuple[int, ...]) -> None:
+    x, factors = torch.randn(2, 4, 5, 3), torch.randn(2, *gate)
+    out = interpreter.apply_op(ir.Gate(), [x, factors], {})
+    assert torch.equal(out, x * factors.view(2, *gate, *(1,) * (3 - len(gate))))
+
+
+@pytest.mark.parametrize("gate", [(4,), (1,), (4, 1, 1), (1, 1, 1)])
+def test_gates_of_vectors(gate: tuple[int, ...]) -> None:
+    x, factors = torch.randn(2, 4), torch.randn(2, *gate)
+    assert torch.equal(interpreter.apply_op(ir.Gate(), [x, factors], {}), x * factors.flatten(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_local_response_norm_in_every_dtype(dtype: torch.dtype) -> None:
+    b = Build(5, 4, 3)
+    x, out = run(b, b.node(ir.LocalResponseNorm(3, 0.5, 0.75, 2.0), "x"), dtype=dtype)
+    truth = F.local_response_norm(x.to(dtype).double(), 3, 0.5, 0.75, 2.0)
+    assert out.dtype == dtype
+    assert (out.double() - truth).norm() <= 8 * torch.finfo(dtype).eps * truth.norm()
 
 
 def test_linear_layers_and_sums_have_no_activation_unless_they_say_so() -> None:

@@ -1,3 +1,4 @@
+from inception_fast.graph.passes.eliminate_concat import eliminate_concat
 from inception_fast.graph.passes.fuse_activation import fuse_activation, why_not
 from inception_fast.graph.passes.merge_siblings import merge_siblings
 from inception_fast.graph.report import report_pass
@@ -18,6 +19,13 @@ def test_names_what_was_made_of_several() -> None:
     before = b.graph(b.conv("x", 2, name="a"), b.conv("x", 3, name="b"))
     report = report_pass("merge_siblings", before, merge_siblings(before), ())
     assert report.notes == ("Conv2d: 2 -> 1", "Slice: 0 -> 2", "Conv2d of net.{a, b}")
+
+
+def test_a_concat_in_place_is_a_kind_of_its_own() -> None:
+    b = Build(4, 6, 5)
+    before = b.graph(b.concat(b.conv("x", 3), b.maxpool("x")))
+    report = report_pass("eliminate_concat", before, eliminate_concat(before), ())
+    assert report.notes == ("Concat: 1 -> 0", "Concat in place: 0 -> 1")
 
 
 def test_nothing_to_say() -> None:

@@ -42,7 +42,7 @@ def test_result_may_be_an_output_and_a_residual() -> None:
     assert kinds(after)["Conv2d"] == 2
 
 
-@pytest.mark.parametrize("kind", ["stride", "padding", "residual", "segments", "3x3", "only one"])
+@pytest.mark.parametrize("kind", ["stride", "padding", "residual", "segments", "3x3", "3x3 of no padding", "only one"])
 def test_refuses(kind: str) -> None:
     b = Build(4, 7, 5)
     other = {
@@ -51,6 +51,7 @@ def test_refuses(kind: str) -> None:
         "residual": lambda: b.conv("x", 4, residual="x"),
         "segments": lambda: b.conv("x", (1, 2)),
         "3x3": lambda: b.conv("x", 3, (3, 3)),
+        "3x3 of no padding": lambda: b.conv("x", 3, (3, 3), padding=(0, 0, 0, 0)),
         "only one": lambda: b.maxpool("x"),
     }
     graph = b.graph(b.conv("x", 2), other[kind]())
