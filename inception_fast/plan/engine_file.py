@@ -238,12 +238,12 @@ def read_engine_bytes(data: bytes, *, layout: str = CANONICAL) -> EngineFile:
     return _read(bytearray(data), layout)
 
 
-def format_of(plan: Plan, metadata: Metadata | None = None) -> int:
+def format_of(plan: Plan, metadata: Metadata) -> int:
     """The oldest format that a Plan can be written in, with what a caller must know."""
     convs = [conv for step in plan.steps for conv in convolutions_of(step)]
     if plan.buffers[plan.input].dtype or any(isinstance(step, PadStep) for step in plan.steps):
         return 6
-    if metadata is not None and (metadata.output_dtype or metadata.input_layout):
+    if metadata.output_dtype or metadata.input_layout:
         return 6
     if any(map(_is_of_format_5, plan.steps)):
         return 5

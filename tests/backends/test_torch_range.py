@@ -157,8 +157,10 @@ def bound_of(graph: ir.Graph, x: torch.Tensor) -> float:
     return bounds._largest[plan.outputs[0].buffer]
 
 
-def pair(build: Build, residual: bool) -> str:
-    first = ir.Conv2d(build.param(3, 2, 1, 3), build.param(3), (1, 1), (0, 1, 0, 1), (1, 1), (ir.Segment(3, True),))
+def pair(build: Build, residual: bool, bias: bool = True) -> str:
+    """``bias`` of the first one; the second one has one."""
+    weight, offset = build.param(3, 2, 1, 3), build.param(3) if bias else None
+    first = ir.Conv2d(weight, offset, (1, 1), (0, 1, 0, 1), (1, 1), (ir.Segment(3, True),))
     second = ir.Conv2d(build.param(2, 3, 3, 1), build.param(2), (1, 1), (1, 0, 1, 0), (1, 1), (ir.Segment(2),))
     return build.node(ir.ConvPair(first, second), "x", *(["x"] if residual else []))
 
@@ -172,8 +174,10 @@ ATTAINED: dict[str, Callable[[Build], str]] = {
     "convolution": lambda b: b.conv("x", 3, (3, 3)),
     "convolution with bias": lambda b: b.conv("x", 3, (3, 3), bias=True),
     "convolution with residual": lambda b: b.conv("x", 2, bias=True, residual="x"),
+    "convolution with a larger residual": lambda b: b.conv("x", 2, residual=b.conv("x", 2, (3, 3))),
     "pair": lambda b: pair(b, residual=False),
     "pair with residual": lambda b: pair(b, residual=True),
+    "pair with a last bias": lambda b: pair(b, residual=True, bias=False),
     "depthwise": lambda b: depthwise(b, bias=False),
     "depthwise with bias": lambda b: depthwise(b, bias=True),
     "affine": lambda b: b.affine("x"),
@@ -284,11 +288,12 @@ def test_a_buffer_is_as_large_as_its_largest_part() -> None:
         assert truth <= bound_of(build.graph(), x)
 
 
-def test_a_look_at_a_part_says_nothing_of_the_others() -> None:
-    build = Build(2, 3, 3)
+@pytest.mark.parametrize("size", [(3, 3), (1, 2), (2, 1)])
+def test_a_look_at_a_part_says_nothing_of_the_others(size: tuple[int, int]) -> None:
+    build = Build(2, *size)
     parts = [build.conv(build.slice("x", channel, 1), 2) for channel in (0, 1)]
     plan, constants = lowered(build.graph(*parts), "fp32")
-    x = torch.ones(1, 2, 3, 3)
+    x = torch.ones(1, 2, *size)
     x[:, 1] = torch.inf
     order = sorted(range(len(plan.steps)), key=lambda i: plan.steps[i].source.start)
     bounds = Bounds(growths(plan, constants), 1e30, len(plan.buffers), x, plan.input)

@@ -10,11 +10,33 @@ from typing import Any
 
 import pytest
 
+from inception_fast.activation import Activation
 from inception_fast.errors import PlanError
-from inception_fast.plan.plan import Buffer, Constant, Destination, Output, PairStep, Plan, Sensitivity, Slice
+from inception_fast.graph import ir
+from inception_fast.plan.lower import lower
+from inception_fast.plan.plan import (
+    Buffer,
+    Constant,
+    ConvStep,
+    DepthwiseStep,
+    Destination,
+    GateStep,
+    Output,
+    PairStep,
+    Plan,
+    Sensitivity,
+    Slice,
+    destinations_of,
+)
+from tests.graph.build import Build
+from tests.plan.bytes_plan import bytes_plan
+from tests.plan.functions_plan import functions_plan
 from tests.plan.test_check import (
+    activated,
+    in_functions,
     in_quantized,
     in_quantized_conv,
+    of_bytes,
     with_buffer,
     with_constant,
     with_conv,
@@ -194,3 +216,87 @@ def test_lengths_along_an_axis_of_winograd() -> None:
     assert "in a float32 Plan" in objection(tiny_plan(), with_conv(winograd="horizontal"))
     for changes in ({"stride": (1, 2)}, {"taps": TAPS_3X3[:-1]}, {"taps": tuple(reversed(TAPS_3X3))}):
         assert "expected a rectangle" in objection(plan, along(**changes))
+
+
+FLOAT32 = 3.4028234663852886e38
+
+
+def function(name: str) -> Callable[[float], Changes]:
+    """An activation's parameter, the one field left for a value."""
+    return lambda value: activated("depthwise", **{"function": "clamp", name: value})
+
+
+FUNCTION_LIMITS: dict[str, tuple[Callable[[Any], Changes], Any, Any, str]] = {
+    "alpha": (function("alpha"), FLOAT32, nextafter(FLOAT32, inf), "out of float32's range"),
+    "a negative alpha": (function("alpha"), -FLOAT32, nextafter(-FLOAT32, -inf), "out of float32's range"),
+    "beta": (function("beta"), FLOAT32, nextafter(FLOAT32, inf), "out of float32's range"),
+    "a norm's size": (lambda value: in_functions("norm", size=value), CHANNELS, CHANNELS + 1, "step norm: size"),
+    "no norm": (lambda value: in_functions("norm", size=value), 1, 0, "step norm: size"),
+    "a norm's alpha": (lambda v: in_functions("norm", alpha=v), FLOAT32, nextafter(FLOAT32, inf), "alpha, beta, k"),
+    "a norm's beta": (lambda v: in_functions("norm", beta=v), -FLOAT32, nextafter(-FLOAT32, -inf), "alpha, beta, k"),
+    "a norm's k": (lambda v: in_functions("norm", k=v), FLOAT32, nextafter(FLOAT32, inf), "alpha, beta, k"),
+    "a gate for all channels": (lambda v: in_functions("gate", gate=Slice(3, 0, v)), 1, 2, "the gate is 1x1x2"),
+    "a gate for each pixel": (lambda v: in_functions("gate", gate=Slice(v, 0, 8)), 1, 5, "step gate: "),
+}
+
+
+@pytest.mark.parametrize("rule", FUNCTION_LIMITS)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_limits_of_format_5(rule: str, dtype: str) -> None:
+    change, most, too_much, message = FUNCTION_LIMITS[rule]
+    plan = functions_plan()
+    constants = {k: replace(c, dtype=dtype if k.endswith("weight") else "float32") for k, c in plan.constants.items()}
+    plan = replace(plan, dtype=dtype, constants=constants)
+    assert objection(plan, change(most)) == ""
+    assert re.search(message, objection(plan, change(too_much)))
+
+
+@pytest.mark.parametrize("name", ["depthwise.weight", "depthwise.bias", "conv.weight", "conv.slope"])
+def test_a_constant_has_one_dtype(name: str) -> None:
+    plan = functions_plan()
+    wrong = {**plan.constants, name: replace(plan.constants[name], dtype="float16")}
+    assert re.search(f"constant {name} is", objection(plan, {"constants": wrong}))
+
+
+def quantized_functions() -> Plan:
+    """A quantised Plan with a depthwise convolution in the place of its average, and functions behind it and a sum."""
+    plan = quantized_plan()
+    silu, prelu = Activation("silu"), Activation("prelu", slope="slope")
+    steps = {
+        "pool": DepthwiseStep(
+            "pool", Slice(1, 0, 4), Destination(Slice(2, 0, 4), False, prelu), "weight", "pool.bias", TAPS_3X3, (1, 1)
+        ),
+        "add": replace(plan.steps[3], destination=Destination(Slice(5, 0, 4), False, silu)),
+    }
+    constants = {**plan.constants, "weight": Constant((9, 4), "float32"), "slope": Constant((4,), "float32")}
+    return replace(plan, steps=tuple(steps.get(s.name, s) for s in plan.steps), constants=constants)
+
+
+def test_functions_in_a_quantised_plan_are_of_steps_on_numbers() -> None:
+    plan = quantized_functions()
+    conv, *others = plan.steps
+    assert isinstance(conv, ConvStep)
+    target = replace(conv.destinations[0], relu=False, activation=Activation("silu"))
+    wrong = {"steps": (replace(conv, destinations=(target,)), *others)}
+    assert re.search("step conv: activation silu behind a conv in a uint8 Plan", objection(plan, wrong))
+    for name in ("weight", "slope"):
+        typed = {**plan.constants, name: replace(plan.constants[name], dtype="int8")}
+        assert re.search(f"constant {name} is", objection(plan, {"constants": typed}))
+
+
+def test_the_value_of_a_margin() -> None:
+    for sign in (1, -1):
+        assert objection(bytes_plan(), of_bytes("padded", value=sign * FLOAT32)) == ""
+        assert "step padded: value" in objection(bytes_plan(), of_bytes("padded", value=sign * 2 * FLOAT32))
+
+
+@pytest.mark.parametrize(
+    ("size", "fits"), [((4, 6), True), ((1, 1), True), ((6, 4), False), ((1, 6), False), ((4, 1), False)]
+)
+def test_size_of_a_gate(size: tuple[int, int], fits: bool) -> None:
+    build = Build(2, 4, 6)
+    build.node(ir.Resize(size, False), "x", name="other")
+    plan, _ = lower(build.graph("other", build.node(ir.Gate(), "x", "x", name="gated")))
+    other = next(d.slice for s in plan.steps if s.name == "other" for d in destinations_of(s))
+    steps = tuple(replace(s, gate=other) if isinstance(s, GateStep) else s for s in plan.steps)
+    assert ("step gated: the gate is" not in objection(plan, {"steps": steps})) == fits

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 import torch
 
+from inception_fast.activation import Activation
 from inception_fast.errors import EngineFileError, InputError, PlanError
+from inception_fast.graph import ir
 from inception_fast.plan import engine_file
 from inception_fast.plan.engine_file import (
     CONSTANT_ALIGNMENT,
@@ -27,12 +29,14 @@ from inception_fast.plan.engine_file import (
     read_engine_bytes,
     write_engine,
 )
-from inception_fast.plan.plan import Plan
+from inception_fast.plan.lower import lower
+from inception_fast.plan.plan import NormalizeStep, PadStep, Plan
 from inception_fast.plan.serialize import decode
 from inception_fast.report import Report
+from tests.graph.build import Build
 from tests.plan.conftest import Reader
 from tests.plan.mutations import header_field, split, with_checksum, with_header
-from tests.plan.tiny_engine import edited, tiny_engine
+from tests.plan.tiny_engine import edited, structure_of, tiny_engine
 
 
 @pytest.fixture
@@ -275,6 +279,41 @@ def test_the_oldest_format_that_will_do(read: Reader, tiny: str, version: int) -
     for older in range(1, version):
         with pytest.raises(EngineFileError, match=f"in a file of format {older}"):
             read(header_field(data, 1, older))
+
+
+NEW_IN_FORMAT_5: dict[str, Callable[[Build], str]] = {
+    "depthwise": lambda b: b.node(ir.DepthwiseConv2d(b.param(3, 1, 3, 3), None, (1, 1), (1, 1, 1, 1), (1, 1)), "x"),
+    "softmax": lambda b: b.node(ir.Softmax(), "x"),
+    "local response": lambda b: b.node(ir.LocalResponseNorm(3, 1e-4, 0.75, 1.0), "x"),
+    "gate": lambda b: b.node(ir.Gate(), "x", "x"),
+    "function": lambda b: b.node(ir.Activate(Activation("silu")), "x"),
+    "adaptive pool": lambda b: b.node(ir.AdaptiveMaxPool((4, 5)), "x"),
+}
+
+
+@pytest.mark.parametrize("name", NEW_IN_FORMAT_5)
+def test_what_is_of_format_5(read: Reader, name: str) -> None:
+    build = Build(3, 6, 6)
+    NEW_IN_FORMAT_5[name](build)
+    plan, constants = lower(build.graph())
+    data = engine_bytes(EngineFile(plan, constants, replace(tiny_engine().metadata, structure=structure_of(plan))))
+    assert HEADER.unpack_from(data)[1] == 5
+    read(data)
+    with pytest.raises(EngineFileError, match="a Plan of format 5 in a file of format 4"):
+        read(header_field(data, 1, 4))
+
+
+def test_margins_are_of_format_6(read: Reader) -> None:
+    """Whatever comes in."""
+    engine = tiny_engine()
+    last = engine.plan.steps[-1]
+    assert isinstance(last, NormalizeStep)
+    pad = PadStep(last.name, last.source, last.destination, (0, 0), 0.0)
+    data = engine_bytes(replace(engine, plan=replace(engine.plan, steps=(*engine.plan.steps[:-1], pad))))
+    assert HEADER.unpack_from(data)[1] == 6
+    read(data)
+    with pytest.raises(EngineFileError, match="a Plan of format 6 in a file of format 5"):
+        read(header_field(data, 1, 5))
 
 
 @pytest.mark.parametrize("version", [1, 2, 3, 4])

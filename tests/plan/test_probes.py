@@ -218,6 +218,15 @@ def test_a_colour_that_is_hardly_seen_is_left_alone() -> None:
     torch.testing.assert_close(told.mean((0, 2, 3)), torch.tensor([25.0, 25.0]), rtol=0.1, atol=0.0)
 
 
+def test_means_that_no_image_has() -> None:
+    """The nearest are found, each as far as its deviation lets it be."""
+    build = Build(1, 20, 20)
+    value = build.conv("x", 2)
+    build.params["p0"].fill_(1.0)
+    _, _, _, told = probes(normalised(build, value, [10.0, 30.0], [1.0, 100.0], 1e-6))
+    assert told.mean().item() == pytest.approx((10 / 1 + 30 / 100) / (1 / 1 + 1 / 100), rel=0.01)
+
+
 def test_where_the_way_to_an_image_leaves_what_can_be_computed() -> None:
     """A root of something that is negative for images that are a little lighter."""
     smooth = next(probes(read_by(Build(1, 20, 20), "x")))
