@@ -166,7 +166,7 @@ class _StepMaker:
                 raise PlanError(f"{node.name}: {node.op.kind} over a flattened {height}x{width} image")
 
     def destination(self, value: str, relu: bool = False, activation: Activation | None = None) -> Destination:
-        if activation is not None and activation.slope is not None:
+        if activation is not None:
             activation = replace(activation, slope=self.vector(f"{value}.slope", activation.slope))
         return Destination(self.placement.places[value], relu, activation)
 

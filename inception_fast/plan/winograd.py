@@ -58,7 +58,7 @@ def winograd_taps(conv: Convolution, axis: Axis) -> WinogradTaps | None:
     """
     (top, left), (bottom, right) = conv.taps[0], conv.taps[-1]
     taps = WinogradTaps(AXES.index(axis), (bottom - top + 1, right - left + 1), (top, left))
-    if conv.stride != (1, 1) or min(taps.extent) < 1 or taps.extent[taps.axis] < 3:
+    if conv.stride != (1, 1) or taps.extent[taps.axis] < 3:
         return None
     if len(conv.taps) != taps.extent[0] * taps.extent[1]:
         return None

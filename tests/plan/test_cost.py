@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -14,6 +16,12 @@ from tests.plan.tiny_engine import quantized_plan, tiny_plan
 
 def named(plan: Plan, name: str) -> Step:
     return next(step for step in plan.steps if step.name == name)
+
+
+def of_windows(*kernel: int) -> Plan:
+    plan = tiny_plan()
+    steps = tuple(replace(s, kernel=kernel) if s.name == "maximum" else s for s in plan.steps)
+    return replace(plan, steps=steps)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "int32", "uint8", "int8", "float16", "bfloat16"])
@@ -29,6 +37,8 @@ def test_sizes_are_pytorchs(dtype: str) -> None:
         (tiny_plan(), "pair", 2 * (36 * 4 * 3 * 2 + 36 * 3 * 3 * 4)),
         (tiny_plan(), "pool", 9 * 8 * 9),
         (tiny_plan(), "maximum", 8 * 9),
+        (of_windows(2, 3), "maximum", 8 * 6),
+        (of_windows(3, 2), "maximum", 8 * 6),
         (tiny_plan(), "pointwise", 9 * 8),
         (tiny_plan(), "resize", 36 * 8),
         (bytes_plan(), "pool", 16 * 4 * 4),

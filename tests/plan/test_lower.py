@@ -195,3 +195,45 @@ def test_an_adaptive_pool_has_neither_padding_nor_overlap() -> None:
     (pool,) = lower(build.graph())[0].steps
     assert isinstance(pool, PoolStep)
     assert (pool.kernel, pool.stride, pool.padding, pool.padding_end) == ((2, 5), (2, 5), (0, 0), (0, 0))
+
+
+@pytest.mark.parametrize(("op", "mode"), [(ir.AdaptiveMaxPool, "max"), (ir.AdaptiveAvgPool, "avg")])
+def test_what_an_adaptive_pool_takes_of_its_windows(op: type[ir.AdaptiveMaxPool], mode: str) -> None:
+    for size in ((2, 2), (4, 5)):
+        build = Build(3, 6, 6)
+        build.node(op(size), "x")
+        (step,) = lower(build.graph())[0].steps
+        assert isinstance(step, PoolStep) and step.mode == mode
+
+
+def test_a_max_pools_margins_are_padding() -> None:
+    """Each end has its own."""
+    build = Build(3, 9, 9)
+    build.node(ir.MaxPool((5, 5), (1, 1), (1, 2), outside=(1, 0, 2, 1)), "x")
+    (step,) = lower(build.graph())[0].steps
+    assert isinstance(step, PoolStep)
+    assert (step.padding, step.padding_end) == ((2, 2), (3, 3))
+    build.nodes[-1] = ir.Node("pool", ir.MaxPool((5, 5), (1, 1), (1, 2), outside=(0, 0, 3, 0)), ("x",))
+    (step,) = lower(build.graph())[0].steps
+    assert isinstance(step, PoolStep)
+    assert (step.padding, step.padding_end) == ((1, 2), (4, 2))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_weights_of_other_dtypes_are_rounded_once(dtype: str) -> None:
+    """Each to the nearest: only float32's make up for one another."""
+    build = Build(3, 9, 9)
+    build.conv("x", 4, (3, 3))
+    graph = build.graph()
+    exact = torch.randn(4, 3, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) / 3
+    # Between two float16, by so little that float32 does not tell.
+    exact[0, 0, 0, 0] = 1 + 2.0**-11 + 2.0**-40
+    graph.params["p0"] = exact
+    (weight,) = lower(graph, dtype)[1].values()
+    assert torch.equal(weight, exact.flatten(2).transpose(1, 2).to(getattr(torch, dtype)))
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("input_of_bytes", "uint8"), ("conv_1x1", "float16")])
+def test_what_comes_in(name: str, dtype: str) -> None:
+    plan, _ = lower(CASES[name](), "float16")
+    assert plan.input_dtype == dtype and {b.dtype for b in plan.buffers if b.home != "input"} == {None}
