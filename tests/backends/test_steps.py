@@ -12,9 +12,12 @@ from inception_fast.backends import Executor, get_backend
 from inception_fast.backends.base import Availability
 from inception_fast.backends.reference import ReferenceExecutor
 from inception_fast.errors import InputError
-from tests.backends.harness import CPU
+from inception_fast.graph import ir
+from inception_fast.plan.engine_file import EngineFile
+from tests.backends.harness import CPU, make_executor
+from tests.graph.build import Build
 from tests.graph.check import relative_error
-from tests.plan.definition import step_results
+from tests.plan.definition import plan_outputs, step_results
 from tests.plan.tiny_engine import tiny_engine
 
 ENGINE = tiny_engine()
@@ -22,8 +25,8 @@ ENGINE = tiny_engine()
 EAGER = ("reference", "torch")
 
 
-def executor_of(backend: str) -> Executor:
-    return get_backend(backend).compile(ENGINE.plan, ENGINE.constants, device=CPU)  # type: ignore[call-arg]
+def executor_of(backend: str, engine: EngineFile = ENGINE) -> Executor:
+    return get_backend(backend).compile(engine.plan, engine.constants, device=CPU)  # type: ignore[call-arg]
 
 
 def images() -> torch.Tensor:
@@ -37,6 +40,42 @@ def test_what_a_step_wrote(step: str) -> None:
     assert [t.shape for t in got] == [t.shape for t in truth]
     for a, b in zip(got, truth, strict=True):
         assert relative_error(a.double(), b) < 1e-6
+
+
+def images_of(kind: str) -> torch.Tensor:
+    return torch.arange(3 * 3 * 36).view(3, 3, 6, 6).mul(7).to(torch.uint8) if kind == "bytes" else images()
+
+
+@pytest.mark.parametrize("kind", ["functions", "bytes"])
+def test_what_the_steps_of_newer_formats_wrote(kind: str) -> None:
+    engine, x = tiny_engine(kind), images_of(kind)
+    truth, executor = step_results(engine.plan, engine.constants, x.double()), executor_of("reference", engine)
+    for step in engine.plan.step_names:
+        for a, b in zip(executor.run_until(x, step), truth[step], strict=True):
+            assert a.shape == b.shape and relative_error(a.double(), b) < 2e-6
+
+
+@pytest.mark.parametrize("kind", ["fp32", "functions", "bytes"])
+@pytest.mark.parametrize("backend", EAGER)
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_all_steps_together_make(kind: str, backend: str, count: int) -> None:
+    engine, x = tiny_engine(kind), images_of(kind)[:count]
+    truth, got = plan_outputs(engine.plan, engine.constants, x.double()), executor_of(backend, engine).run(x)
+    for a, b in zip(got, truth, strict=True):
+        assert a.dtype == torch.float32 and relative_error(a.double(), b) < 2e-6
+
+
+@pytest.mark.parametrize("log", [True, False])
+@pytest.mark.parametrize("backend", EAGER)
+def test_probabilities_are_of_each_pixels_channels(log: bool, backend: str) -> None:
+    build = Build(5, 4, 3)
+    build.node(ir.Softmax(log), "x")
+    x = 4 * torch.randn(2, 5, 4, 3)
+    powers = x.double().exp()
+    truth = powers / powers.sum(1, keepdim=True)
+    assert (
+        relative_error(make_executor(backend, build.graph()).run(x)[0].double(), truth.log() if log else truth) < 2e-6
+    )
 
 
 def test_what_a_step_wrote_is_not_written_over() -> None:

@@ -79,6 +79,8 @@ def test_pair_keeps_its_intermediate_to_itself() -> None:
     plan = plan_of("factorized_pairs")
     assert all(isinstance(s, PairStep) for s in plan.steps) and len(plan.steps) == 5
     assert len(plan.buffers) == 6, "the input and one a step"
+    pair = plan.steps[0]
+    assert isinstance(pair, PairStep) and convolutions_of(pair) == (pair.first, pair.second)
 
 
 def test_linear_over_an_image_is_a_convolution() -> None:
