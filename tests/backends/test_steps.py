@@ -13,7 +13,9 @@ from inception_fast.backends.base import Availability
 from inception_fast.backends.reference import ReferenceExecutor
 from inception_fast.errors import InputError
 from inception_fast.graph import ir
+from inception_fast.graph.interpreter import interpret
 from inception_fast.plan.engine_file import EngineFile
+from inception_fast.plan.lower import lower
 from tests.backends.harness import CPU, make_executor
 from tests.graph.build import Build
 from tests.graph.check import relative_error
@@ -67,15 +69,29 @@ def test_what_all_steps_together_make(kind: str, backend: str, count: int) -> No
 
 @pytest.mark.parametrize("log", [True, False])
 @pytest.mark.parametrize("backend", EAGER)
-def test_probabilities_are_of_each_pixels_channels(log: bool, backend: str) -> None:
+@pytest.mark.parametrize("level", [0.0, 500.0])
+def test_probabilities_are_of_each_pixels_channels(log: bool, backend: str, level: float) -> None:
+    """However large its numbers are, and those of others beside it."""
     build = Build(5, 4, 3)
     build.node(ir.Softmax(log), "x")
     x = 4 * torch.randn(2, 5, 4, 3)
     powers = x.double().exp()
     truth = powers / powers.sum(1, keepdim=True)
-    assert (
-        relative_error(make_executor(backend, build.graph()).run(x)[0].double(), truth.log() if log else truth) < 2e-6
-    )
+    x += level * torch.tensor([1.0, -1.0]).view(2, 1, 1, 1)
+    got = make_executor(backend, build.graph()).run(x)[0].double()
+    assert relative_error(got, truth.log() if log else truth) < (1e-4 if level else 2e-6)
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-12), ("float16", 1e-3), ("bfloat16", 8e-3)])
+@pytest.mark.parametrize("backend", EAGER)
+def test_squares_of_responses_are_not_the_dtypes(dtype: str, bound: float, backend: str) -> None:
+    """Those of 300 are more than float16 has; float32 would be too little for float64."""
+    build = Build(5, 4, 3)
+    build.node(ir.LocalResponseNorm(3, 1e-4, 0.75, 1.0), "x")
+    x = (300 * torch.randn(2, 5, 4, 3, dtype=torch.float64)).to(getattr(torch, dtype))
+    plan, constants = lower(build.graph(), dtype)
+    got = get_backend(backend).compile(plan, constants, device=CPU).run(x)[0]  # type: ignore[call-arg]
+    assert got.dtype == x.dtype and relative_error(got.double(), interpret(build.graph(), x)[0]) < bound
 
 
 def test_what_a_step_wrote_is_not_written_over() -> None:
