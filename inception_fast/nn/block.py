@@ -26,12 +26,13 @@ from inception_fast.nn.forms import Options
 from inception_fast.nn.glance import Glance
 from inception_fast.nn.kinds import Kind
 from inception_fast.nn.original import fake_run, laid_out_like, run_original, share_tables
+from inception_fast.scripting import Unscriptable
 from inception_fast.tensors import is_traced
 
 Self = TypeVar("Self", bound="Block")
 
 
-class Block(nn.Module):
+class Block(Unscriptable, nn.Module):
     """A module of the user's on fast kernels, for inference only.
 
     It has the parameters, buffers and submodules of the module that it was made from, under the same names, and shares
@@ -198,13 +199,14 @@ class Block(nn.Module):
         if engine is None:
             with torch.no_grad():
                 outputs = tree_leaves(self._run_original(x))
-            return [laid_out_like(x, t) for t in outputs if isinstance(t, torch.Tensor)]
+            return [laid_out_like(self._images_in(x), t) for t in outputs if isinstance(t, torch.Tensor)]
         return self._run(engine, x, self._taken(x))
 
     def fake_outputs(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Empty tensors with the shapes, strides and dtypes of :meth:`run_checked`'s."""
         self._check(x)
-        return [laid_out_like(x, t) for t in self._fakes((x,), {}) if isinstance(t, torch.Tensor)]
+        like = self._images_in(x)
+        return [laid_out_like(like, t) for t in self._fakes((x,), {}) if isinstance(t, torch.Tensor)]
 
     def _fakes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
         """What the original returns for arguments without values, flat; tensors are contiguous."""
@@ -218,7 +220,13 @@ class Block(nn.Module):
         results = engine.run_checked(taken)
         if autocast_dtype(x.device):
             results = [t.to(dtype) for t, dtype in zip(results, self._autocast_dtypes(x), strict=True)]
-        return [laid_out_like(x, t) for t in results]
+        like = self._images_in(x)
+        return [laid_out_like(like, t) for t in results]
+
+    def _images_in(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` as ``[N, C, H, W]``, which the original makes of it."""
+        facts = self._engines.facts
+        return x if facts is None or facts.layout is None else x.permute(0, 3, 1, 2)
 
     def _taken(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` as the engine takes it: autocast may have given it another floating-point type than the weights'."""
