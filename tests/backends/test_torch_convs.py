@@ -178,6 +178,21 @@ def test_windows_in_padding_alone_are_not_the_librarys(
         assert torch.equal(kernel(x, None).double(), want)
 
 
+@pytest.mark.parametrize("make", [*PLAIN, OneDnnConv], ids=["channels last", "contiguous", "oneDNN"])
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("adds", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_each_kernel_by_itself(make: type[AtenConv], relu: bool, adds: bool, bias: bool) -> None:
+    """None of them is in want of another that it would give way to."""
+    conv = CONV if bias else replace(CONV, bias=None)
+    x = torch.randint(-3, 4, (2, 3, *SOURCE)).float().contiguous(memory_format=torch.channels_last)
+    residual = torch.randint(-90, 90, (2, 4, *SIZE)).float().contiguous(memory_format=torch.channels_last)
+    want = convolve(x.double(), CONSTANTS["w"].double(), conv.taps, conv.stride, SIZE)
+    want += (CONSTANTS["b"].view(-1, 1, 1) if bias else 0) + (residual if adds else 0)
+    got = make(conv, CONSTANTS, SOURCE, SIZE, relu)(x, residual if adds else None)
+    assert torch.equal(got.double(), want.relu() if relu else want)
+
+
 def spoiled(amount: float) -> object:
     """A maker of kernels one element of whose result is wrong."""
 
@@ -205,6 +220,16 @@ def test_a_wrong_kernel_gives_way_to_the_next(amount: float, adds: bool) -> None
     want = convolve(x.double(), CONSTANTS["w"].double(), CONV.taps, CONV.stride, SIZE)
     want += CONSTANTS["b"].view(-1, 1, 1) + adds
     assert torch.equal(kernel(x, residual).double(), want)
+
+
+@pytest.mark.parametrize("size", [(6, 4), (7, 3), (1, 4)])
+def test_a_result_of_another_size_gives_way_too(size: Pair) -> None:
+    def make(*arguments: object) -> ConvKernel:
+        right = PLAIN[0](*arguments)  # type: ignore[arg-type]
+        return lambda x, residual: right(x, residual)[:, :, : size[0], : size[1]]
+
+    kernel = Proven([make, PLAIN[0]], 2)(CONV, CONSTANTS, SOURCE, SIZE, False)
+    assert kernel(torch.zeros(2, 3, *SOURCE), None).shape == (2, 4, *SIZE)
 
 
 @pytest.mark.parametrize(
@@ -323,3 +348,9 @@ def test_which_library_has_a_fused_convolution(
     assert fused_conv(torch.device("meta"), dtype) is None
     if not there:
         assert fused_conv(CPU, dtype) is None
+
+
+def test_trying_a_kernel_draws_nothing_from_the_callers_generator() -> None:
+    before = torch.get_rng_state()
+    Proven(PLAIN, 2)(CONV, CONSTANTS, SOURCE, SIZE, relu=True, adds=True)
+    assert torch.equal(torch.get_rng_state(), before)

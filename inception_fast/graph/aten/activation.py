@@ -66,12 +66,7 @@ def celu(b: Builder, place: Place, x: Any, alpha: float) -> Data:
 
 
 def _times(b: Builder, place: Place, x: Data, factor: float) -> Data:
-    return b.affine(
-        x,
-        torch.tensor([factor], dtype=torch.float64, device="cpu"),
-        torch.zeros(1, dtype=torch.float64, device="cpu"),
-        place,
-    )
+    return b.affine(x, torch.tensor([factor], dtype=torch.float64), torch.zeros(1, dtype=torch.float64), place)
 
 
 @rule("leaky_relu.default")
