@@ -14,7 +14,8 @@ _is_any_autocast_enabled = torch._C._is_any_autocast_enabled
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
     """The type that operators on ``device`` are cast to here, None where autocast is off."""
-    if device.type == "meta" or not torch.is_autocast_enabled(device.type):
+    # Asked at every call; a device's type is a string that is made anew each time.
+    if not _is_any_autocast_enabled() or device.type == "meta" or not torch.is_autocast_enabled(device.type):
         return None
     return torch.get_autocast_dtype(device.type)
 

@@ -135,6 +135,10 @@ class FastModel(Fused):
         """How the outputs are nested."""
         return self._structure
 
+    def structured(self, results: list[torch.Tensor]) -> Any:
+        """The model's result with the output tensors in their places."""
+        return self._build(results)
+
     @property
     def packed(self) -> Mapping[Hashable, int]:
         """Bytes of the packed weights, on every device that it has run on, by what tells pieces apart that engines for

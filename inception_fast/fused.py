@@ -8,11 +8,12 @@ from typing import Any, ClassVar, TypeVar
 from torch import nn
 
 from inception_fast.errors import InputAttributeError, InputError, NoParametersError
+from inception_fast.scripting import Unscriptable
 
 Self = TypeVar("Self", bound="Fused")
 
 
-class Fused(nn.Module):
+class Fused(Unscriptable, nn.Module):
     """A module without parameters, that says so."""
 
     face: ClassVar[str]

@@ -43,7 +43,8 @@ def optimize(
     an engine each, and the operators between them. The report says what runs where and why.
 
     Args:
-        model: any network of the Inception family, part of one, or a model with such parts, in eval mode; also as a
+        model: any network of the Inception family, part of one, or a model with such parts, in eval mode, swapped
+            or not (what it was before is optimized); also as a
             module of ``torch.jit``, a ``torch.export.ExportedProgram``, the path of an ``.onnx`` file or an
             ``onnx.ModelProto``. It is not changed.
         example_inputs: what the model is called with: one tensor, most often ``[N, C, H, W]``; a sequence of its
@@ -87,8 +88,13 @@ def optimize(
         raise InputError("accuracy", repr(accuracy), f"one of {', '.join(map(repr, ACCURACIES))}")
     if memory_limit is not None and sizes == "example":
         raise InputError("memory_limit", memory_limit, "None, or sizes='any'")
+    # Built on this module.
+    from inception_fast.nn.seen_through import seen_through
+    from inception_fast.partition.capture import capture_parts, example_of
+    from inception_fast.partition.partitioning import partitioned
+
     device = next((t.device for t in tree_leaves(example_inputs) if isinstance(t, torch.Tensor)), None)
-    model = module_of(model, device)
+    model = module_of(seen_through(model), device)
     images = single_example(example_inputs) if strict else None
     if device is not None:
         select_backend(backend, device, precision)
@@ -97,10 +103,6 @@ def optimize(
         return _of_many_sizes(model, images, sizes, precision, backend, batch_invariant, accuracy, memory_limit)
     if images is not None:
         return build(capture(model, images), images, precision, backend, batch_invariant, accuracy)
-    # Built on this module.
-    from inception_fast.partition.capture import capture_parts, example_of
-    from inception_fast.partition.partitioning import partitioned
-
     example = example_of(model, example_inputs)
     captured = capture_parts(model, example)
     if isinstance(captured, Captured):

@@ -40,12 +40,13 @@ class OutputMemory:
             for buffer, flat, (height, width, _) in zip(self._buffers, self.flat, self._planes, strict=True)
         }
         self.all_placed = all(self._placeable.values())
-        self._new: dict[int, tuple[tuple[int, ...], torch.memory_format]] = {}
-        for buffer, flat, (height, width, channels), layout in zip(
-            self._buffers, self.flat, self._planes, self._layouts, strict=True
-        ):
+        # Shapes and strides of an image and of a batch.
+        self._new: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        for buffer, flat, (height, width, channels) in zip(self._buffers, self.flat, self._planes, strict=True):
             if self._placeable[buffer]:
-                self._new[buffer] = ((channels,) if flat else (channels, height, width)), layout
+                image, line = height * width * channels, width * channels
+                shape, strides = (channels, height, width), (image, 1, line, channels)
+                self._new[buffer] = ((channels,), (channels, 1)) if flat else (shape, strides)
 
     def shapes(self, images: int | torch.SymInt) -> list[tuple[int | torch.SymInt, ...]]:
         """Of the outputs for a batch."""
@@ -93,12 +94,11 @@ class OutputMemory:
 
     def allocate(self, x: torch.Tensor) -> dict[int, torch.Tensor]:
         """New memory, in the Plan's dtype, for the buffers that are an output as they are."""
-        images, dtype, device = x.shape[0], self._io_dtype, x.device
+        images, dtype = x.shape[0], self._io_dtype
+        # One operator of PyTorch's and the shortest way to it: after an engine has run, neither is in the caches.
         return {
-            buffer: x.new_empty((images, *shape), dtype=dtype)
-            if layout is torch.contiguous_format
-            else torch.empty((images, *shape), dtype=dtype, device=device, memory_format=layout)
-            for buffer, (shape, layout) in self._new.items()
+            buffer: x.new_empty_strided((images, *shape), strides, dtype=dtype)
+            for buffer, (shape, strides) in self._new.items()
         }
 
 

@@ -23,6 +23,7 @@ from inception_fast.nn.forms import MEMORY_LIMIT, Budget, Options
 from inception_fast.nn.in_place import InPlace
 from inception_fast.nn.installed import Installed, is_in_place
 from inception_fast.nn.observing import Calls, observe
+from inception_fast.nn.original import laid_out_like
 from inception_fast.nn.parts import Arguments
 from inception_fast.nn.runs import Runs, find_runs
 from inception_fast.partition.report import PartitionReport
@@ -157,7 +158,10 @@ class _Plan:
 
     def convert_images(self, model: nn.Module, call: Arguments, results: Any) -> None:
         """Has the model change the layout of its images once, if it then does the same."""
-        if not any(map(is_convertible, call.tensors)):
+        given = next(filter(is_convertible, call.tensors), None)
+        maps = [t for t in pytree.tree_leaves(results) if isinstance(t, torch.Tensor)]
+        # Where its results have another layout than its images, such as [N, H, W, C], the model sees to that itself.
+        if given is None or any(laid_out_like(given, t).stride() != t.stride() for t in maps):
             return
         copy = call.copied()
         try:

@@ -13,13 +13,17 @@ from torch.autograd import forward_ad
 from inception_fast.errors import InputError, InputTypeError
 
 _keys = torch._C._dispatch_keys
+# Looked up once: a fast module asks at every call, when nothing of PyTorch is in the caches.
+_tracing_state = torch._C._get_tracing_state
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_functorch_level = torch._C._functorch.peek_interpreter_stack
 _plain_types = {torch.Tensor, torch.nn.Parameter}
 
 
 def _plain_tensors() -> list[torch.Tensor]:
     with torch.inference_mode():
-        inference = torch.empty(0)
-    return [torch.empty(0), inference]
+        inference = torch.empty(0, dtype=torch.float32, device="cpu")
+    return [torch.empty(0, dtype=torch.float32, device="cpu"), inference]
 
 
 # PyTorch's dispatcher keeps with each tensor the set of everything that makes it more than memory; these are the sets
@@ -64,14 +68,14 @@ def is_traced() -> bool:
     return (
         # is_compiling() speaks of all threads.
         torch.compiler.is_dynamo_compiling()
-        or torch._C._get_tracing_state() is not None
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._functorch.peek_interpreter_stack() is not None
+        or _tracing_state() is not None
+        or _dispatch_modes() > 0
+        or _functorch_level() is not None
     )
 
 
 def _lies_in_storage(x: torch.Tensor) -> bool:
-    if x.is_contiguous():
+    if x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last):
         elements = x.numel()
     elif x.numel() == 0:
         elements = 0

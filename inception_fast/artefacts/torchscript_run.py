@@ -206,5 +206,5 @@ def _same(default: Any, value: Any) -> bool:
 def _argument(parameter: Any, value: Any) -> Any:
     if str(parameter.type) == "Tensor" and isinstance(value, int | float | torch.SymInt | torch.SymFloat):
         whole = isinstance(value, int | torch.SymInt)
-        return torch.scalar_tensor(value, dtype=torch.int64 if whole else torch.float64)
+        return torch.scalar_tensor(value, dtype=torch.int64 if whole else torch.float64, device="cpu")
     return named(str(parameter.real_type), value)

@@ -39,7 +39,7 @@ def record_columns(records: torch.Tensor, launches: Sequence[Sequence[str]]) -> 
     if len(times):
         times -= start.min()
     numbers = records[:, 5:].contiguous().view(torch.int32)[:, :3].long()
-    launch_of = torch.tensor([i for i, names in enumerate(launches) for _ in names])
+    launch_of = torch.tensor([i for i, names in enumerate(launches) for _ in names], device="cpu")
     return torch.cat([launch_of[numbers[:, :1]], numbers, times], 1)
 
 

@@ -153,4 +153,4 @@ def rounded(x: torch.Tensor, zero: int, relu: bool) -> torch.Tensor:
 
 def _unit(buffer: Buffer) -> torch.Tensor:
     """What an element stands for, float32; 1 for an output, which holds numbers."""
-    return torch.tensor(1.0 if buffer.scale is None else buffer.scale, dtype=torch.float32)
+    return torch.tensor(1.0 if buffer.scale is None else buffer.scale, dtype=torch.float32, device="cpu")

@@ -205,7 +205,10 @@ class Proven:
         random = torch.Generator().manual_seed(0)
         shapes = [(conv.in_channels, *source)] + [(conv.out_channels, *size)] * adds
         x, *others = [
-            torch.randn(self._batch, h, w, c, generator=random).to(weight).permute(0, 3, 1, 2) for c, h, w in shapes
+            torch.randn(self._batch, h, w, c, generator=random, dtype=torch.float32, device="cpu")
+            .to(weight)
+            .permute(0, 3, 1, 2)
+            for c, h, w in shapes
         ]
         residual = others[0] if others else None
         sums = defined_conv(x, conv, constants, size)

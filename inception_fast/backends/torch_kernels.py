@@ -132,7 +132,7 @@ def _pool_pads(step: PoolStep, source: Pair, size: Pair) -> list[int]:
 
 def _padded_average(step: PoolStep, source: Pair, size: Pair) -> Callable[[torch.Tensor], torch.Tensor]:
     """Sums over the padded image, each divided by its own count; in float32, which half precision's sums may need."""
-    _, counts = pooled(torch.ones(1, 1, *source, dtype=torch.float64), step, size)
+    _, counts = pooled(torch.ones(1, 1, *source, dtype=torch.float64, device="cpu"), step, size)
     assert counts is not None
     pads = _pool_pads(step, source, size)
 

@@ -87,14 +87,16 @@ def run_passes(folder: Path) -> None:
     plan, table = plan_from_json((folder / "plan.json").read_bytes()), read_table(folder / "table.json")
     assert table is not None
     choose = ConfigChoice(Limits(**job["limits"]), table.entries, job["batch_invariant"])
-    constants = {name: torch.empty(c.shape, dtype=getattr(torch, c.dtype)) for name, c in plan.constants.items()}
+    constants = {
+        name: torch.empty(c.shape, dtype=getattr(torch, c.dtype), device="cpu") for name, c in plan.constants.items()
+    }
     executor = TritonExecutor(
         plan, constants, torch.device("cpu"), job["precision"], job["batch_invariant"], choose=choose
     )
     image, dtype = plan.buffers[plan.input], getattr(torch, plan.input_dtype)
     for images in job["batches"]:
         shape = (images, image.channels, image.height, image.width)
-        executor.run(torch.empty(shape, dtype=dtype, memory_format=torch.channels_last))
+        executor.run(torch.empty(shape, dtype=dtype, device="cpu", memory_format=torch.channels_last))
 
 
 def main() -> None:

@@ -152,7 +152,11 @@ def _same_values(
 
     def noise(leaf: Any, scale: float) -> Any:
         drawn = isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.dim()
-        return (scale * torch.randn(leaf.shape, generator=generator)).to(leaf) if drawn else leaf
+        return (
+            (scale * torch.randn(leaf.shape, generator=generator, dtype=torch.float32, device="cpu")).to(leaf)
+            if drawn
+            else leaf
+        )
 
     given = (tuple(args), dict(kwargs))
     drawn = (pytree.tree_map(partial(noise, scale=scale), given) for scale in _SCALES)

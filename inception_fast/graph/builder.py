@@ -152,8 +152,8 @@ class Builder:
             name = self.emit(ir.Slice(x.start, x.count), [name], replace(x.place, is_layer=False)).source
         if x.scale is not None or x.shift is not None:
             affine = self.name("affine", replace(x.place, is_layer=False))
-            scale = torch.ones(x.count, dtype=torch.float64) if x.scale is None else x.scale
-            shift = torch.zeros(x.count, dtype=torch.float64) if x.shift is None else x.shift
+            scale = torch.ones(x.count, dtype=torch.float64, device="cpu") if x.scale is None else x.scale
+            shift = torch.zeros(x.count, dtype=torch.float64, device="cpu") if x.shift is None else x.shift
             op = ir.Affine(self.param(Const(scale), f"{affine}.scale"), self.param(Const(shift), f"{affine}.shift"))
             name = self.emit(op, [name], x.place, affine).source
         if name != x.source:
@@ -183,7 +183,7 @@ class Builder:
             return x
         if x.scale is None and x.shift is None:
             return replace(x, scale=scale.expand(x.count), shift=shift.expand(x.count), place=place)
-        old_shift = torch.zeros(1, dtype=torch.float64) if x.shift is None else x.shift
+        old_shift = torch.zeros(1, dtype=torch.float64, device="cpu") if x.shift is None else x.shift
         new_scale = scale if x.scale is None else x.scale * scale
         new_shift = old_shift * scale + shift
         finite = new_scale.float().isfinite().all() and new_shift.float().isfinite().all()
@@ -196,7 +196,7 @@ class Builder:
 
     def _moves_input(self, x: Data) -> bool:
         """Whether ``x`` is the network's input, of which nothing is rounded yet, moved without rounding."""
-        scale, shift = (torch.ones(1) if x.scale is None else x.scale), x.shift
+        scale, shift = (torch.ones(1, dtype=torch.float32, device="cpu") if x.scale is None else x.scale), x.shift
         return self._input_of(x.source) is not None and shift is not None and shifts_exactly(scale, shift)
 
     def is_bytes(self, value: str) -> bool:
@@ -254,7 +254,7 @@ def _joined(parts: Sequence[Data], vector: str, neutral: float) -> Tensor | None
     if all(v is None for v in own):
         return None
     filled = (
-        torch.full((p.count,), neutral, dtype=torch.float64) if v is None else v
+        torch.full((p.count,), neutral, dtype=torch.float64, device="cpu") if v is None else v
         for p, v in zip(parts, own, strict=True)
     )
     return torch.cat(list(filled))

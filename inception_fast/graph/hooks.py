@@ -44,7 +44,8 @@ def is_hooked(module: nn.Module) -> bool:
 def sees_every_module() -> bool:
     """Whether there is a hook on all modules of the process, other than PyTorch's own, which keep count of them."""
     tables = (global_hooks._global_forward_pre_hooks, global_hooks._global_forward_hooks)
-    return any(not _home(hook).startswith("torch.") for hooks in tables for hook in hooks.values())
+    # It is asked at every call.
+    return any(tables) and any(not _home(hook).startswith("torch.") for hooks in tables for hook in hooks.values())
 
 
 def _is_lost(hook: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -22,14 +23,16 @@ from inception_fast.integrations import ops
 from inception_fast.nn.constants import reads_mode
 from inception_fast.nn.engines import Engines
 from inception_fast.nn.forms import Options
+from inception_fast.nn.glance import Glance
 from inception_fast.nn.kinds import Kind
 from inception_fast.nn.original import fake_run, laid_out_like, run_original, share_tables
+from inception_fast.scripting import Unscriptable
 from inception_fast.tensors import is_traced
 
 Self = TypeVar("Self", bound="Block")
 
 
-class Block(nn.Module):
+class Block(Unscriptable, nn.Module):
     """A module of the user's on fast kernels, for inference only.
 
     It has the parameters, buffers and submodules of the module that it was made from, under the same names, and shares
@@ -61,7 +64,7 @@ class Block(nn.Module):
         self.__dict__["original"] = original
         self._engines = Engines(options, self.kinds) if engines is None else engines
         self._dtypes: dict[tuple[torch.dtype | None, ...], list[torch.dtype]] = {}
-        self._served = self._warned = False
+        self._has_served = self._warned = False
         self._announce()
 
     @classmethod
@@ -96,13 +99,22 @@ class Block(nn.Module):
             structure = facts.structure if facts else OutputStructure(TENSOR)
             return structure.unflatten(ops.run_traced(self, x, self._wanting_gradient(), autocast_dtype(x.device)))
         self._check(x)
-        engine = self.engine_for(self._taken(x))
-        if engine is None:
-            return self._run_original(x)
-        weight = self._wanting_gradient()
-        wanted = [t for t in (x, weight) if t is not None and t.requires_grad] if torch.is_grad_enabled() else []
-        results = refusing(lambda: self._run(engine, x), wanted) if wanted else self._run(engine, x)
-        return engine.structure.unflatten(results)
+        taken = self._taken(x)
+        engine = self._at_a_glance(taken) or self.engine_for(taken)
+        return self._run_original(x) if engine is None else self._served(engine, x, taken)
+
+    def _served(self, engine: FastModel, x: torch.Tensor, taken: torch.Tensor) -> Any:
+        """What the module returns for ``x``, by an engine that takes ``taken``."""
+        wanted = []
+        if torch.is_grad_enabled():
+            weight = self._wanting_gradient()
+            wanted = [t for t in (x, weight) if t is not None and t.requires_grad]
+        run = partial(self._run, engine, x, taken)
+        return engine.structured(refusing(run, wanted) if wanted else run())
+
+    def _at_a_glance(self, x: torch.Tensor) -> FastModel | None:
+        """:meth:`engine_for` where nothing has changed since it was asked, as a short look tells; None says nothing."""
+        return None if x.shape[0] == 0 or sees_every_module() else self._engines.at_a_glance(x)
 
     @property
     def memory(self) -> int:
@@ -116,11 +128,11 @@ class Block(nn.Module):
         if len(x) == 0 or self._objection() is not None:
             return None
         try:
-            engine = self._engines.get(x, self._contents, self._traceable)
+            engine = self._engines.get(x, self._contents, self._traceable, self._glance)
         except (UnsupportedOpError, CaptureError) as error:
             self._refused(error)
             return None
-        self._served = True
+        self._has_served = True
         return engine
 
     def _traceable(self) -> nn.Module:
@@ -129,13 +141,17 @@ class Block(nn.Module):
 
     def _refused(self, error: Exception) -> None:
         """What was served once goes on with the original."""
-        if not self._served:
+        if not self._has_served:
             raise error
         self._warn(f"it runs on the original module: {error}")
 
     def _contents(self) -> list[object]:
         """What engines are built from."""
         return [self.original, *contents_of(self)]
+
+    def _glance(self) -> Glance | None:
+        """At what engines are built from, and what there is no objection to."""
+        return Glance.of(self.original, self._objection_to)
 
     def _objection(self) -> str | None:
         """Why an engine would not compute what the module does now, which then runs as it is; said once."""
@@ -183,13 +199,14 @@ class Block(nn.Module):
         if engine is None:
             with torch.no_grad():
                 outputs = tree_leaves(self._run_original(x))
-            return [laid_out_like(x, t) for t in outputs if isinstance(t, torch.Tensor)]
-        return self._run(engine, x)
+            return [laid_out_like(self._images_in(x), t) for t in outputs if isinstance(t, torch.Tensor)]
+        return self._run(engine, x, self._taken(x))
 
     def fake_outputs(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Empty tensors with the shapes, strides and dtypes of :meth:`run_checked`'s."""
         self._check(x)
-        return [laid_out_like(x, t) for t in self._fakes((x,), {}) if isinstance(t, torch.Tensor)]
+        like = self._images_in(x)
+        return [laid_out_like(like, t) for t in self._fakes((x,), {}) if isinstance(t, torch.Tensor)]
 
     def _fakes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
         """What the original returns for arguments without values, flat; tensors are contiguous."""
@@ -199,15 +216,21 @@ class Block(nn.Module):
     def _run_original(self, x: torch.Tensor) -> Any:
         return run_original(self.original, x, self._engines.options.batch_invariant)
 
-    def _run(self, engine: FastModel, x: torch.Tensor) -> list[torch.Tensor]:
-        results = engine.run_flat(self._taken(x))
+    def _run(self, engine: FastModel, x: torch.Tensor, taken: torch.Tensor) -> list[torch.Tensor]:
+        results = engine.run_checked(taken)
         if autocast_dtype(x.device):
             results = [t.to(dtype) for t, dtype in zip(results, self._autocast_dtypes(x), strict=True)]
-        return [laid_out_like(x, t) for t in results]
+        like = self._images_in(x)
+        return [laid_out_like(like, t) for t in results]
+
+    def _images_in(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` as ``[N, C, H, W]``, which the original makes of it."""
+        facts = self._engines.facts
+        return x if facts is None or facts.layout is None else x.permute(0, 3, 1, 2)
 
     def _taken(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` as the engine takes it: autocast may have given it another floating-point type than the weights'."""
-        if x.dtype not in CASTS or not autocast_dtype(x.device):
+        if not autocast_dtype(x.device) or x.dtype not in CASTS:
             return x
         return x.to(next((p.dtype for p in self.original.parameters()), x.dtype))
 

@@ -36,9 +36,7 @@ class Attributes:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        own = vars(module)
-        read = _read_in_forward(type(module))  # type: ignore[arg-type]
-        names = [name for name in read if name in own and _is_immutable(own[name])]
+        own, names = vars(module), attributes_in_forward(module)
         self._get = itemgetter(*names) if names else None
         self._values = self._get(own) if self._get else None
         self._kind, self._forward = type(module), id(own.get("forward"))
@@ -52,6 +50,13 @@ class Attributes:
             return self._get is None or bool(self._get(own) == self._values)
         except KeyError:
             return False
+
+
+def attributes_in_forward(module: nn.Module) -> list[str]:
+    """The names of :class:`Attributes` of a module."""
+    own = vars(module)
+    read = _read_in_forward(type(module))  # type: ignore[arg-type]
+    return [name for name in read if name in own and _is_immutable(own[name])]
 
 
 @functools.cache

@@ -154,7 +154,10 @@ class _Results:
                 )
 
         def with_noise(batch: int) -> Any:
-            x = torch.rand(batch, *image, generator=torch.Generator().manual_seed(batch)).to(device, dtype)
+            drawn = torch.rand(
+                batch, *image, generator=torch.Generator().manual_seed(batch), dtype=torch.float32, device="cpu"
+            )
+            x = drawn.to(device, dtype)
             with torch.no_grad():
                 return without_hooks(Original(self._part))(x)
 

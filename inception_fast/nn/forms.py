@@ -16,9 +16,10 @@ import torch
 from torch import nn
 
 from inception_fast.backends import get_backend
-from inception_fast.errors import InputError
+from inception_fast.errors import InceptionFastError, InputError
 from inception_fast.fast_model import FastModel
 from inception_fast.nn.fingerprint import Fingerprint
+from inception_fast.nn.glance import Glance
 from inception_fast.optimization import check_precision
 from inception_fast.shared_weights import SharedWeights
 
@@ -126,26 +127,44 @@ class Forms(ABC, Generic[Call, Form]):
         with self._lock:
             return _memory(self._engines_of(self._made))
 
-    def get(self, call: Call, weights: Callable[[], Sequence[object]], module: Callable[[], nn.Module]) -> Form | None:
+    def at_a_glance(self, call: Call) -> Form | None:
+        """The form for such a call, where a glance tells that all is as it was; None says nothing."""
+        with self._lock:
+            if not self._fingerprint.holds():
+                return None
+            try:
+                return self._find(call)
+            except InceptionFastError:
+                # It is :meth:`get` that says so.
+                return None
+
+    def get(
+        self,
+        call: Call,
+        weights: Callable[[], Sequence[object]],
+        module: Callable[[], nn.Module],
+        glance: Callable[[], Glance | None] = lambda: None,
+    ) -> Form | None:
         """The form for such a call; None where there is no room for one, and the original module computes it.
 
         Args:
             weights: gives what the module consists of, see :class:`Fingerprint`; other tensors, or other values in
                 them, discard every form.
             module: gives the module with these weights, in eval mode.
+            glance: at the module, for :meth:`at_a_glance`.
 
         Raises:
             InceptionFastError: as :func:`inception_fast.optimize`.
         """
         with self._lock:
-            known = self._known(call, weights())
+            known = self._known(call, weights, glance)
         if not isinstance(known, Fingerprint):
             return known
         # One after the other: the next one finds what this one has packed.
         with self._building:
             for _ in range(_ATTEMPTS):
                 with self._lock:
-                    known = self._known(call, weights())
+                    known = self._known(call, weights, glance)
                 if not isinstance(known, Fingerprint):
                     return known
                 form, note = self._build(call, module())
@@ -155,12 +174,15 @@ class Forms(ABC, Generic[Call, Form]):
         # Somebody writes to the weights all the time: this one is for those of a moment ago.
         return form
 
-    def _known(self, call: Call, contents: Sequence[object]) -> Form | Fingerprint | None:
+    def _known(
+        self, call: Call, weights: Callable[[], Sequence[object]], glance: Callable[[], Glance | None]
+    ) -> Form | Fingerprint | None:
         """The form for a call; None where there is no room for one; what the weights are like where it has yet to be
         built.
         """
-        if not self._fingerprint.matches(contents):
-            self._start_anew(Fingerprint(contents))
+        if not self._fingerprint.matches(weights()):
+            before = glance()
+            self._start_anew(Fingerprint(weights(), before))
         form = self._find(call)
         if form is not None:
             return form

@@ -21,6 +21,7 @@ from inception_fast.nn.constants import Constants
 from inception_fast.nn.cut_points import CutMismatchError, cut, cuts_in
 from inception_fast.nn.engines import Engines
 from inception_fast.nn.forms import Budget, Options
+from inception_fast.nn.glance import Glance
 from inception_fast.nn.installed import Installed
 from inception_fast.nn.original import Original, laid_out_like
 from inception_fast.nn.parts import Arguments, Fast, Parts
@@ -88,7 +89,7 @@ class InPlace(Installed, Block):
                 self._whole = False
         while True:
             try:
-                return self._parts.get(call, self._contents, lambda: cut(self._traceable(), self._opaque))
+                return self._parts_for(call)
             except CaptureError as error:
                 # One that branches on values is no part of an engine; those around it may be.
                 part = self.original.get_submodule(error.module)
@@ -103,6 +104,11 @@ class InPlace(Installed, Block):
         if sees_every_module():
             return self.original(*args, **kwargs)
         x = self._images(call) if self._whole else None
+        if x is not None and not is_traced():
+            self._check(x)
+            engine = self._at_a_glance(taken := self._taken(x))
+            if engine is not None:
+                return self._served(engine, x, taken)
         if x is not None and not self.cuts:
             try:
                 return super().forward(x)
@@ -112,17 +118,20 @@ class InPlace(Installed, Block):
         if is_traced():
             return self.original(*args, **kwargs)
         self.check_inference()
-        if self._objection():
-            return self.original(*args, **kwargs)
-        taken = self._cast(call)
-        form = self._form(taken)
+        cast = self._cast(call)
+        form = self._parts.at_a_glance(cast)
+        if form is None and not self._objection():
+            form = self._form(cast)
         if form is None:
             return self.original(*args, **kwargs)
         try:
-            return self._through(form, call, taken)
+            return self._through(form, call, cast)
         except CutMismatchError as error:
             self._warn(f"it runs on the original module: {error}")
             return self.original(*args, **kwargs)
+
+    def _parts_for(self, call: Arguments) -> Fast | None:
+        return self._parts.get(call, self._contents, lambda: cut(self._traceable(), self._opaque), self._glance)
 
     def _images(self, call: Arguments) -> torch.Tensor | None:
         """The one argument of a call, where it is a floating-point tensor ``[N, C, H, W]``."""
@@ -147,10 +156,16 @@ class InPlace(Installed, Block):
     def _contents(self) -> list[object]:
         return [*super()._contents(), self._constants.values(), tuple(map(id, self.cuts.values()))]
 
+    def _glance(self) -> Glance | None:
+        # Of cuts, whose parts run as they are whatever their mode, it would see too much.
+        if self._opaque:
+            return None
+        return Glance.of(self.original, self._objection_to, self._constants.values)
+
     def _form(self, call: Arguments) -> Fast | None:
         """The form for a call, None where the original is to run."""
         try:
-            return self._parts.get(call, self._contents, lambda: cut(self._traceable(), self._opaque))
+            return self._parts_for(call)
         except InceptionFastError as error:
             self._warn(f"called with {call}, it runs on the original module: {error}")
             return None

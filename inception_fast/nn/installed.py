@@ -13,9 +13,10 @@ from torch import nn
 from inception_fast.artefacts.choose import module_of
 from inception_fast.errors import InputError
 from inception_fast.graph.foreign import is_exported
+from inception_fast.scripting import Unscriptable
 
 
-class Installed:
+class Installed(Unscriptable):
     """A module that is called in the place of another one's ``forward``.
 
     Attributes:

@@ -148,7 +148,7 @@ def _tensor(name: str, spec: TensorSpec, data: bytes | None) -> Tensor:
     expected = prod(shape) * spec.dtype.itemsize
     _require(data is not None and len(data) == expected and min(shape, default=1) >= 0, f"constant {name}: its size")
     if not expected:
-        return torch.empty(shape, dtype=spec.dtype)
+        return torch.empty(shape, dtype=spec.dtype, device="cpu")
     return torch.frombuffer(bytearray(data or b""), dtype=spec.dtype).view(shape)
 
 

@@ -147,7 +147,7 @@ class PartitionedModel(Fused):
         return next((b.device for b in self.rest.buffers(recurse=False)), None)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PartitionedModel:
-        before = torch.empty(1)
+        before = torch.empty(1, dtype=torch.float32, device="cpu")
         after = fn(before)
         if after.dtype != before.dtype:
             expected = f"{before.dtype}: optimize the model in another precision"

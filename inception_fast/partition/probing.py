@@ -61,7 +61,7 @@ class Probe:
 
         def look(node: fx.Node, value: Any) -> Any:
             if node in outputs:
-                noise = torch.randn(value.shape, generator=generator).to(value)
+                noise = torch.randn(value.shape, generator=generator, dtype=torch.float32, device="cpu").to(value)
                 value = value + noise * (NUDGE * value.norm() / noise.norm())
             true = before.get(node)
             if isinstance(true, Tensor) and true.is_floating_point() and true.any():
@@ -102,8 +102,8 @@ def _noise_like(tensors: Sequence[Tensor], draw: Callable[..., Tensor]) -> list[
     made = []
     for x in tensors:
         if x.is_floating_point() and x.dim() >= 2:
-            x = draw(x.shape, generator=generator).to(x)
+            x = draw(x.shape, generator=generator, dtype=torch.float32, device="cpu").to(x)
         elif x.dtype is torch.uint8 and x.dim() >= 3:
-            x = torch.randint(0, 256, x.shape, generator=generator, dtype=torch.uint8).to(x.device)
+            x = torch.randint(0, 256, x.shape, generator=generator, dtype=torch.uint8, device="cpu").to(x.device)
         made.append(x)
     return made

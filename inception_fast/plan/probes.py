@@ -29,13 +29,15 @@ def probes(graph: ir.Graph) -> Iterator[torch.Tensor]:
     assert isinstance(graph.input.op, ir.Input)
     channels, height, width = graph.input.op.shape
     generator = torch.Generator().manual_seed(0)
-    coarse = torch.randn(1, channels, height // 16 + 2, width // 16 + 2, generator=generator)
+    coarse = torch.randn(
+        1, channels, height // 16 + 2, width // 16 + 2, generator=generator, dtype=torch.float32, device="cpu"
+    )
     smooth = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=True)
-    noise = torch.randn(smooth.shape, generator=generator)
+    noise = torch.randn(smooth.shape, generator=generator, dtype=torch.float32, device="cpu")
     smooth = _unnormalised(graph, smooth + 0.25 * noise)
     yield smooth
     yield _unnormalised(graph, noise)
-    yield torch.rand(smooth.shape, generator=generator)
+    yield torch.rand(smooth.shape, generator=generator, dtype=torch.float32, device="cpu")
     told = _as_told(graph, smooth)
     if told is not None:
         yield told
@@ -79,13 +81,15 @@ def _as_told(graph: ir.Graph, x: torch.Tensor) -> torch.Tensor | None:
         of_means, of_spreads = zip(*pairs, strict=True)
         return torch.cat(of_means), torch.cat(of_spreads)
 
-    means, growth, found = torch.zeros(x.shape[1], dtype=torch.float64), 0.0, False
+    means, growth, found = torch.zeros(x.shape[1], dtype=torch.float64, device="cpu"), 0.0, False
     now = misses(means, growth)
     if not FAR < _size(now) < inf:
         return None
     for _ in range(STEPS):
         step = STEP * spread * exp(growth)
-        moved = [misses(means + step * unit, growth)[0] for unit in torch.eye(len(means), dtype=torch.float64)]
+        moved = [
+            misses(means + step * unit, growth)[0] for unit in torch.eye(len(means), dtype=torch.float64, device="cpu")
+        ]
         slopes = (torch.stack(moved, 1) - now[0].unsqueeze(1)) / step
         if not slopes.isfinite().all():
             break

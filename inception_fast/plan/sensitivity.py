@@ -83,7 +83,7 @@ class _Convolved(_Rounded):
 
     def before_relu(self, gradient: torch.Tensor) -> torch.Tensor:
         """The gradient of the sums, from that of the value."""
-        relus = torch.tensor([s.relu for s in self.op.segments for _ in range(s.channels)])
+        relus = torch.tensor([s.relu for s in self.op.segments for _ in range(s.channels)], device="cpu")
         return gradient.masked_fill((self.value == 0) & relus.view(1, -1, 1, 1), 0.0)
 
 
@@ -327,9 +327,17 @@ def _products(outputs: list[torch.Tensor]) -> Iterator[tuple[torch.Tensor, list[
             # Of nothing but zeros there is no relative error.
             yield output, [], 0.0
         elif output.numel() <= count:
-            yield output, list(torch.eye(output.numel()).view(-1, *output.shape)), 1 / size
+            yield (
+                output,
+                list(torch.eye(output.numel(), dtype=torch.float32, device="cpu").view(-1, *output.shape)),
+                1 / size,
+            )
         else:
-            yield output, list(torch.randn(count, *output.shape, generator=generator)), 1 / (count * size)
+            yield (
+                output,
+                list(torch.randn(count, *output.shape, generator=generator, dtype=torch.float32, device="cpu")),
+                1 / (count * size),
+            )
 
 
 def _gradients(output: torch.Tensor, tensors: list[torch.Tensor], vector: torch.Tensor) -> tuple[torch.Tensor, ...]:

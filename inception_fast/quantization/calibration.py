@@ -69,7 +69,7 @@ class Samples:
     """
 
     def __init__(self) -> None:
-        self.kept = self.extremes = torch.empty(0)
+        self.kept = self.extremes = torch.empty(0, dtype=torch.float32, device="cpu")
         self._every, self._passed = 1, 0
 
     def add(self, values: torch.Tensor) -> None:
@@ -151,7 +151,7 @@ def tap_means(x: torch.Tensor, conv: Convolution, size: tuple[int, int]) -> torc
     for tap, offset in enumerate(conv.taps):
         inside = image
         for axis in (0, 1):
-            positions = torch.arange(size[axis]) * conv.stride[axis] + offset[axis]
+            positions = torch.arange(size[axis], device="cpu") * conv.stride[axis] + offset[axis]
             kept = positions[(positions >= 0) & (positions < image.shape[1 + axis])]
             inside = inside.index_select(1 + axis, kept)
         means[tap] = inside.sum(dim=(1, 2)) / (size[0] * size[1])
@@ -159,7 +159,7 @@ def tap_means(x: torch.Tensor, conv: Convolution, size: tuple[int, int]) -> torc
 
 
 def _scale_and_zero(least: float, most: float) -> tuple[float, int]:
-    scale = torch.tensor((most - least) / LEVELS, dtype=torch.float32).clamp(*SCALES).item()
+    scale = torch.tensor((most - least) / LEVELS, dtype=torch.float32, device="cpu").clamp(*SCALES).item()
     return scale, min(LEVELS, max(0, round(-least / scale)))
 
 

@@ -20,6 +20,7 @@ from inception_fast.models.layers import BasicConv2d
 from inception_fast.nn.in_place import InPlace
 from inception_fast.nn.installed import is_in_place
 from tests.nn.modules import lively
+from tests.nn.test_swapping import Guard
 from tests.partition.comparing import assert_keeps_promise
 from tests.partition.models import MODELS, images
 from tests.partition.models import model as model_of
@@ -420,3 +421,26 @@ def test_undone_where_the_model_does_not_run() -> None:
         swap(model, images(2))
     assert set(vars(model)) == names
     assert_keeps_promise(model, lively(Flat()), images(2))
+
+
+class ChannelsLast(nn.Module):
+    """Takes ``[N, H, W, C]``, as some libraries do."""
+
+    def __init__(self, guard: nn.Module) -> None:
+        super().__init__()
+        self.guard, self.body = guard, Detector().backbone
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(self.guard(x).permute(0, 3, 1, 2))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("guard", [nn.Identity(), Guard()], ids=["whole", "parts"])
+@torch.no_grad()
+def test_maps_of_images_with_channels_last(guard: nn.Module) -> None:
+    model = lively(ChannelsLast(guard))
+    original = copy.deepcopy(model)
+    swap(model, images(2).permute(0, 2, 3, 1).contiguous())
+    for x in (images(2).permute(0, 2, 3, 1).contiguous(), images(3).permute(0, 2, 3, 1)):
+        got, expected = model(x), original(x)
+        assert got.stride() == expected.stride()
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)

@@ -249,7 +249,7 @@ def _constant(node: OnnxNode) -> Tensor:
     kinds = list(node.attributes)
     node.require(len(kinds) == 1 and (kinds[0] == "value" or kinds[0] in _PLAIN), f"a constant of {kinds}")
     value: Any = node.attributes[kinds[0]]
-    return torch.tensor(value, dtype=_PLAIN[kinds[0]]) if kinds[0] in _PLAIN else tensor_of(value)
+    return torch.tensor(value, dtype=_PLAIN[kinds[0]], device="cpu") if kinds[0] in _PLAIN else tensor_of(value)
 
 
 def _declared(value: Any) -> list[int]:

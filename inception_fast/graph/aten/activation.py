@@ -66,7 +66,12 @@ def celu(b: Builder, place: Place, x: Any, alpha: float) -> Data:
 
 
 def _times(b: Builder, place: Place, x: Data, factor: float) -> Data:
-    return b.affine(x, torch.tensor([factor], dtype=torch.float64), torch.zeros(1, dtype=torch.float64), place)
+    return b.affine(
+        x,
+        torch.tensor([factor], dtype=torch.float64, device="cpu"),
+        torch.zeros(1, dtype=torch.float64, device="cpu"),
+        place,
+    )
 
 
 @rule("leaky_relu.default")

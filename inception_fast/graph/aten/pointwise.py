@@ -45,7 +45,7 @@ def _vector(x: Data, operand: Any, place: Place) -> Tensor:
     if isinstance(operand, SymInt | SymFloat):
         raise CannotExpress("it computes with the number of images")
     if not isinstance(operand, Const):
-        return torch.tensor([operand], dtype=torch.float64)
+        return torch.tensor([operand], dtype=torch.float64, device="cpu")
     tensor = operand.tensor.detach().cpu().double()
     rank = len(x.shape) + 1
     require(tensor.dim() <= rank, "the constant has more dimensions than the tensor")
@@ -126,7 +126,7 @@ def _sum(b: Builder, place: Place, x: Any, x_factor: float, y: Any, y_factor: fl
     left = _affine(b, place, x, scale=x_factor)
     if not isinstance(y, Symbolic):
         vector = _vector(left, y, place)
-        return b.affine(left, torch.ones(1, dtype=torch.float64), vector * y_factor, place)
+        return b.affine(left, torch.ones(1, dtype=torch.float64, device="cpu"), vector * y_factor, place)
     right = _affine(b, place, y, scale=y_factor)
     require(left.shape == right.shape, "tensors of different shapes are added")
     if b.natural_shape(left) == b.natural_shape(right):

@@ -77,7 +77,7 @@ def _sunk(graph: ir.Graph, node: ir.Node) -> ir.Graph:
     first = reader.op
     if isinstance(first, ir.Affine):
         # Where each channel has gone.
-        places = torch.tensor(op.channels).argsort()
+        places = torch.tensor(op.channels, device="cpu").argsort()
         scale, shift = (
             edit.add_param(f"{reader.name}.{what}", edit.param(getattr(first, what))[places])
             for what in ("scale", "shift")
@@ -106,7 +106,7 @@ def _obstacle(graph: ir.Graph, node: ir.Node, reader: ir.Node) -> str | None:
 def _ordered(weight: torch.Tensor, channels: tuple[int, ...]) -> torch.Tensor:
     """``[C_out, C, kh, kw]`` for the channels from the first to the last that are selected."""
     first = min(channels)
-    positions = torch.tensor(channels) - first
+    positions = torch.tensor(channels, device="cpu") - first
     shape = (weight.shape[0], max(channels) - first + 1, *weight.shape[2:])
     if len(set(channels)) == len(channels):
         return weight[:, positions.argsort()]

@@ -89,8 +89,10 @@ def _merge(edit: Edit, siblings: list[ir.Node]) -> None:
     height, width = max(row for row, _ in union) + top + 1, max(column for _, column in union) + left + 1
 
     parameters = [edit.param(op.weight) for op in ops]
-    weight = torch.zeros(sum(op.channels for op in ops), parameters[0].shape[1], height, width, dtype=torch.float64)
-    bias = torch.zeros(len(weight), dtype=torch.float64)
+    weight = torch.zeros(
+        sum(op.channels for op in ops), parameters[0].shape[1], height, width, dtype=torch.float64, device="cpu"
+    )
+    bias = torch.zeros(len(weight), dtype=torch.float64, device="cpu")
     name = edit.fresh(f"{siblings[0].name}_siblings")
     start = 0
     for node, op, (kh, kw), parameter in zip(siblings, ops, sizes, parameters, strict=True):

@@ -33,9 +33,9 @@ def constant_of_shape(node: OnnxNode, extents: Any) -> Any:
     node.require(is_numbers(extents), "a shape that is computed")
     extents = listed(extents)
     proto = node.get("value")
-    value = torch.zeros(1) if proto is None else tensor_of(proto)
+    value = torch.zeros(1, dtype=torch.float32, device="cpu") if proto is None else tensor_of(proto)
     node.require(value.numel() == 1, f"a fill of {value.numel()} values")
     node.require(math.prod(e for e in extents if fixed([e])) <= LARGEST_FILL, f"a constant of shape {extents}")
     if len(extents) == 1 and fixed(extents) and extents[0] <= MOST and not value.is_floating_point():
         return [value.item()] * extents[0]
-    return torch.full(extents, value.item(), dtype=value.dtype)
+    return torch.full(extents, value.item(), dtype=value.dtype, device="cpu")

@@ -90,7 +90,7 @@ def unsqueeze(node: OnnxNode, x: Any, axes: Any = None) -> Any:
         if not isinstance(x, list | tuple) and len(dims) == 1:
             return [x]
         node.require(fixed(listed(x)), "sizes in more than one dimension")
-        x = torch.tensor(x)
+        x = torch.tensor(x, device="cpu")
     rank = x.dim() + len(dims)
     for dim in sorted(d % rank for d in dims):
         x = x.unsqueeze(dim)
