@@ -3,7 +3,7 @@
 #include <limits>
 #include <new>
 
-#include "cpu/convert.h"
+#include "cpu/kernels/convert.h"
 #include "library/runner.h"
 
 namespace inception_fast {

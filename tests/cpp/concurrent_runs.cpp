@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "cpu/convert.h"
-#include "cpu/executor.h"
+#include "cpu/kernels/convert.h"
+#include "cpu/runtime/executor.h"
 #include "plan/engine_file.h"
 
 namespace {

@@ -35,7 +35,7 @@ def configure(setup_script: ModuleType, checkout: Path, tmp_path: Path) -> Any:
         listing = build / "compile_commands.json"
         commands = json.loads(listing.read_text()) if listing.exists() else []
         return json.loads((build / "build_record.json").read_text()), {
-            Path(entry["file"]).name: entry["command"] for entry in commands
+            entry["file"].rpartition("/csrc/")[2]: entry["command"] for entry in commands
         }
 
     return run
@@ -48,19 +48,20 @@ def add_source(checkout: Path, name: str) -> None:
 
 
 @pytest.mark.skipif(not X86, reason="AVX is x86-64's")
-def test_only_files_named_after_an_instruction_set_get_its_flags(configure: Any, checkout: Path) -> None:
-    for suffix in ("", "_avx2", "_avx512", "_avx512bf16", "_avx512vnni"):
-        add_source(checkout, f"cpu/probe{suffix}.cpp")
+def test_only_the_folder_of_an_instruction_set_gets_its_flags(configure: Any, checkout: Path) -> None:
+    add_source(checkout, "cpu/probe.cpp")
+    for name in ("avx2", "avx512", "avx512_bf16", "avx512_vnni"):
+        add_source(checkout, f"cpu/kernels/{name}/probe.cpp")
     record, commands = configure("-DIFAST_CUDA=OFF")
     built = record["instruction_sets"].split(";")
     assert {"avx2", "avx512"} <= set(built)
-    assert "-mavx" not in commands["probe.cpp"]
-    assert "-mavx2" in commands["probe_avx2.cpp"] and "-mavx512" not in commands["probe_avx2.cpp"]
+    assert "-mavx" not in commands["cpu/probe.cpp"]
+    assert "-mavx2" in commands["cpu/kernels/avx2/probe.cpp"] and "-mavx512" not in commands["cpu/kernels/avx2/probe.cpp"]
     for name in built[1:]:
         assert {"-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"} <= set(
-            commands[f"probe_{name}.cpp"].split()
+            commands[f"cpu/kernels/{name}/probe.cpp"].split()
         )
-    assert "-mavx512bf16" not in commands["probe_avx512.cpp"]
+    assert "-mavx512bf16" not in commands["cpu/kernels/avx512/probe.cpp"]
 
 
 def test_arithmetic_stays_ieee(configure: Any, checkout: Path) -> None:
@@ -71,11 +72,11 @@ def test_arithmetic_stays_ieee(configure: Any, checkout: Path) -> None:
 
 def test_other_processors_leave_out_the_x86_files(configure: Any, checkout: Path) -> None:
     add_source(checkout, "cpu/probe.cpp")
-    add_source(checkout, "cpu/probe_avx512.cpp")
+    add_source(checkout, "cpu/kernels/avx512/probe.cpp")
     record, commands = configure("-DIFAST_CUDA=OFF", "-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64")
     assert record["instruction_sets"] == ""
-    assert "probe.cpp" in commands
-    assert not [name for name in commands if "_avx" in name]
+    assert "cpu/probe.cpp" in commands
+    assert not [name for name in commands if "avx" in name]
 
 
 def test_empty_rooms_configure(configure: Any, checkout: Path) -> None:
