@@ -145,7 +145,7 @@ GemmCall gemm_call(const Frame& frame, const ConvProblem& problem, const ColumnT
   call.requantization = &tile.requantization;
   call.columns = tile.columns;
   call.relu = target.relu;
-  call.claim = true;
+  call.prefetch_out = true;
   call.out = frame.image(target.view, 0) + tile.first * target.view.element_size;
   call.out_stride = frame.strides[target.view.buffer].column;
   if (problem.residual) {

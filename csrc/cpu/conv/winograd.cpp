@@ -5,7 +5,7 @@
 #include <mutex>
 #include <utility>
 
-#include "cpu/kernels/claim.h"
+#include "cpu/kernels/prefetch.h"
 #include "cpu/ops/target_function.h"
 #include "cpu/base/thread_pool.h"
 
@@ -78,7 +78,7 @@ void WinogradConv::run(const Frame& frame, const Tiling& tiling, int task, Scrat
       part_of(static_cast<int>(tiles_.size()), task % tiling.splits, tiling.splits);
   const int row_blocks = gemm_blocks(tiles.size(), kernels_.gemm_rows);
   // A tile of two dimensions has too many outputs for its work.
-  const bool claims = layout_.size().dimensions == 1;
+  const bool prefetches = layout_.size().dimensions == 1;
   const auto& table = layout_.dot ? kernels_.gemm_dot_raw : kernels_.gemm_raw;
   for (int j = columns.begin; j < columns.end; ++j) {
     const ColumnTile& tile = tiles_[j];
@@ -89,9 +89,9 @@ void WinogradConv::run(const Frame& frame, const Tiling& tiling, int task, Scrat
     call.columns = width;
     call.out_stride = width;
     for (int p = 0; p < positions; ++p) {
-      const Range claimed = part_of(tiles.size(), p, positions);
-      if (claims)
-        claim_outputs(frame, {tiles.begin + claimed.begin, tiles.begin + claimed.end}, tile);
+      const Range share = part_of(tiles.size(), p, positions);
+      if (prefetches)
+        prefetch_outputs(frame, {tiles.begin + share.begin, tiles.begin + share.end}, tile);
       call.b = weights_.panel(tile, p);
       const WeightsAhead ahead(call.b, units_, width);
       for (int i = 0; i < row_blocks; ++i) {
@@ -221,7 +221,7 @@ const DirectConv& WinogradConv::direct() const {
 
 // Asks for the ownership of the tiles' outputs while there is other work to do: the cache lines may
 // be another processor's.
-void WinogradConv::claim_outputs(const Frame& frame, Range tiles, const ColumnTile& columns) const {
+void WinogradConv::prefetch_outputs(const Frame& frame, Range tiles, const ColumnTile& columns) const {
   const View& target = problem_.targets[columns.target].view;
   const Strides& strides = frame.strides[target.buffer];
   const Pair m = layout_.outputs();
@@ -236,7 +236,7 @@ void WinogradConv::claim_outputs(const Frame& frame, Range tiles, const ColumnTi
     for (int y = 0; y < rows; ++y, row += strides.row * element) {
       const std::byte* pixel = row;
       for (int x = 0; x < across; ++x, pixel += strides.column * element) {
-        for (std::ptrdiff_t b = 0; b < bytes; b += kLine) claim(pixel + b);
+        for (std::ptrdiff_t b = 0; b < bytes; b += kLine) prefetch_for_write(pixel + b);
       }
     }
   }

@@ -53,7 +53,7 @@ class WinogradConv : public Op {
   std::size_t product_stride(int tiles) const;
   void mark_extremes(const Frame& frame, Range tiles, const Panels& panels) const;
   void transform_inputs(const Frame& frame, Range tiles, float* out) const;
-  void claim_outputs(const Frame& frame, Range tiles, const ColumnTile& columns) const;
+  void prefetch_outputs(const Frame& frame, Range tiles, const ColumnTile& columns) const;
   void transform_outputs(const Frame& frame, Range tiles, const ColumnTile& columns,
                          const Panels& panels) const;
   void compute_extremes(const Frame& frame, Range tiles, Range columns,

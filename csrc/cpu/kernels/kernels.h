@@ -44,7 +44,7 @@ struct GemmCall {
   // Memory to bring into the second-level cache meanwhile, a cache line for each unit; any address.
   const void* prefetch = nullptr;
   // Ask for the ownership of `out` first: its cache lines may be another processor's.
-  bool claim = false;
+  bool prefetch_out = false;
 };
 using Gemm = void (*)(const GemmCall&);
 

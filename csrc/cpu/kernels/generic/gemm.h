@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cpu/kernels/claim.h"
+#include "cpu/kernels/prefetch.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/generic/unroll.h"
 
@@ -59,9 +59,9 @@ struct FloatUnit : FloatSums {
 
 // Asks for the cache lines of a row of outputs.
 template <int Width, class T>
-inline __attribute__((always_inline)) void claim_row(const T* row) {
+inline __attribute__((always_inline)) void prefetch_row_for_write(const T* row) {
   constexpr int kLines = (Width * sizeof(T) + 63) / 64;
-  unroll<kLines>([&](auto i) { claim(row + i.value * 64 / sizeof(T)); });
+  unroll<kLines>([&](auto i) { prefetch_for_write(row + i.value * 64 / sizeof(T)); });
 }
 
 // Where the panels of weights, and what is to be fetched ahead, have been read up to.
@@ -135,9 +135,9 @@ void gemm(const GemmCall& call) {
     unroll<Rows>([&](auto m) { acc[m.value][n.value] = start; });
   });
 
-  if (call.claim) {
+  if (call.prefetch_out) {
     unroll<Rows>([&](auto m) {
-      claim_row<kWidth>(static_cast<const T*>(call.out) + m.value * call.out_stride);
+      prefetch_row_for_write<kWidth>(static_cast<const T*>(call.out) + m.value * call.out_stride);
     });
   }
 

@@ -78,10 +78,10 @@ void twin_gemm(const TwinGemmCall& call) {
   constexpr int kWidth = Vectors * Vec::kLanes;
   alignas(64) T nowhere[kWidth];
   const TwinRows<T> even(call, 0, nowhere), odd(call, 1, nowhere);
-  if (gemm.claim) {
+  if (gemm.prefetch_out) {
     unroll<Rows>([&](auto m) {
-      claim_row<kWidth>(even.out(m.value));
-      claim_row<kWidth>(odd.out(m.value));
+      prefetch_row_for_write<kWidth>(even.out(m.value));
+      prefetch_row_for_write<kWidth>(odd.out(m.value));
     });
   }
   Vec acc[2][Rows][Vectors];
