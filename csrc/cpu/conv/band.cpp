@@ -103,7 +103,7 @@ void BandConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch& 
     call.offsets = offsets;
     call.segments = segments;
     call.segment_length = rectangle_.extent.horizontal * pixel_units_;
-    const WeightsAhead ahead(call.b, units_, tile.width(kernels_.lanes));
+    const WeightPrefetcher ahead(call.b, units_, tile.width(kernels_.lanes));
     const auto& table = problem_.writes_numbers(tile) ? kernels_.gemm_raw : kernels_.gemm;
     int calls = 0;
     for (int y = rows.begin; y < rows.end; ++y) {

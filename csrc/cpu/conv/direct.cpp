@@ -104,7 +104,7 @@ void DirectConv::multiply(const Frame& frame, Range pixels, Range columns,
     call.row_stride = row_stride_;
     call.segment_length = units_;
     const std::size_t element_size = problem_.targets[tile.target].view.element_size;
-    const WeightsAhead ahead(call.b, units_, tile.width(kernels_.lanes));
+    const WeightPrefetcher ahead(call.b, units_, tile.width(kernels_.lanes));
     const auto& table = dot_                            ? kernels_.gemm_dot
                         : problem_.writes_numbers(tile) ? kernels_.gemm_raw
                                                         : kernels_.gemm;

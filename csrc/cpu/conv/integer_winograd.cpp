@@ -171,7 +171,7 @@ void IntegerWinogradConv::multiply(const Frame& frame, const ColumnTile& tile, c
   call.gemm = gemm_call(frame, problem_, tile, weights_ + tile.offset * units);
   GemmCall& gemm = call.gemm;
   gemm.row_stride = row_stride_;
-  const WeightsAhead ahead(gemm.b, units, tile.width(kernels_.lanes));
+  const WeightPrefetcher ahead(gemm.b, units, tile.width(kernels_.lanes));
   const auto& table = problem_.writes_numbers(tile) ? kernels_.twin_gemm_raw : kernels_.twin_gemm;
   const int blocks = gemm_blocks(tiles, kernels_.gemm_rows / 2);
   for (int i = 0; i < blocks; ++i) {

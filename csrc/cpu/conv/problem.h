@@ -108,9 +108,9 @@ inline int panel_stride(int units) { return units % 256 == 0 ? units + 16 : unit
 // What the calls of the micro-kernel that share one panel of weights prefetch: a panel behind it,
 // far enough for memory to answer in time, which they or a neighbour will read. A call fetches a
 // cache line for each unit.
-class WeightsAhead {
+class WeightPrefetcher {
  public:
-  WeightsAhead(const void* panel, int units, int width)
+  WeightPrefetcher(const void* panel, int units, int width)
       : panel_(static_cast<const char*>(panel)),
         bytes_(static_cast<std::ptrdiff_t>(units) * width * static_cast<int>(sizeof(float))),
         part_(static_cast<std::ptrdiff_t>(units) * static_cast<int>(kCacheLine)) {}

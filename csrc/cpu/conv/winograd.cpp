@@ -93,7 +93,7 @@ void WinogradConv::run(const Frame& frame, const Tiling& tiling, int task, Scrat
       if (prefetches)
         prefetch_outputs(frame, {tiles.begin + share.begin, tiles.begin + share.end}, tile);
       call.b = weights_.panel(tile, p);
-      const WeightsAhead ahead(call.b, units_, width);
+      const WeightPrefetcher ahead(call.b, units_, width);
       for (int i = 0; i < row_blocks; ++i) {
         const Range rows = part_of(tiles.size(), i, row_blocks);
         call.a = panels.inputs + p * in_stride + static_cast<std::size_t>(rows.begin) * row_stride_;
