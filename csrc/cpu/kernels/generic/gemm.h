@@ -73,8 +73,8 @@ struct Progress {
 // Rows of A, `stride` apart, one base for each three of them: base, base + stride and base + 2 *
 // stride are addressing modes.
 template <int Rows>
-struct RowBases {
-  RowBases(const float* a, std::ptrdiff_t stride) : stride(stride) {
+struct StridedRows {
+  StridedRows(const float* a, std::ptrdiff_t stride) : stride(stride) {
     unroll<kBases>([&](auto i) { base[i.value] = a + 3 * i.value * stride; });
   }
   template <int M>
@@ -89,7 +89,7 @@ struct RowBases {
 
 // Adds the products of unit k of the rows with the next unit of weights.
 template <class Unit, int Rows, int Vectors>
-inline __attribute__((always_inline)) void multiply_unit(const RowBases<Rows>& a, std::ptrdiff_t k,
+inline __attribute__((always_inline)) void multiply_unit(const StridedRows<Rows>& a, std::ptrdiff_t k,
                                                          Progress& at, Vec (&acc)[Rows][Vectors]) {
   Vec weights[Vectors];
   unroll<Vectors>([&](auto n) {
@@ -146,7 +146,7 @@ void gemm(const GemmCall& call) {
   Progress at{static_cast<const char*>(call.b), static_cast<const char*>(call.prefetch)};
   for (int s = 0; s < call.segments; ++s) {
     const float* start = static_cast<const float*>(call.a) + (call.offsets ? call.offsets[s] : 0);
-    const RowBases<Rows> a(start, call.row_stride);
+    const StridedRows<Rows> a(start, call.row_stride);
     for (std::ptrdiff_t k = 0, end = 0; k < call.segment_length;) {
       end = Unit::kRounds && call.segment_length - k > kSerialTerms ? k + kSerialTerms
                                                                     : call.segment_length;

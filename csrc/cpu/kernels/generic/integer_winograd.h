@@ -45,7 +45,7 @@ template <class Unit, int Rows, int Vectors>
 inline __attribute__((always_inline)) void multiply_twins(const float* a, std::ptrdiff_t stride,
                                                           std::ptrdiff_t units, Progress& at,
                                                           Vec (&acc)[2][Rows][Vectors]) {
-  const RowBases<Rows> first(a, stride), second(a + units, stride);
+  const StridedRows<Rows> first(a, stride), second(a + units, stride);
   for (std::ptrdiff_t k = 0; k < units; ++k) {
     multiply_unit<Unit>(first, k, at, acc[0]);
     multiply_unit<Unit>(second, k, at, acc[1]);
