@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "cpu/runtime/executor.h"
-#include "cpu/kernels/peak.h"
 #include "cpu/base/thread_pool.h"
+#include "cpu/kernels/peak.h"
+#include "cpu/runtime/executor.h"
 #include "plan/engine_file.h"
 
 namespace ifast {

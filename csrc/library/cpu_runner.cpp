@@ -1,7 +1,7 @@
 #include <algorithm>
 
-#include "cpu/runtime/executor.h"
 #include "cpu/base/thread_pool.h"
+#include "cpu/runtime/executor.h"
 #include "library/runner.h"
 
 namespace ifast {

@@ -77,8 +77,9 @@ Tiling BandConv::tile(int batch, int threads) const {
   return tiling;
 }
 
-void BandConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const {
-  const int block = task / tiling.splits, bands = tiling.blocks / frame.batch;
+void BandConv::run(const Bindings& bindings, const Tiling& tiling, int task,
+                   Scratch& scratch) const {
+  const int block = task / tiling.splits, bands = tiling.blocks / bindings.batch;
   const int n = block / bands;
   const Range rows = part_of(problem_.height(), block % bands, bands);
   const std::ptrdiff_t row_units = static_cast<std::ptrdiff_t>(band_width()) * pixel_units_;
@@ -86,7 +87,7 @@ void BandConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch& 
   auto* offsets = reinterpret_cast<std::ptrdiff_t*>(scratch.memory);
   auto* band = reinterpret_cast<float*>(offsets + segments);
   if (scratch.take(this, block)) {
-    copy_band(frame, n, rows, band);
+    copy_band(bindings, n, rows, band);
     for (int s = 0; s < segments; ++s) {
       const int plane = s / rectangle_.extent.vertical, row = s % rectangle_.extent.vertical;
       offsets[s] = (static_cast<std::ptrdiff_t>(plane) * band_rows(rows.size()) + row) * row_units;
@@ -98,7 +99,7 @@ void BandConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch& 
   for (int j = columns.begin; j < columns.end; ++j) {
     const ColumnTile& tile = tiles_[j];
     const View& target = problem_.targets[tile.target].view;
-    GemmCall call = gemm_call(frame, problem_, tile, weights_ + tile.offset * units_);
+    GemmCall call = gemm_call(bindings, problem_, tile, weights_ + tile.offset * units_);
     call.row_stride = static_cast<std::ptrdiff_t>(problem_.stride.horizontal) * pixel_units_;
     call.offsets = offsets;
     call.segments = segments;
@@ -111,19 +112,19 @@ void BandConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch& 
       for (int i = 0; i < blocks; ++i) {
         const Range pixels = part_of(problem_.width(), i, blocks);
         call.a = row + pixels.begin * call.row_stride;
-        call.out = frame.at(target, n, y, pixels.begin) + tile.first * target.element_size;
+        call.out = bindings.at(target, n, y, pixels.begin) + tile.first * target.element_size;
         call.prefetch = ahead.of_call(calls++);
         table[pixels.size() - 1][tile.vectors - 1](call);
-        apply_function(frame, problem_.targets[tile.target], kernels_, tile.first, tile.columns,
+        apply_function(bindings, problem_.targets[tile.target], kernels_, tile.first, tile.columns,
                        call.out, pixels.size());
       }
     }
   }
 }
 
-void BandConv::copy_band(const Frame& frame, int n, Range rows, float* band) const {
+void BandConv::copy_band(const Bindings& bindings, int n, Range rows, float* band) const {
   const View& source = problem_.source;
-  const std::ptrdiff_t channel_stride = frame.strides[source.buffer].channel;
+  const std::ptrdiff_t channel_stride = bindings.strides[source.buffer].channel;
   const float padding = problem_.quantized() ? zero_unit(source.zero, unit_channels_) : 0.0f;
   const int width = band_width(), left = rectangle_.first.horizontal;
   const int top = rows.begin * problem_.stride.vertical + rectangle_.first.vertical;
@@ -142,7 +143,7 @@ void BandConv::copy_band(const Frame& frame, int n, Range rows, float* band) con
       }
       pad(begin);
       const auto offset = static_cast<std::ptrdiff_t>(source.element_size) * plane * channel_stride;
-      copy_pixels(frame, frame.at(source, n, y, left + begin) + offset, end - begin, band);
+      copy_pixels(bindings, bindings.at(source, n, y, left + begin) + offset, end - begin, band);
       band += std::ptrdiff_t{end - begin} * pixel_units_;
       pad(width - end);
     }
@@ -150,9 +151,10 @@ void BandConv::copy_band(const Frame& frame, int n, Range rows, float* band) con
 }
 
 // n pixels of one row, or one channel of each.
-void BandConv::copy_pixels(const Frame& frame, const std::byte* from, int n, float* to) const {
+void BandConv::copy_pixels(const Bindings& bindings, const std::byte* from, int n,
+                           float* to) const {
   const View& source = problem_.source;
-  const Strides& strides = frame.strides[source.buffer];
+  const Strides& strides = bindings.strides[source.buffer];
   const int channels = problem_.in_channels;
   if (!problem_.quantized()) {
     kernels_.widen(from, strides.column, to, n);

@@ -20,7 +20,8 @@ class BandConv : public Op {
   BandConv(ConvProblem problem, TapRectangle rectangle, const Kernels& kernels, Packer& packer);
 
   Tiling tile(int batch, int threads) const override;
-  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  void run(const Bindings& bindings, const Tiling& tiling, int task,
+           Scratch& scratch) const override;
   std::string describe() const override;
 
   static constexpr int kMostChannels = 4;
@@ -29,8 +30,8 @@ class BandConv : public Op {
   void pack_weights(float* packed) const;
   int band_width() const;
   int band_rows(int output_rows) const;
-  void copy_band(const Frame& frame, int n, Range rows, float* band) const;
-  void copy_pixels(const Frame& frame, const std::byte* from, int n, float* to) const;
+  void copy_band(const Bindings& bindings, int n, Range rows, float* band) const;
+  void copy_pixels(const Bindings& bindings, const std::byte* from, int n, float* to) const;
 
   ConvProblem problem_;
   const TapRectangle rectangle_;

@@ -64,42 +64,43 @@ Tiling DirectConv::tile(int batch, int threads) const {
   return tiling;
 }
 
-void DirectConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const {
+void DirectConv::run(const Bindings& bindings, const Tiling& tiling, int task,
+                     Scratch& scratch) const {
   const int block = task / tiling.splits;
-  const int pixels = frame.batch * problem_.height() * problem_.width();
+  const int pixels = bindings.batch * problem_.height() * problem_.width();
   const Range range = part_of(pixels, block, tiling.blocks);
   const Range columns =
       part_of(static_cast<int>(tiles_.size()), task % tiling.splits, tiling.splits);
-  if (in_place_) return multiply(frame, range, columns, source_panel(frame, range.begin));
+  if (in_place_) return multiply(bindings, range, columns, source_panel(bindings, range.begin));
   float* panel = reinterpret_cast<float*>(scratch.memory);
-  if (scratch.take(this, block)) gather(frame, range, panel);
-  multiply(frame, range, columns, panel);
+  if (scratch.take(this, block)) gather(bindings, range, panel);
+  multiply(bindings, range, columns, panel);
 }
 
-void DirectConv::run_pixels(const Frame& frame, Range pixels, Range columns) const {
-  if (in_place_) return multiply(frame, pixels, columns, source_panel(frame, pixels.begin));
+void DirectConv::run_pixels(const Bindings& bindings, Range pixels, Range columns) const {
+  if (in_place_) return multiply(bindings, pixels, columns, source_panel(bindings, pixels.begin));
   const int most = std::min(pixels.size(), 2 * kernels_.gemm_rows);
   const auto panel =
       std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(most) * row_stride_);
   for (int begin = pixels.begin; begin < pixels.end; begin += most) {
     const Range some{begin, std::min(begin + most, pixels.end)};
-    gather(frame, some, panel.get());
-    multiply(frame, some, columns, panel.get());
+    gather(bindings, some, panel.get());
+    multiply(bindings, some, columns, panel.get());
   }
 }
 
-const float* DirectConv::source_panel(const Frame& frame, int pixel) const {
-  return reinterpret_cast<const float*>(frame.image(problem_.source, 0)) +
+const float* DirectConv::source_panel(const Bindings& bindings, int pixel) const {
+  return reinterpret_cast<const float*>(bindings.image(problem_.source, 0)) +
          static_cast<std::ptrdiff_t>(pixel) * row_stride_;
 }
 
 // panel: of `pixels`.
-void DirectConv::multiply(const Frame& frame, Range pixels, Range columns,
+void DirectConv::multiply(const Bindings& bindings, Range pixels, Range columns,
                           const float* panel) const {
   const int row_blocks = gemm_blocks(pixels.size(), kernels_.gemm_rows);
   for (int j = columns.begin; j < columns.end; ++j) {
     const ColumnTile& tile = tiles_[j];
-    const GemmCall first = gemm_call(frame, problem_, tile, weights_ + tile.offset * units_);
+    const GemmCall first = gemm_call(bindings, problem_, tile, weights_ + tile.offset * units_);
     GemmCall call = first;
     call.row_stride = row_stride_;
     call.segment_length = units_;
@@ -119,16 +120,16 @@ void DirectConv::multiply(const Frame& frame, Range pixels, Range columns,
       }
       call.prefetch = ahead.of_call(i);
       table[rows.size() - 1][tile.vectors - 1](call);
-      apply_function(frame, problem_.targets[tile.target], kernels_, tile.first, tile.columns,
+      apply_function(bindings, problem_.targets[tile.target], kernels_, tile.first, tile.columns,
                      call.out, rows.size());
     }
   }
 }
 
-void DirectConv::gather(const Frame& frame, Range pixels, float* panel) const {
+void DirectConv::gather(const Bindings& bindings, Range pixels, float* panel) const {
   const int width = problem_.width(), height = problem_.height();
   const View& source = problem_.source;
-  const std::ptrdiff_t channel_stride = frame.strides[source.buffer].channel;
+  const std::ptrdiff_t channel_stride = bindings.strides[source.buffer].channel;
   const float padding = problem_.quantized() ? zero_unit(source.zero, unit_channels_) : 0.0f;
   for (int p = pixels.begin; p < pixels.end; ++p, panel += row_stride_) {
     const int n = p / (width * height);
@@ -140,11 +141,13 @@ void DirectConv::gather(const Frame& frame, Range pixels, float* panel) const {
       if (row < 0 || row >= source.height || column < 0 || column >= source.width) {
         std::fill_n(out, tap_units_, padding);
       } else if (problem_.quantized()) {
-        kernels_.gather(frame.at(source, n, row, column), out, problem_.in_channels);
+        kernels_.gather(bindings.at(source, n, row, column), out, problem_.in_channels);
       } else if (dot_) {
-        gather_pairs(frame.at(source, n, row, column), channel_stride, out, problem_.in_channels);
+        gather_pairs(bindings.at(source, n, row, column), channel_stride, out,
+                     problem_.in_channels);
       } else {
-        kernels_.widen(frame.at(source, n, row, column), channel_stride, out, problem_.in_channels);
+        kernels_.widen(bindings.at(source, n, row, column), channel_stride, out,
+                       problem_.in_channels);
       }
       out += tap_units_;
     }

@@ -18,18 +18,19 @@ class DirectConv : public Op {
              Packer& packer);
 
   Tiling tile(int batch, int threads) const override;
-  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  void run(const Bindings& bindings, const Tiling& tiling, int task,
+           Scratch& scratch) const override;
   std::string describe() const override;
 
   // Some output pixels of the images one after the other, and some of the tiles of their channels,
   // outside of any Tiling.
-  void run_pixels(const Frame& frame, Range pixels, Range columns) const;
+  void run_pixels(const Bindings& bindings, Range pixels, Range columns) const;
 
  private:
   void pack_weights(float* packed) const;
-  void gather(const Frame& frame, Range pixels, float* panel) const;
-  void multiply(const Frame& frame, Range pixels, Range columns, const float* panel) const;
-  const float* source_panel(const Frame& frame, int pixel) const;
+  void gather(const Bindings& bindings, Range pixels, float* panel) const;
+  void multiply(const Bindings& bindings, Range pixels, Range columns, const float* panel) const;
+  const float* source_panel(const Bindings& bindings, int pixel) const;
 
   ConvProblem problem_;
   const Kernels kernels_;

@@ -57,10 +57,10 @@ std::size_t ExtremeTiles::scratch(int tiles) const {
   return static_cast<std::size_t>(strip.rows) * strip.columns;
 }
 
-void ExtremeTiles::mark(const Frame& frame, const TileRun& run, float* scratch,
+void ExtremeTiles::mark(const Bindings& bindings, const TileRun& run, float* scratch,
                         std::uint8_t* marks) const {
   const Strip strip = strip_of(run);
-  const std::ptrdiff_t stride = frame.strides[source_.buffer].column;
+  const std::ptrdiff_t stride = bindings.strides[source_.buffer].column;
   const int top = std::max(strip.y, 0), bottom = std::min(strip.y + strip.rows, source_.height);
   const int left = std::max(strip.x, 0), right = std::min(strip.x + strip.columns, source_.width);
   std::fill_n(marks, run.tiles, std::uint8_t{0});
@@ -68,7 +68,7 @@ void ExtremeTiles::mark(const Frame& frame, const TileRun& run, float* scratch,
   // Mostly no pixel is large beside the bias, and no tile needs a closer look.
   float largest = 0;
   for (int y = top; y < bottom; ++y) {
-    const std::byte* row = frame.at(source_, run.n, y, left);
+    const std::byte* row = bindings.at(source_, run.n, y, left);
     largest = std::max(largest, peak_(row, stride, right - left, source_.channels));
   }
   if (largest <= std::min(ratio_ * bias_magnitude_, kLargest)) return;
@@ -77,7 +77,7 @@ void ExtremeTiles::mark(const Frame& frame, const TileRun& run, float* scratch,
   for (int y = top; y < bottom; ++y) {
     float* magnitudes = scratch + static_cast<std::ptrdiff_t>(y - strip.y) * strip.columns;
     for (int x = left; x < right; ++x) {
-      magnitudes[x - strip.x] = peak_(frame.at(source_, run.n, y, x), 0, 1, source_.channels);
+      magnitudes[x - strip.x] = peak_(bindings.at(source_, run.n, y, x), 0, 1, source_.channels);
     }
   }
   const int rows = std::min(outputs_.vertical, height_ - run.y);

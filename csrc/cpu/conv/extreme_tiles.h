@@ -25,7 +25,8 @@ class ExtremeTiles {
   // Floats of scratch that mark() needs for runs of at most `tiles`.
   std::size_t scratch(int tiles) const;
   // marks: one for each tile of the run.
-  void mark(const Frame& frame, const TileRun& run, float* scratch, std::uint8_t* marks) const;
+  void mark(const Bindings& bindings, const TileRun& run, float* scratch,
+            std::uint8_t* marks) const;
 
  private:
   // What the tiles of the run read: pixels of the source, some of them outside.

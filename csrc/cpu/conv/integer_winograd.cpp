@@ -84,23 +84,23 @@ Tiling IntegerWinogradConv::tile(int batch, int threads) const {
   return tiling;
 }
 
-void IntegerWinogradConv::run(const Frame& frame, const Tiling& tiling, int task,
+void IntegerWinogradConv::run(const Bindings& bindings, const Tiling& tiling, int task,
                               Scratch& scratch) const {
   const int block = task / tiling.splits;
   const Pair image = tiles_of_image();
   const Range tiles =
-      part_of(frame.batch * image.vertical * image.horizontal, block, tiling.blocks);
+      part_of(bindings.batch * image.vertical * image.horizontal, block, tiling.blocks);
   float* panel = reinterpret_cast<float*>(scratch.memory);
   int* pixels =
       reinterpret_cast<int*>(panel + static_cast<std::size_t>(tiles.size()) * row_stride_);
   if (scratch.take(this, block)) {
-    transform(frame, tiles, panel);
+    transform(bindings, tiles, panel);
     place_outputs(tiles, pixels);
   }
   const Range columns =
       part_of(static_cast<int>(tiles_.size()), task % tiling.splits, tiling.splits);
   for (int j = columns.begin; j < columns.end; ++j) {
-    multiply(frame, tiles_[j], panel, pixels, tiles.size());
+    multiply(bindings, tiles_[j], panel, pixels, tiles.size());
   }
 }
 
@@ -124,9 +124,9 @@ void IntegerWinogradConv::place_outputs(Range tiles, int* pixels) const {
   }
 }
 
-void IntegerWinogradConv::transform(const Frame& frame, Range tiles, float* panel) const {
+void IntegerWinogradConv::transform(const Bindings& bindings, Range tiles, float* panel) const {
   const View& source = problem_.source;
-  const std::ptrdiff_t column_stride = frame.strides[source.buffer].column;
+  const std::ptrdiff_t column_stride = bindings.strides[source.buffer].column;
   const int step = vertical() ? 1 : 2;
   TwinInput call;
   call.channels = problem_.in_channels;
@@ -151,8 +151,9 @@ void IntegerWinogradConv::transform(const Frame& frame, Range tiles, float* pane
       for (int i = 0; i < group.pixels; ++i) {
         const int row = vertical() ? y + i : y, column = vertical() ? x : x + i;
         const bool inside = row >= 0 && row < source.height && column >= 0 && column < source.width;
-        call.pixels[i] = inside ? static_cast<const void*>(frame.at(source, place.n, row, column))
-                                : padding_.data();
+        call.pixels[i] = inside
+                             ? static_cast<const void*>(bindings.at(source, place.n, row, column))
+                             : padding_.data();
         call.strides[i] = inside ? step * column_stride : 0;
       }
       call.out = panel + static_cast<std::ptrdiff_t>(t - tiles.begin) * row_stride_;
@@ -161,14 +162,14 @@ void IntegerWinogradConv::transform(const Frame& frame, Range tiles, float* pane
   }
 }
 
-void IntegerWinogradConv::multiply(const Frame& frame, const ColumnTile& tile, const float* panel,
-                                   const int* pixels, int tiles) const {
+void IntegerWinogradConv::multiply(const Bindings& bindings, const ColumnTile& tile,
+                                   const float* panel, const int* pixels, int tiles) const {
   const int units = 2 * (shared_units_ + own_units_);
   TwinGemmCall call;
   call.shared_units = shared_units_;
   call.own_units = own_units_;
   call.odd_bias = tile.odd_bias;
-  call.gemm = gemm_call(frame, problem_, tile, weights_ + tile.offset * units);
+  call.gemm = gemm_call(bindings, problem_, tile, weights_ + tile.offset * units);
   GemmCall& gemm = call.gemm;
   gemm.row_stride = row_stride_;
   const WeightPrefetcher ahead(gemm.b, units, tile.width(kernels_.lanes));

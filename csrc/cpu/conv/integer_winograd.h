@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "cpu/conv/problem.h"
 #include "cpu/base/dtypes.h"
+#include "cpu/conv/problem.h"
 
 namespace ifast::cpu {
 
@@ -17,7 +17,8 @@ class IntegerWinogradConv : public Op {
   IntegerWinogradConv(ConvProblem problem, const Kernels& kernels, Packer& packer);
 
   Tiling tile(int batch, int threads) const override;
-  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  void run(const Bindings& bindings, const Tiling& tiling, int task,
+           Scratch& scratch) const override;
   std::string describe() const override;
 
  private:
@@ -41,10 +42,10 @@ class IntegerWinogradConv : public Op {
   void pack_panels(const ColumnTile& tile, int first, int second, float*& packed) const;
   Pair tiles_of_image() const;
   Place place_of(int tile) const;
-  void transform(const Frame& frame, Range tiles, float* panel) const;
+  void transform(const Bindings& bindings, Range tiles, float* panel) const;
   void place_outputs(Range tiles, int* pixels) const;
-  void multiply(const Frame& frame, const ColumnTile& tile, const float* panel, const int* pixels,
-                int tiles) const;
+  void multiply(const Bindings& bindings, const ColumnTile& tile, const float* panel,
+                const int* pixels, int tiles) const;
 
   ConvProblem problem_;
   const Kernels kernels_;

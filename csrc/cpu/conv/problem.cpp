@@ -136,7 +136,7 @@ float* pack_units(const ConvProblem& problem, const ColumnTile& tile, int width,
   return packed;
 }
 
-GemmCall gemm_call(const Frame& frame, const ConvProblem& problem, const ColumnTile& tile,
+GemmCall gemm_call(const Bindings& bindings, const ConvProblem& problem, const ColumnTile& tile,
                    const float* weights) {
   const Target& target = problem.targets[tile.target];
   GemmCall call;
@@ -146,12 +146,12 @@ GemmCall gemm_call(const Frame& frame, const ConvProblem& problem, const ColumnT
   call.columns = tile.columns;
   call.relu = target.relu;
   call.prefetch_out = true;
-  call.out = frame.image(target.view, 0) + tile.first * target.view.element_size;
-  call.out_stride = frame.strides[target.view.buffer].column;
+  call.out = bindings.image(target.view, 0) + tile.first * target.view.element_size;
+  call.out_stride = bindings.strides[target.view.buffer].column;
   if (problem.residual) {
     const View& residual = *problem.residual;
-    call.residual = frame.image(residual, 0) + tile.channel * residual.element_size;
-    call.residual_stride = frame.strides[residual.buffer].column;
+    call.residual = bindings.image(residual, 0) + tile.channel * residual.element_size;
+    call.residual_stride = bindings.strides[residual.buffer].column;
   }
   return call;
 }

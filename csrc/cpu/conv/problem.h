@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "cpu/conv/packed_weights.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/ops/op.h"
-#include "cpu/conv/packed_weights.h"
 #include "plan/winograd_taps.h"
 
 namespace ifast::cpu {
@@ -82,7 +82,7 @@ float* pack_units(const ConvProblem& problem, const ColumnTile& tile, int width,
 
 // What all calls of the micro-kernel for a tile have in common; out and residual are those of the
 // first pixel of the first image. It points into the tile.
-GemmCall gemm_call(const Frame& frame, const ConvProblem& problem, const ColumnTile& tile,
+GemmCall gemm_call(const Bindings& bindings, const ConvProblem& problem, const ColumnTile& tile,
                    const float* weights);
 
 // How a product of `rows` with `columns` tiles of weights becomes tasks, each of which makes a

@@ -5,9 +5,9 @@
 #include <mutex>
 #include <utility>
 
+#include "cpu/base/thread_pool.h"
 #include "cpu/kernels/prefetch.h"
 #include "cpu/ops/target_function.h"
-#include "cpu/base/thread_pool.h"
 
 namespace ifast::cpu {
 namespace {
@@ -64,15 +64,16 @@ Tiling WinogradConv::tile(int batch, int threads) const {
   return tiling;
 }
 
-void WinogradConv::run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const {
+void WinogradConv::run(const Bindings& bindings, const Tiling& tiling, int task,
+                       Scratch& scratch) const {
   const int block = task / tiling.splits;
-  const Range tiles = part_of(frame.batch * tiles_of_image(), block, tiling.blocks);
+  const Range tiles = part_of(bindings.batch * tiles_of_image(), block, tiling.blocks);
   const int positions = layout_.size().positions();
   const std::size_t in_stride = input_stride(tiles.size());
   const Panels panels(*this, tiles.size(), scratch.memory);
   if (scratch.take(this, block)) {
-    mark_extremes(frame, tiles, panels);
-    transform_inputs(frame, tiles, panels.inputs);
+    mark_extremes(bindings, tiles, panels);
+    transform_inputs(bindings, tiles, panels.inputs);
   }
   const Range columns =
       part_of(static_cast<int>(tiles_.size()), task % tiling.splits, tiling.splits);
@@ -91,7 +92,7 @@ void WinogradConv::run(const Frame& frame, const Tiling& tiling, int task, Scrat
     for (int p = 0; p < positions; ++p) {
       const Range share = part_of(tiles.size(), p, positions);
       if (prefetches)
-        prefetch_outputs(frame, {tiles.begin + share.begin, tiles.begin + share.end}, tile);
+        prefetch_outputs(bindings, {tiles.begin + share.begin, tiles.begin + share.end}, tile);
       call.b = weights_.panel(tile, p);
       const WeightPrefetcher ahead(call.b, units_, width);
       for (int i = 0; i < row_blocks; ++i) {
@@ -102,9 +103,9 @@ void WinogradConv::run(const Frame& frame, const Tiling& tiling, int task, Scrat
         table[rows.size() - 1][tile.vectors - 1](call);
       }
     }
-    transform_outputs(frame, tiles, tile, panels);
+    transform_outputs(bindings, tiles, tile, panels);
   }
-  compute_extremes(frame, tiles, columns, panels.marks);
+  compute_extremes(bindings, tiles, columns, panels.marks);
 }
 
 WinogradConv::Panels::Panels(const WinogradConv& conv, int tiles, std::byte* memory) {
@@ -130,10 +131,10 @@ WinogradConv::Place WinogradConv::place_of(int tile) const {
           across - column};
 }
 
-void WinogradConv::transform_inputs(const Frame& frame, Range tiles, float* out) const {
+void WinogradConv::transform_inputs(const Bindings& bindings, Range tiles, float* out) const {
   const WinogradSize& size = layout_.size();
   const View& source = problem_.source;
-  const Strides& strides = frame.strides[source.buffer];
+  const Strides& strides = bindings.strides[source.buffer];
   const WinogradKernels& kernels = kernels_.winograd[layout_.size_index];
   const auto transform = layout_.dot ? kernels.input_dot : kernels.input;
   const int per_unit = layout_.dot ? 2 : 1;
@@ -165,7 +166,7 @@ void WinogradConv::transform_inputs(const Frame& frame, Range tiles, float* out)
       const int inside = (source.width - x - width) / step + 1;
       call.tiles = columns.size() < width ? 1 : std::min({inside, place.left, tiles.end - t});
       if (layout_.vertical) std::swap(rows, columns);
-      call.pixel = frame.at(source, place.n, y, x);
+      call.pixel = bindings.at(source, place.n, y, x);
       call.row_begin = rows.begin;
       call.row_end = rows.end;
       call.column_begin = columns.begin;
@@ -176,16 +177,17 @@ void WinogradConv::transform_inputs(const Frame& frame, Range tiles, float* out)
   }
 }
 
-void WinogradConv::mark_extremes(const Frame& frame, Range tiles, const Panels& panels) const {
+void WinogradConv::mark_extremes(const Bindings& bindings, Range tiles,
+                                 const Panels& panels) const {
   for (int t = tiles.begin, run; t < tiles.end; t += run) {
     const Place place = place_of(t);
     run = std::min(place.left, tiles.end - t);
-    extremes_.mark(frame, {place.n, place.y, place.x, run}, panels.magnitudes,
+    extremes_.mark(bindings, {place.n, place.y, place.x, run}, panels.magnitudes,
                    panels.marks + (t - tiles.begin));
   }
 }
 
-void WinogradConv::compute_extremes(const Frame& frame, Range tiles, Range columns,
+void WinogradConv::compute_extremes(const Bindings& bindings, Range tiles, Range columns,
                                     const std::uint8_t* marks) const {
   const Pair m = layout_.outputs();
   for (int t = tiles.begin, run; t < tiles.end; t += run) {
@@ -198,7 +200,7 @@ void WinogradConv::compute_extremes(const Frame& frame, Range tiles, Range colum
     const int bottom = std::min(place.y + m.vertical, problem_.height());
     for (int y = place.y; y < bottom; ++y) {
       const int pixel = (place.n * problem_.height() + y) * problem_.width() + place.x;
-      direct().run_pixels(frame, {pixel, pixel + width}, columns);
+      direct().run_pixels(bindings, {pixel, pixel + width}, columns);
     }
   }
 }
@@ -221,16 +223,17 @@ const DirectConv& WinogradConv::direct() const {
 
 // Asks for the ownership of the tiles' outputs while there is other work to do: the cache lines may
 // be another processor's.
-void WinogradConv::prefetch_outputs(const Frame& frame, Range tiles, const ColumnTile& columns) const {
+void WinogradConv::prefetch_outputs(const Bindings& bindings, Range tiles,
+                                    const ColumnTile& columns) const {
   const View& target = problem_.targets[columns.target].view;
-  const Strides& strides = frame.strides[target.buffer];
+  const Strides& strides = bindings.strides[target.buffer];
   const Pair m = layout_.outputs();
-  const auto element = static_cast<std::ptrdiff_t>(frame.element_size);
+  const auto element = static_cast<std::ptrdiff_t>(bindings.element_size);
   const std::ptrdiff_t bytes = columns.columns * element;
   for (int t = tiles.begin, run; t < tiles.end; t += run) {
     const Place place = place_of(t);
     run = std::min(place.left, tiles.end - t);
-    const std::byte* row = frame.at(target, place.n, place.y, place.x) + columns.first * element;
+    const std::byte* row = bindings.at(target, place.n, place.y, place.x) + columns.first * element;
     const int rows = std::min(m.vertical, problem_.height() - place.y);
     const int across = std::min(run * m.horizontal, problem_.width() - place.x);
     for (int y = 0; y < rows; ++y, row += strides.row * element) {
@@ -242,10 +245,10 @@ void WinogradConv::prefetch_outputs(const Frame& frame, Range tiles, const Colum
   }
 }
 
-void WinogradConv::transform_outputs(const Frame& frame, Range tiles, const ColumnTile& columns,
-                                     const Panels& panels) const {
+void WinogradConv::transform_outputs(const Bindings& bindings, Range tiles,
+                                     const ColumnTile& columns, const Panels& panels) const {
   const Target& target = problem_.targets[columns.target];
-  const Strides& strides = frame.strides[target.view.buffer];
+  const Strides& strides = bindings.strides[target.view.buffer];
   const Pair m = layout_.outputs();
   const auto transform = kernels_.winograd[layout_.size_index].output;
   const int width = columns.width(kernels_.lanes);
@@ -257,7 +260,7 @@ void WinogradConv::transform_outputs(const Frame& frame, Range tiles, const Colu
   call.column_stride = strides.column;
   call.tile_stride = strides.column * m.horizontal;
   if (problem_.residual) {
-    const Strides& from = frame.strides[problem_.residual->buffer];
+    const Strides& from = bindings.strides[problem_.residual->buffer];
     call.residual_row_stride = from.row;
     call.residual_column_stride = from.column;
     call.residual_tile_stride = from.column * m.horizontal;
@@ -268,7 +271,7 @@ void WinogradConv::transform_outputs(const Frame& frame, Range tiles, const Colu
   }
   call.channels = columns.columns;
   call.relu = target.relu;
-  const auto element = static_cast<std::ptrdiff_t>(frame.element_size);
+  const auto element = static_cast<std::ptrdiff_t>(bindings.element_size);
   for (int t = tiles.begin; t < tiles.end; t += call.tiles) {
     const Place place = place_of(t);
     const std::uint8_t* marks = panels.marks + (t - tiles.begin);
@@ -281,16 +284,16 @@ void WinogradConv::transform_outputs(const Frame& frame, Range tiles, const Colu
     call.rows = std::min(m.vertical, problem_.height() - place.y);
     call.columns = std::min(m.horizontal, problem_.width() - place.x);
     if (layout_.vertical) std::swap(call.rows, call.columns);
-    call.pixel = frame.at(target.view, place.n, place.y, place.x) + columns.first * element;
+    call.pixel = bindings.at(target.view, place.n, place.y, place.x) + columns.first * element;
     if (problem_.residual) {
       call.residual =
-          frame.at(*problem_.residual, place.n, place.y, place.x) + columns.channel * element;
+          bindings.at(*problem_.residual, place.n, place.y, place.x) + columns.channel * element;
     }
     transform(call);
     const int height = std::min(m.vertical, problem_.height() - place.y);
     const int across = std::min(call.tiles * m.horizontal, problem_.width() - place.x);
     for (int y = 0; y < height; ++y) {
-      apply_function(frame, target, kernels_, columns.first, columns.columns,
+      apply_function(bindings, target, kernels_, columns.first, columns.columns,
                      static_cast<std::byte*>(call.pixel) + y * strides.row * element, across);
     }
   }

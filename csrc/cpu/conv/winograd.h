@@ -25,7 +25,8 @@ class WinogradConv : public Op {
   WinogradConv& operator=(const WinogradConv&) = delete;
 
   Tiling tile(int batch, int threads) const override;
-  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  void run(const Bindings& bindings, const Tiling& tiling, int task,
+           Scratch& scratch) const override;
   std::string describe() const override { return layout_.name(); }
   const WeightStore* late_weights() const override;
 
@@ -51,12 +52,12 @@ class WinogradConv : public Op {
   Place place_of(int tile) const;
   std::size_t input_stride(int tiles) const;
   std::size_t product_stride(int tiles) const;
-  void mark_extremes(const Frame& frame, Range tiles, const Panels& panels) const;
-  void transform_inputs(const Frame& frame, Range tiles, float* out) const;
-  void prefetch_outputs(const Frame& frame, Range tiles, const ColumnTile& columns) const;
-  void transform_outputs(const Frame& frame, Range tiles, const ColumnTile& columns,
+  void mark_extremes(const Bindings& bindings, Range tiles, const Panels& panels) const;
+  void transform_inputs(const Bindings& bindings, Range tiles, float* out) const;
+  void prefetch_outputs(const Bindings& bindings, Range tiles, const ColumnTile& columns) const;
+  void transform_outputs(const Bindings& bindings, Range tiles, const ColumnTile& columns,
                          const Panels& panels) const;
-  void compute_extremes(const Frame& frame, Range tiles, Range columns,
+  void compute_extremes(const Bindings& bindings, Range tiles, Range columns,
                         const std::uint8_t* marks) const;
   const DirectConv& direct() const;
 

@@ -1,5 +1,4 @@
 #include "cpu/kernels/kernels.h"
-
 #include "cpu/kernels/tables.h"
 
 namespace ifast::cpu {

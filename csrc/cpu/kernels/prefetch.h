@@ -4,7 +4,7 @@ namespace ifast::cpu {
 namespace {
 
 // Asks for a cache line in order to write it, from whichever processor has it.
-inline void claim(const void* line) {
+inline void prefetch_for_write(const void* line) {
 #if defined(__x86_64__)
   // The compiler has this instruction only for targets that are newer than the baseline; it does
   // nothing on processors that do not know it.

@@ -16,8 +16,9 @@ Tiling SoftmaxOp::tile(int batch, int threads) const {
   return tiling;
 }
 
-void SoftmaxOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const {
-  const Range pixels = pixels_of(target_.view, frame, tiling, task);
+void SoftmaxOp::run(const Bindings& bindings, const Tiling& tiling, int task,
+                    Scratch& scratch) const {
+  const Range pixels = pixels_of(target_.view, bindings, tiling, task);
   scratch.take(this, task);
   SoftmaxCall call;
   call.channels = source_.channels;
@@ -26,8 +27,8 @@ void SoftmaxOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&
   call.exponentials = reinterpret_cast<float*>(scratch.memory);
   for (int p = pixels.begin; p < pixels.end; ++p) {
     const Pixel at = pixel_at(target_.view, p);
-    call.source = frame.at(source_, at.n, at.y, at.x);
-    call.out = frame.at(target_.view, at.n, at.y, at.x);
+    call.source = bindings.at(source_, at.n, at.y, at.x);
+    call.out = bindings.at(target_.view, at.n, at.y, at.x);
     kernels_.softmax(call);
   }
 }
@@ -52,16 +53,16 @@ Tiling LocalResponseOp::tile(int batch, int threads) const {
   return tiling;
 }
 
-void LocalResponseOp::run(const Frame& frame, const Tiling& tiling, int task,
+void LocalResponseOp::run(const Bindings& bindings, const Tiling& tiling, int task,
                           Scratch& scratch) const {
-  const Range pixels = pixels_of(target_.view, frame, tiling, task);
+  const Range pixels = pixels_of(target_.view, bindings, tiling, task);
   scratch.take(this, task);
   LocalResponseCall call = call_;
   call.squares = reinterpret_cast<float*>(scratch.memory);
   for (int p = pixels.begin; p < pixels.end; ++p) {
     const Pixel at = pixel_at(target_.view, p);
-    call.source = frame.at(source_, at.n, at.y, at.x);
-    call.out = frame.at(target_.view, at.n, at.y, at.x);
+    call.source = bindings.at(source_, at.n, at.y, at.x);
+    call.out = bindings.at(target_.view, at.n, at.y, at.x);
     kernels_.local_response(call);
   }
 }
@@ -73,24 +74,24 @@ Tiling GateOp::tile(int batch, int threads) const {
   return tile_pixels(target_.view, batch, threads);
 }
 
-void GateOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) const {
+void GateOp::run(const Bindings& bindings, const Tiling& tiling, int task, Scratch&) const {
   const View& out = target_.view;
-  const Range pixels = pixels_of(out, frame, tiling, task);
+  const Range pixels = pixels_of(out, bindings, tiling, task);
   GateCall call;
-  call.source_stride = frame.strides[source_.buffer].column;
-  call.gate_stride = is_of_image() ? 0 : frame.strides[gate_.buffer].column;
+  call.source_stride = bindings.strides[source_.buffer].column;
+  call.gate_stride = is_of_image() ? 0 : bindings.strides[gate_.buffer].column;
   call.one_channel = gate_.channels == 1;
   call.relu = target_.relu;
-  call.out_stride = frame.strides[out.buffer].column;
+  call.out_stride = bindings.strides[out.buffer].column;
   call.channels = source_.channels;
   for (int p = pixels.begin; p < pixels.end; p += call.pixels) {
     const Pixel at = pixel_at(out, p);
     // A gate of an image is another one in the next.
     const int image_end = (at.n + 1) * out.height * out.width;
     call.pixels = (is_of_image() ? std::min(image_end, pixels.end) : pixels.end) - p;
-    call.source = frame.at(source_, at.n, at.y, at.x);
-    call.gate = is_of_image() ? frame.image(gate_, at.n) : frame.at(gate_, at.n, at.y, at.x);
-    call.out = frame.at(out, at.n, at.y, at.x);
+    call.source = bindings.at(source_, at.n, at.y, at.x);
+    call.gate = is_of_image() ? bindings.image(gate_, at.n) : bindings.at(gate_, at.n, at.y, at.x);
+    call.out = bindings.at(out, at.n, at.y, at.x);
     kernels_.gate(call);
   }
 }

@@ -13,7 +13,8 @@ class SoftmaxOp : public Op {
   SoftmaxOp(View source, Target target, bool log, const Kernels& kernels);
 
   Tiling tile(int batch, int threads) const override;
-  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  void run(const Bindings& bindings, const Tiling& tiling, int task,
+           Scratch& scratch) const override;
   std::string describe() const override { return log_ ? "log softmax" : "softmax"; }
 
  private:
@@ -29,7 +30,8 @@ class LocalResponseOp : public Op {
                   const Kernels& kernels);
 
   Tiling tile(int batch, int threads) const override;
-  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  void run(const Bindings& bindings, const Tiling& tiling, int task,
+           Scratch& scratch) const override;
   std::string describe() const override { return "local response norm"; }
 
  private:
@@ -44,7 +46,8 @@ class GateOp : public Op {
   GateOp(View source, View gate, Target target, const Kernels& kernels);
 
   Tiling tile(int batch, int threads) const override;
-  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  void run(const Bindings& bindings, const Tiling& tiling, int task,
+           Scratch& scratch) const override;
   std::string describe() const override { return "gate"; }
 
  private:

@@ -68,13 +68,14 @@ Tiling DepthwiseOp::tile(int batch, int threads) const {
   return tiling;
 }
 
-void DepthwiseOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const {
+void DepthwiseOp::run(const Bindings& bindings, const Tiling& tiling, int task,
+                      Scratch& scratch) const {
   const View& out = target_.view;
   const Range pixels =
-      part_of(frame.batch * out.height * out.width, task / tiling.splits, tiling.blocks);
+      part_of(bindings.batch * out.height * out.width, task / tiling.splits, tiling.blocks);
   const Range part = part_of(vectors(), task % tiling.splits, tiling.splits);
   const int channel = part.begin * kernels_.lanes;
-  const Strides& strides = frame.strides[source_.buffer];
+  const Strides& strides = bindings.strides[source_.buffer];
   scratch.take(this, task);
   auto* offsets = reinterpret_cast<std::ptrdiff_t*>(scratch.memory);
   auto* weights = reinterpret_cast<const float**>(offsets + taps_.size());
@@ -86,7 +87,7 @@ void DepthwiseOp::run(const Frame& frame, const Tiling& tiling, int task, Scratc
   call.step = stride_.horizontal;
   call.bias = bias_.empty() ? nullptr : bias_.data() + channel;
   call.relu = target_.relu;
-  call.out_stride = frame.strides[out.buffer].column;
+  call.out_stride = bindings.strides[out.buffer].column;
   call.channels = std::min(source_.channels, part.end * kernels_.lanes) - channel;
   for (int p = pixels.begin; p < pixels.end; p += call.pixels) {
     const Pixel at = pixel_at(out, p);
@@ -101,10 +102,10 @@ void DepthwiseOp::run(const Frame& frame, const Tiling& tiling, int task, Scratc
       offsets[call.runs] = y * strides.row + x * strides.column;
       weights[call.runs++] = weights_.data() + t * source_.channels + channel;
     }
-    call.source = frame.image(source_, at.n) + channel * source_.element_size;
-    call.out = frame.at(out, at.n, at.y, at.x) + channel * out.element_size;
+    call.source = bindings.image(source_, at.n) + channel * source_.element_size;
+    call.out = bindings.at(out, at.n, at.y, at.x) + channel * out.element_size;
     kernels_.depthwise(call);
-    apply_function(frame, target_, kernels_, channel, call.channels, call.out, call.pixels);
+    apply_function(bindings, target_, kernels_, channel, call.channels, call.out, call.pixels);
   }
 }
 

@@ -17,7 +17,8 @@ class DepthwiseOp : public Op {
               std::vector<float> bias, const Kernels& kernels);
 
   Tiling tile(int batch, int threads) const override;
-  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  void run(const Bindings& bindings, const Tiling& tiling, int task,
+           Scratch& scratch) const override;
   std::string describe() const override { return "depthwise"; }
 
  private:

@@ -8,14 +8,14 @@ Tiling QuantizeOp::tile(int batch, int threads) const {
   return tile_pixels(target_.view, batch, threads);
 }
 
-void QuantizeOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) const {
+void QuantizeOp::run(const Bindings& bindings, const Tiling& tiling, int task, Scratch&) const {
   const View& out = target_.view;
-  const Range pixels = pixels_of(out, frame, tiling, task);
+  const Range pixels = pixels_of(out, bindings, tiling, task);
   for (int p = pixels.begin; p < pixels.end; ++p) {
     const Pixel at = pixel_at(out, p);
-    const auto* source = reinterpret_cast<const float*>(frame.at(source_, at.n, at.y, at.x));
-    kernels_.quantize(source, frame.strides[source_.buffer].channel,
-                      frame.at(out, at.n, at.y, at.x), out.channels, out.scale, out.zero,
+    const auto* source = reinterpret_cast<const float*>(bindings.at(source_, at.n, at.y, at.x));
+    kernels_.quantize(source, bindings.strides[source_.buffer].channel,
+                      bindings.at(out, at.n, at.y, at.x), out.channels, out.scale, out.zero,
                       target_.relu);
   }
 }
@@ -24,12 +24,12 @@ Tiling DequantizeOp::tile(int batch, int threads) const {
   return tile_pixels(target_, batch, threads);
 }
 
-void DequantizeOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) const {
-  const Range pixels = pixels_of(target_, frame, tiling, task);
+void DequantizeOp::run(const Bindings& bindings, const Tiling& tiling, int task, Scratch&) const {
+  const Range pixels = pixels_of(target_, bindings, tiling, task);
   for (int p = pixels.begin; p < pixels.end; ++p) {
     const Pixel at = pixel_at(target_, p);
-    kernels_.dequantize(frame.at(source_, at.n, at.y, at.x),
-                        reinterpret_cast<float*>(frame.at(target_, at.n, at.y, at.x)),
+    kernels_.dequantize(bindings.at(source_, at.n, at.y, at.x),
+                        reinterpret_cast<float*>(bindings.at(target_, at.n, at.y, at.x)),
                         target_.channels, source_.scale, source_.zero);
   }
 }

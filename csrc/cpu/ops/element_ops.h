@@ -16,7 +16,8 @@ class QuantizeOp : public Op {
       : source_(source), target_(target), kernels_(kernels) {}
 
   Tiling tile(int batch, int threads) const override;
-  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  void run(const Bindings& bindings, const Tiling& tiling, int task,
+           Scratch& scratch) const override;
   std::string describe() const override { return "to int8"; }
 
  private:
@@ -31,7 +32,8 @@ class DequantizeOp : public Op {
       : source_(source), target_(target), kernels_(kernels) {}
 
   Tiling tile(int batch, int threads) const override;
-  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  void run(const Bindings& bindings, const Tiling& tiling, int task,
+           Scratch& scratch) const override;
   std::string describe() const override { return "from int8"; }
 
  private:

@@ -48,7 +48,7 @@ struct Target {
 };
 
 // Where everything lies in one call.
-struct Frame {
+struct Bindings {
   int batch = 0;
   std::size_t element_size = 4;  // of the Plan's dtype
   std::vector<std::byte*> buffers;
@@ -98,7 +98,8 @@ class Op {
  public:
   virtual ~Op() = default;
   virtual Tiling tile(int batch, int threads) const = 0;
-  virtual void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const = 0;
+  virtual void run(const Bindings& bindings, const Tiling& tiling, int task,
+                   Scratch& scratch) const = 0;
   virtual std::string describe() const = 0;  // the algorithm, for people
   // What it has packed since it was made; null where nothing.
   virtual const WeightStore* late_weights() const { return nullptr; }

@@ -92,28 +92,29 @@ Tiling PadOp::tile(int batch, int threads) const {
   return tile_pixels(target_.view, batch, threads);
 }
 
-void PadOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) const {
+void PadOp::run(const Bindings& bindings, const Tiling& tiling, int task, Scratch&) const {
   const View& target = target_.view;
-  const std::ptrdiff_t stride = frame.strides[target.buffer].column;
+  const std::ptrdiff_t stride = bindings.strides[target.buffer].column;
   const auto bytes = stride * static_cast<std::ptrdiff_t>(target.element_size);
-  each_run(target, source_, padding_, pixels_of(target, frame, tiling, task), [&](const Run& run) {
-    std::byte* out = frame.at(target, run.at.n, run.at.y, run.at.x);
-    fill(out, bytes, run.first, border_.data(), border_.size());
-    fill(out + run.last * bytes, bytes, run.pixels - run.last, border_.data(), border_.size());
-    if (run.first == run.last) return;
-    PointwiseCall call;
-    call.source = frame.at(source_, run.at.n, run.at.y - padding_.vertical,
-                           run.at.x + run.first - padding_.horizontal);
-    call.source_stride = frame.strides[source_.buffer].column;
-    call.scale = data_or_null(scale_);
-    call.shift = data_or_null(shift_);
-    call.relu = target_.relu;
-    call.out = out + run.first * bytes;
-    call.out_stride = stride;
-    call.pixels = run.last - run.first;
-    call.channels = source_.channels;
-    kernels_.pointwise(call);
-  });
+  each_run(
+      target, source_, padding_, pixels_of(target, bindings, tiling, task), [&](const Run& run) {
+        std::byte* out = bindings.at(target, run.at.n, run.at.y, run.at.x);
+        fill(out, bytes, run.first, border_.data(), border_.size());
+        fill(out + run.last * bytes, bytes, run.pixels - run.last, border_.data(), border_.size());
+        if (run.first == run.last) return;
+        PointwiseCall call;
+        call.source = bindings.at(source_, run.at.n, run.at.y - padding_.vertical,
+                                  run.at.x + run.first - padding_.horizontal);
+        call.source_stride = bindings.strides[source_.buffer].column;
+        call.scale = data_or_null(scale_);
+        call.shift = data_or_null(shift_);
+        call.relu = target_.relu;
+        call.out = out + run.first * bytes;
+        call.out_stride = stride;
+        call.pixels = run.last - run.first;
+        call.channels = source_.channels;
+        kernels_.pointwise(call);
+      });
 }
 
 std::vector<std::byte> table_of_bytes(const PadStep& step, const std::vector<float>& scale,
@@ -146,26 +147,27 @@ Tiling BytesOp::tile(int batch, int threads) const {
   return tile_pixels(target_.view, batch, threads);
 }
 
-void BytesOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) const {
+void BytesOp::run(const Bindings& bindings, const Tiling& tiling, int task, Scratch&) const {
   const View& target = target_.view;
-  const Strides& strides = frame.strides[source_.buffer];
-  const std::ptrdiff_t stride = frame.strides[target.buffer].column;
+  const Strides& strides = bindings.strides[source_.buffer];
+  const std::ptrdiff_t stride = bindings.strides[target.buffer].column;
   const auto bytes = stride * static_cast<std::ptrdiff_t>(target.element_size);
   const std::size_t pixel = source_.channels * target.element_size;
   const std::byte* border = table_.data() + kBytes * pixel;
-  each_run(target, source_, padding_, pixels_of(target, frame, tiling, task), [&](const Run& run) {
-    std::byte* out = frame.at(target, run.at.n, run.at.y, run.at.x);
-    fill(out, bytes, run.first, border, pixel);
-    fill(out + run.last * bytes, bytes, run.pixels - run.last, border, pixel);
-    if (run.first == run.last) return;
-    const std::byte* source = frame.at(source_, run.at.n, run.at.y - padding_.vertical,
-                                       run.at.x + run.first - padding_.horizontal);
-    const auto look = target.element_size == 4   ? look_up_all<std::uint32_t>
-                      : target.element_size == 2 ? look_up_all<std::uint16_t>
-                                                 : look_up_all<std::uint8_t>;
-    look(source, strides, out + run.first * bytes, stride, run.last - run.first, source_.channels,
-         table_.data());
-  });
+  each_run(target, source_, padding_, pixels_of(target, bindings, tiling, task),
+           [&](const Run& run) {
+             std::byte* out = bindings.at(target, run.at.n, run.at.y, run.at.x);
+             fill(out, bytes, run.first, border, pixel);
+             fill(out + run.last * bytes, bytes, run.pixels - run.last, border, pixel);
+             if (run.first == run.last) return;
+             const std::byte* source = bindings.at(source_, run.at.n, run.at.y - padding_.vertical,
+                                                   run.at.x + run.first - padding_.horizontal);
+             const auto look = target.element_size == 4   ? look_up_all<std::uint32_t>
+                               : target.element_size == 2 ? look_up_all<std::uint16_t>
+                                                          : look_up_all<std::uint8_t>;
+             look(source, strides, out + run.first * bytes, stride, run.last - run.first,
+                  source_.channels, table_.data());
+           });
 }
 
 }  // namespace ifast::cpu

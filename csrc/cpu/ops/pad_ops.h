@@ -18,7 +18,8 @@ class PadOp : public Op {
         std::vector<float> shift, const Kernels& kernels, Dtype stored);
 
   Tiling tile(int batch, int threads) const override;
-  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  void run(const Bindings& bindings, const Tiling& tiling, int task,
+           Scratch& scratch) const override;
   std::string describe() const override { return "pad"; }
 
  private:
@@ -43,7 +44,8 @@ class BytesOp : public Op {
       : source_(source), target_(target), padding_(step.padding), table_(std::move(table)) {}
 
   Tiling tile(int batch, int threads) const override;
-  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  void run(const Bindings& bindings, const Tiling& tiling, int task,
+           Scratch& scratch) const override;
   std::string describe() const override { return "from bytes"; }
 
  private:

@@ -32,12 +32,12 @@ Neighbours neighbours(int at, int from, int to, bool align_corners) {
 }
 
 template <class T>
-void copy_pixels(const Frame& frame, const View& source, const View& target, Range pixels) {
-  const std::ptrdiff_t stride = frame.strides[source.buffer].channel;
+void copy_pixels(const Bindings& bindings, const View& source, const View& target, Range pixels) {
+  const std::ptrdiff_t stride = bindings.strides[source.buffer].channel;
   for (int p = pixels.begin; p < pixels.end; ++p) {
     const Pixel at = pixel_at(target, p);
-    const auto* from = reinterpret_cast<const T*>(frame.at(source, at.n, at.y, at.x));
-    auto* to = reinterpret_cast<T*>(frame.at(target, at.n, at.y, at.x));
+    const auto* from = reinterpret_cast<const T*>(bindings.at(source, at.n, at.y, at.x));
+    auto* to = reinterpret_cast<T*>(bindings.at(target, at.n, at.y, at.x));
     if (stride == 1) {
       std::copy_n(from, target.channels, to);
     } else {
@@ -62,16 +62,16 @@ Tiling PointwiseOp::tile(int batch, int threads) const {
   return tile_pixels(target_.view, batch, threads);
 }
 
-void PointwiseOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) const {
-  const Range pixels = pixels_of(target_.view, frame, tiling, task);
+void PointwiseOp::run(const Bindings& bindings, const Tiling& tiling, int task, Scratch&) const {
+  const Range pixels = pixels_of(target_.view, bindings, tiling, task);
   const Pixel first = pixel_at(target_.view, pixels.begin);
-  const auto at = [&](const View& view) { return frame.at(view, first.n, first.y, first.x); };
+  const auto at = [&](const View& view) { return bindings.at(view, first.n, first.y, first.x); };
   PointwiseCall call;
   call.source = at(source_);
-  call.source_stride = frame.strides[source_.buffer].column;
+  call.source_stride = bindings.strides[source_.buffer].column;
   if (other_) {
     call.other = at(*other_);
-    call.other_stride = frame.strides[other_->buffer].column;
+    call.other_stride = bindings.strides[other_->buffer].column;
   }
   call.scale = data_or_null(scale_);
   call.shift = data_or_null(shift_);
@@ -82,7 +82,7 @@ void PointwiseOp::run(const Frame& frame, const Tiling& tiling, int task, Scratc
     call.function = &function;
   }
   call.out = at(target_.view);
-  call.out_stride = frame.strides[target_.view.buffer].column;
+  call.out_stride = bindings.strides[target_.view.buffer].column;
   call.pixels = pixels.size();
   call.channels = source_.channels;
   kernels_.pointwise(call);
@@ -95,8 +95,8 @@ Tiling ResizeOp::tile(int batch, int threads) const {
   return tile_pixels(target_.view, batch, threads);
 }
 
-void ResizeOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) const {
-  const Range pixels = pixels_of(target_.view, frame, tiling, task);
+void ResizeOp::run(const Bindings& bindings, const Tiling& tiling, int task, Scratch&) const {
+  const Range pixels = pixels_of(target_.view, bindings, tiling, task);
   BlendCall call;
   call.channels = source_.channels;
   call.relu = target_.relu;
@@ -106,10 +106,10 @@ void ResizeOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&)
     const Neighbours x = neighbours(at.x, source_.width, target_.view.width, align_corners_);
     for (int i = 0; i < 4; ++i) {
       call.corners[i] =
-          frame.at(source_, at.n, i / 2 ? y.second : y.first, i % 2 ? x.second : x.first);
+          bindings.at(source_, at.n, i / 2 ? y.second : y.first, i % 2 ? x.second : x.first);
       call.weights[i] = (i / 2 ? y.weight : 1.0f - y.weight) * (i % 2 ? x.weight : 1.0f - x.weight);
     }
-    call.out = frame.at(target_.view, at.n, at.y, at.x);
+    call.out = bindings.at(target_.view, at.n, at.y, at.x);
     kernels_.blend(call);
   }
 }
@@ -121,16 +121,16 @@ Tiling NormalizeOp::tile(int batch, int threads) const {
   return tile_pixels(target_.view, batch, threads);
 }
 
-void NormalizeOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) const {
-  const Range pixels = pixels_of(target_.view, frame, tiling, task);
+void NormalizeOp::run(const Bindings& bindings, const Tiling& tiling, int task, Scratch&) const {
+  const Range pixels = pixels_of(target_.view, bindings, tiling, task);
   for (int p = pixels.begin; p < pixels.end; ++p) {
     const Pixel at = pixel_at(target_.view, p);
     NormalizeCall call;
-    call.source = frame.at(source_, at.n, at.y, at.x);
+    call.source = bindings.at(source_, at.n, at.y, at.x);
     call.channels = source_.channels;
     call.eps = eps_;
     call.relu = target_.relu;
-    call.out = frame.at(target_.view, at.n, at.y, at.x);
+    call.out = bindings.at(target_.view, at.n, at.y, at.x);
     kernels_.normalize(call);
   }
 }
@@ -139,12 +139,12 @@ Tiling CopyInputOp::tile(int batch, int threads) const {
   return tile_pixels(target_, batch, threads);
 }
 
-void CopyInputOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) const {
-  const Range pixels = pixels_of(target_, frame, tiling, task);
-  if (frame.element_size == 4) {
-    copy_pixels<std::uint32_t>(frame, source_, target_, pixels);
+void CopyInputOp::run(const Bindings& bindings, const Tiling& tiling, int task, Scratch&) const {
+  const Range pixels = pixels_of(target_, bindings, tiling, task);
+  if (bindings.element_size == 4) {
+    copy_pixels<std::uint32_t>(bindings, source_, target_, pixels);
   } else {
-    copy_pixels<std::uint16_t>(frame, source_, target_, pixels);
+    copy_pixels<std::uint16_t>(bindings, source_, target_, pixels);
   }
 }
 

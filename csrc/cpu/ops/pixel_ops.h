@@ -17,7 +17,8 @@ class PointwiseOp : public Op {
               std::optional<View> other, const Kernels& kernels);
 
   Tiling tile(int batch, int threads) const override;
-  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  void run(const Bindings& bindings, const Tiling& tiling, int task,
+           Scratch& scratch) const override;
   std::string describe() const override { return "pointwise"; }
 
  private:
@@ -33,7 +34,8 @@ class ResizeOp : public Op {
   ResizeOp(View source, Target target, bool align_corners, const Kernels& kernels);
 
   Tiling tile(int batch, int threads) const override;
-  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  void run(const Bindings& bindings, const Tiling& tiling, int task,
+           Scratch& scratch) const override;
   std::string describe() const override { return "bilinear"; }
 
  private:
@@ -48,7 +50,8 @@ class NormalizeOp : public Op {
   NormalizeOp(View source, Target target, float eps, const Kernels& kernels);
 
   Tiling tile(int batch, int threads) const override;
-  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  void run(const Bindings& bindings, const Tiling& tiling, int task,
+           Scratch& scratch) const override;
   std::string describe() const override { return "L2 norm"; }
 
  private:
@@ -64,7 +67,8 @@ class CopyInputOp : public Op {
   CopyInputOp(View source, View target) : source_(source), target_(target) {}
 
   Tiling tile(int batch, int threads) const override;
-  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  void run(const Bindings& bindings, const Tiling& tiling, int task,
+           Scratch& scratch) const override;
   std::string describe() const override { return "copy to NHWC"; }
 
  private:

@@ -18,8 +18,8 @@ inline Tiling tile_pixels(const View& out, int batch, int threads) {
   return tiling;
 }
 
-inline Range pixels_of(const View& out, const Frame& frame, const Tiling& tiling, int task) {
-  return part_of(frame.batch * out.height * out.width, task, tiling.blocks);
+inline Range pixels_of(const View& out, const Bindings& bindings, const Tiling& tiling, int task) {
+  return part_of(bindings.batch * out.height * out.width, task, tiling.blocks);
 }
 
 struct Pixel {

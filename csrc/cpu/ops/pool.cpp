@@ -68,17 +68,17 @@ Tiling PoolOp::tile(int batch, int threads) const {
   return tiling;
 }
 
-void PoolOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) const {
+void PoolOp::run(const Bindings& bindings, const Tiling& tiling, int task, Scratch&) const {
   const View& out = target_.view;
   const Range pixels =
-      part_of(frame.batch * out.height * out.width, task / tiling.splits, tiling.blocks);
+      part_of(bindings.batch * out.height * out.width, task / tiling.splits, tiling.blocks);
   const int vectors = (source_.channels + kernels_.lanes - 1) / kernels_.lanes;
   const Range part = part_of(vectors, task % tiling.splits, tiling.splits);
   const int channel = part.begin * kernels_.lanes;
   const bool average = step_.mode == PoolMode::kAverage;
   PoolCall call;
-  call.row_stride = frame.strides[source_.buffer].row;
-  call.column_stride = frame.strides[source_.buffer].column;
+  call.row_stride = bindings.strides[source_.buffer].row;
+  call.column_stride = bindings.strides[source_.buffer].column;
   call.channels = std::min(source_.channels, part.end * kernels_.lanes) - channel;
   call.bias = bias_.empty() ? nullptr : bias_.data() + channel;
   call.source_zero = source_.zero;
@@ -98,7 +98,7 @@ void PoolOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) c
                   step_.padding_end.horizontal, source_.width, step_.divisor);
   };
   call.window_stride = step_.stride.horizontal * call.column_stride;
-  call.out_stride = frame.strides[out.buffer].column;
+  call.out_stride = bindings.strides[out.buffer].column;
   for (int p = pixels.begin; p < pixels.end; p += call.pixels) {
     const Pixel at = pixel_at(out, p);
     const Window rows = rows_at(at.y), columns = columns_at(at.x);
@@ -110,14 +110,14 @@ void PoolOp::run(const Frame& frame, const Tiling& tiling, int task, Scratch&) c
       ++call.pixels;
     }
     call.source =
-        frame.at(source_, at.n, rows.begin, columns.begin) + channel * source_.element_size;
+        bindings.at(source_, at.n, rows.begin, columns.begin) + channel * source_.element_size;
     call.rows = rows.end - rows.begin;
     call.columns = columns.end - columns.begin;
     const int counted = rows.counted * columns.counted;
     call.scale = average ? scale_ * (1.0f / static_cast<float>(counted)) : scale_;
     call.share = share_of(counted);
     call.share_rest = static_cast<float>(1.0 / counted - call.share);
-    call.out = frame.at(out, at.n, at.y, at.x) + channel * out.element_size;
+    call.out = bindings.at(out, at.n, at.y, at.x) + channel * out.element_size;
     pool(call);
   }
 }

@@ -16,7 +16,8 @@ class PoolOp : public Op {
          const Kernels& kernels);
 
   Tiling tile(int batch, int threads) const override;
-  void run(const Frame& frame, const Tiling& tiling, int task, Scratch& scratch) const override;
+  void run(const Bindings& bindings, const Tiling& tiling, int task,
+           Scratch& scratch) const override;
   std::string describe() const override;
 
  private:

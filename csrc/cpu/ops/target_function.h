@@ -13,13 +13,13 @@ inline ElementFunction element_function(const TargetFunction& f, int channel) {
 // Applies the target's function to what a step has just stored, which is in the cache still:
 // channels [channel, channel + channels) of `pixels` pixels side by side, the first of them at
 // `out`. Nothing where the target has none.
-inline void apply_function(const Frame& frame, const Target& target, const Kernels& kernels,
+inline void apply_function(const Bindings& bindings, const Target& target, const Kernels& kernels,
                            int channel, int channels, void* out, int pixels) {
   if (!target.function) return;
   const ElementFunction function = element_function(*target.function, channel);
   PointwiseCall call;
   call.source = call.out = out;
-  call.source_stride = call.out_stride = frame.strides[target.view.buffer].column;
+  call.source_stride = call.out_stride = bindings.strides[target.view.buffer].column;
   call.function = &function;
   call.pixels = pixels;
   call.channels = channels;

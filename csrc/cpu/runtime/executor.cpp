@@ -7,8 +7,8 @@
 #include <mutex>
 #include <utility>
 
-#include "cpu/runtime/schedule.h"
 #include "cpu/base/thread_pool.h"
+#include "cpu/runtime/schedule.h"
 
 namespace ifast::cpu {
 namespace {
@@ -108,17 +108,17 @@ class Executor::Context {
   }
 
   void place_buffers(const Call& call, Range images) {
-    frame_.batch = images.size();
-    frame_.element_size = size_of(program_.dtype);
-    frame_.buffers.resize(program_.buffers.size());
-    frame_.strides.resize(program_.buffers.size());
+    bindings_.batch = images.size();
+    bindings_.element_size = size_of(program_.dtype);
+    bindings_.buffers.resize(program_.buffers.size());
+    bindings_.strides.resize(program_.buffers.size());
     for (std::size_t i = 0; i < program_.buffers.size(); ++i) {
       const Buffer& b = program_.buffers[i];
       const std::ptrdiff_t row = static_cast<std::ptrdiff_t>(b.width) * b.channels;
-      frame_.strides[i] = {row * b.height, row, b.channels, 1};
+      bindings_.strides[i] = {row * b.height, row, b.channels, 1};
       if (b.home == Home::kArena) {
-        frame_.buffers[i] =
-            workspace_->arena.data() + b.offset * frame_.batch * frame_.element_size;
+        bindings_.buffers[i] =
+            workspace_->arena.data() + b.offset * bindings_.batch * bindings_.element_size;
       }
     }
     // Of the caller's memory.
@@ -126,12 +126,12 @@ class Executor::Context {
     // Nothing writes to the input buffer.
     auto* input = static_cast<std::byte*>(const_cast<void*>(call.input));
     const auto taken = program_.buffers[program_.input].dtype ? 1 : element;
-    frame_.buffers[program_.input] = input + images.begin * call.strides.image * taken;
-    frame_.strides[program_.input] = call.strides;
+    bindings_.buffers[program_.input] = input + images.begin * call.strides.image * taken;
+    bindings_.strides[program_.input] = call.strides;
     for (std::size_t i = 0; i < program_.outputs.size(); ++i) {
       const int buffer = program_.outputs[i];
-      frame_.buffers[buffer] = static_cast<std::byte*>(call.outputs[i]) +
-                               images.begin * frame_.strides[buffer].image * element;
+      bindings_.buffers[buffer] = static_cast<std::byte*>(call.outputs[i]) +
+                                  images.begin * bindings_.strides[buffer].image * element;
     }
   }
 
@@ -140,7 +140,7 @@ class Executor::Context {
     for (; task >= part->count; ++part) task -= part->count;
     const Clock::time_point start = timed_ ? Clock::now() : Clock::time_point();
     const int op = part->op;
-    program_.ops[op]->run(frame_, schedule_->tilings[op], part->first + task, scratch);
+    program_.ops[op]->run(bindings_, schedule_->tilings[op], part->first + task, scratch);
     if (timed_) {
       seconds_[op * threads_ + thread] +=
           std::chrono::duration<double>(Clock::now() - start).count();
@@ -155,7 +155,7 @@ class Executor::Context {
   Workspace* workspace_ = nullptr;
   std::map<int, Schedule> schedules_;
   const Schedule* schedule_ = nullptr;
-  Frame frame_;
+  Bindings bindings_;
   std::vector<double> seconds_;  // [operator][thread]
   bool timed_ = false;
 };

@@ -4,9 +4,9 @@
 #include <optional>
 #include <utility>
 
-#include "cpu/ops/channel_ops.h"
 #include "cpu/conv/choice.h"
 #include "cpu/kernels/convert.h"
+#include "cpu/ops/channel_ops.h"
 #include "cpu/ops/depthwise.h"
 #include "cpu/ops/element_ops.h"
 #include "cpu/ops/pad_ops.h"

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "cpu/conv/packed_weights.h"
 #include "cpu/kernels/isa.h"
 #include "cpu/ops/op.h"
-#include "cpu/conv/packed_weights.h"
 #include "plan/plan.h"
 
 namespace ifast::cpu {

@@ -28,7 +28,7 @@ IFAST_DEVICE void wait_for_producers(const NetworkArguments& arguments, int inde
   const int width = step[&Step::width], height = step[&Step::height];
   const Cut cut = place[&NetworkStep::cut];
   const int group_pixels = cut.group_pixels, begin = tile / cut.group_tiles * group_pixels;
-  const int end = begin + group_pixels, pixels = arguments.frame.batch * height * width;
+  const int end = begin + group_pixels, pixels = arguments.bindings.batch * height * width;
   const int first_line = begin / width, last_line = ((end < pixels ? end : pixels) - 1) / width;
   const int last_dependency = next[&NetworkStep::first_dependency];
   bool waited = false;
@@ -102,10 +102,10 @@ network_kernel(IFAST_ARGUMENTS NetworkArguments arguments) {
     const NetworkStep place = ptx::load_record(arguments.schedule + index);
     const int local = tile - place.first_tile;
     const int whole = place.first_partial == kNoPartials ? local : local / step[&Step::segments];
-    const TileTrace trace(arguments.frame, tile);
+    const TileTrace trace(arguments.bindings, tile);
     trace.start(index, local);
     const bool complete = run_tile<Format, KernelKind::kNetwork>(
-        step, place.cut, arguments.frame, arguments.constants, local, place.first_partial,
+        step, place.cut, arguments.bindings, arguments.constants, local, place.first_partial,
         NetworkTurn{arguments, index, whole, trace});
     trace.finish();
     // The release makes the whole block's stores visible: the barrier orders them before it.

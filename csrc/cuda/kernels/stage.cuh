@@ -41,12 +41,12 @@ class StageTurn {
 template <class Format, KernelKind kKernel>
 IFAST_DEVICE void run_block(const StageArguments& arguments) {
   const int block = ptx::block_index();
-  const StageTurn turn(arguments.trigger, TileTrace(arguments.frame, block));
+  const StageTurn turn(arguments.trigger, TileTrace(arguments.bindings, block));
   const int index = step_of_block(arguments, block);
   const int tile = block - arguments.first_tile[index];
   turn.trace().start(arguments.first_step + index, tile);
   run_tile<Format, kKernel>(Record<Step>(arguments.steps + index), arguments.cuts[index],
-                            arguments.frame, arguments.constants, tile,
+                            arguments.bindings, arguments.constants, tile,
                             arguments.first_partial[index], turn);
   turn.trace().finish();
 }
@@ -70,7 +70,7 @@ template <class Format>
 IFAST_KERNEL(kThreads, Format::kNetworkBlocks)
 pair_kernel(IFAST_ARGUMENTS StageArguments arguments) {
   const int block = ptx::block_index();
-  const StageTurn turn(arguments.trigger, TileTrace(arguments.frame, block));
+  const StageTurn turn(arguments.trigger, TileTrace(arguments.bindings, block));
   // The last cluster may be too large.
   if (block >= arguments.first_tile[arguments.count]) return;
   const int index = step_of_block(arguments, block);
@@ -78,10 +78,10 @@ pair_kernel(IFAST_ARGUMENTS StageArguments arguments) {
   const int tile = block - arguments.first_tile[index];
   turn.trace().start(arguments.first_step + index, tile);
   if (step[&Step::kind] == Kind::kPair) {
-    pair_tile<Format>(step, arguments.frame, arguments.constants, tile >> step[&Step::cluster_log2],
-                      turn);
+    pair_tile<Format>(step, arguments.bindings, arguments.constants,
+                      tile >> step[&Step::cluster_log2], turn);
   } else {
-    run_tile<Format, KernelKind::kPair>(step, arguments.cuts[index], arguments.frame,
+    run_tile<Format, KernelKind::kPair>(step, arguments.cuts[index], arguments.bindings,
                                         arguments.constants, tile, arguments.first_partial[index],
                                         turn);
   }

@@ -27,8 +27,8 @@ const Drivers& drivers_of(Precision precision, Dtype dtype) {
 }
 
 // No other launch touches a launch's.
-Range records_of(const Frame& frame, int tiles) {
-  return {frame.records, static_cast<std::size_t>(tiles) * sizeof(TileRecord), true, true};
+Range records_of(const Bindings& bindings, int tiles) {
+  return {bindings.records, static_cast<std::size_t>(tiles) * sizeof(TileRecord), true, true};
 }
 
 template <class T>
@@ -131,26 +131,26 @@ std::vector<std::pair<std::string, int>> Executor::tile_shapes(int batch) const 
   return result;
 }
 
-Frame Executor::frame_of(const Call& call) const {
-  Frame frame{};
-  frame.bases[kArenaBase] = static_cast<std::byte*>(call.arena);
+Bindings Executor::bindings_of(const Call& call) const {
+  Bindings bindings{};
+  bindings.bases[kArenaBase] = static_cast<std::byte*>(call.arena);
   // Nothing writes to the input.
-  frame.bases[kInputBase] = static_cast<std::byte*>(const_cast<void*>(call.input));
+  bindings.bases[kInputBase] = static_cast<std::byte*>(const_cast<void*>(call.input));
   for (std::size_t i = 0; i < call.outputs.size(); ++i) {
-    frame.bases[kInputBase + 1 + i] = static_cast<std::byte*>(call.outputs[i]);
+    bindings.bases[kInputBase + 1 + i] = static_cast<std::byte*>(call.outputs[i]);
   }
   const Buffer& input = buffers_[input_];
   const auto& [n, c, h, w] = call.input_strides;
   // The stride of an axis of one element may be anything, and must not spoil the alignment.
-  frame.input_strides[0] = call.batch == 1 ? 0 : n;
-  frame.input_strides[1] = input.height == 1 ? 0 : h;
-  frame.input_strides[2] = input.width == 1 ? 0 : w;
-  frame.input_strides[3] = input.channels == 1 ? 1 : c;
-  frame.batch = call.batch;
-  frame.partials = static_cast<std::byte*>(call.arena) + activation_bytes(call.batch);
-  frame.arrivals = static_cast<unsigned*>(call.counters) + tile_counters(call.batch);
-  frame.records = call.records;
-  return frame;
+  bindings.input_strides[0] = call.batch == 1 ? 0 : n;
+  bindings.input_strides[1] = input.height == 1 ? 0 : h;
+  bindings.input_strides[2] = input.width == 1 ? 0 : w;
+  bindings.input_strides[3] = input.channels == 1 ? 1 : c;
+  bindings.batch = call.batch;
+  bindings.partials = static_cast<std::byte*>(call.arena) + activation_bytes(call.batch);
+  bindings.arrivals = static_cast<unsigned*>(call.counters) + tile_counters(call.batch);
+  bindings.records = call.records;
+  return bindings;
 }
 
 std::vector<Range> Executor::memory_of(const Call& call) const {
@@ -200,7 +200,7 @@ void Executor::run(const Call& call) {
 void Executor::run_stages(const Call& call) const {
   std::vector<Range> memory = memory_of(call);
   StageArguments arguments{};
-  arguments.frame = frame_of(call);
+  arguments.bindings = bindings_of(call);
   arguments.constants = constants_.data();
   arguments.trigger = options_.trigger;
   for (const StageLaunch& launch : program_.launches) {
@@ -213,7 +213,7 @@ void Executor::run_stages(const Call& call) const {
     std::ranges::copy(placement.first_partial, arguments.first_partial);
     std::ranges::copy(placement.cuts, arguments.cuts);
     const int tiles = placement.first_block.back();
-    if (call.records != nullptr) memory.push_back(records_of(arguments.frame, tiles));
+    if (call.records != nullptr) memory.push_back(records_of(arguments.bindings, tiles));
     const int cluster = 1 << launch.cluster_log2;
     Grid grid{divide_up(tiles, cluster) * cluster, kThreads,
               std::max(launch.shared_bytes, placement.shared_bytes), cluster};
@@ -226,7 +226,7 @@ void Executor::run_stages(const Call& call) const {
     enqueue(arguments, grid, call.stream, memory);
     if (call.records != nullptr) {
       memory.pop_back();
-      arguments.frame.records += tiles;
+      arguments.bindings.records += tiles;
     }
   }
 }
@@ -241,7 +241,7 @@ const Executor::NetworkTable& Executor::table_of(int batch) {
 void Executor::run_network(const Call& call) {
   const NetworkTable& placement = table_of(call.batch);
   NetworkArguments arguments{};
-  arguments.frame = frame_of(call);
+  arguments.bindings = bindings_of(call);
   arguments.steps = reinterpret_cast<const Step*>(steps_.data());
   arguments.constants = constants_.data();
   arguments.schedule = reinterpret_cast<const NetworkStep*>(placement.table.data());
@@ -252,7 +252,7 @@ void Executor::run_network(const Call& call) {
   std::vector<Range> memory = memory_of(call);
   memory.push_back({placement.table.data(), placement.table.size(), false, true});
   memory.push_back({dependencies_.data(), dependencies_.size(), false, true});
-  if (call.records != nullptr) memory.push_back(records_of(arguments.frame, arguments.tiles));
+  if (call.records != nullptr) memory.push_back(records_of(arguments.bindings, arguments.tiles));
   drivers_.network(arguments, options_.blocks, call.stream, memory);
 }
 

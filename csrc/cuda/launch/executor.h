@@ -66,7 +66,7 @@ class Executor {
            const LaunchOptions& options, Program program);
 
   void check_alignment(const Call& call) const;
-  Frame frame_of(const Call& call) const;
+  Bindings bindings_of(const Call& call) const;
   std::vector<Range> memory_of(const Call& call) const;
   void run_stages(const Call& call) const;
   void run_network(const Call& call);

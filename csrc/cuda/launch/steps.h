@@ -140,7 +140,7 @@ struct Step {
 };
 
 // Where everything lies in one call.
-struct Frame {
+struct Bindings {
   std::byte* bases[kMaxBases];
   std::int64_t input_strides[4];  // image, row, column, channel, in elements
   int batch;
@@ -157,7 +157,7 @@ enum class Trigger : int { kEarly, kLate, kNone };
 // tile counts once for each block of its cluster; pairs come first, so that clusters stay whole. A
 // tile whose segments leave their sums counts once for each.
 struct StageArguments {
-  Frame frame;
+  Bindings bindings;
   const Step* steps;
   const std::byte* constants;
   Trigger trigger;
@@ -188,7 +188,7 @@ struct Dependency {
 };
 
 struct NetworkArguments {
-  Frame frame;
+  Bindings bindings;
   const Step* steps;
   const std::byte* constants;
   const NetworkStep* schedule;

@@ -127,8 +127,8 @@ class ConvTile {
   // write(pixel, channel, count, values) takes the results, without the activation. Returns false
   // where other segments are still to come, and the results with them.
   template <class Write>
-  IFAST_DEVICE bool finish(const Frame& frame, const Write& write) {
-    if (part_.partial != kNoPartials && !gather(frame)) return false;
+  IFAST_DEVICE bool finish(const Bindings& bindings, const Write& write) {
+    if (part_.partial != kNoPartials && !gather(bindings)) return false;
     write_sums(write);
     return true;
   }
@@ -177,11 +177,12 @@ class ConvTile {
 
   // Leaves the segment's sums in memory. To the block that is the last to do so at its tile it
   // returns true, and all segments' sums, added in their order.
-  IFAST_DEVICE bool gather(const Frame& frame) {
+  IFAST_DEVICE bool gather(const Bindings& bindings) {
     constexpr int kBytes = partials_of(kShape) * kPartialBytes;
-    std::byte* const own = frame.partials + std::int64_t{part_.partial} * kPartialBytes;
+    std::byte* const own = bindings.partials + std::int64_t{part_.partial} * kPartialBytes;
     std::byte* const first = own - std::int64_t{part_.segment} * kBytes;
-    unsigned* const arrivals = frame.arrivals + part_.partial - part_.segment * partials_of(kShape);
+    unsigned* const arrivals =
+        bindings.arrivals + part_.partial - part_.segment * partials_of(kShape);
     const std::uint32_t flag = shared_ + kShape.sum_bytes();
     const int segments = step_[&Step::segments];
     sum_.store(own, thread_);
@@ -294,8 +295,8 @@ class ConvTile {
 template <class Format, bool kFunctions>
 class TargetWriter {
  public:
-  IFAST_DEVICE TargetWriter(Record<Step> step, const Frame& frame, const std::byte* constants)
-      : frame_(frame),
+  IFAST_DEVICE TargetWriter(Record<Step> step, const Bindings& bindings, const std::byte* constants)
+      : bindings_(bindings),
         targets_(constants, step[&Step::targets], step[&Step::target_count]),
         width_(step[&Step::width]),
         height_(step[&Step::height]),
@@ -304,17 +305,17 @@ class TargetWriter {
   IFAST_DEVICE void operator()(int pixel, int channel, int count, Values<Format> values) const {
     const Pixel at = pixel_at(width_, height_, pixel);
     if (other_.base >= 0) {
-      const Tensor<Format> residual(frame_, other_);
+      const Tensor<Format> residual(bindings_, other_);
       const auto* from = residual.at(at.n, at.y, at.x);
       const auto added = Values<Format>::load(residual, from, channel, count,
                                               residual.access_bytes() == kVectorBytes);
       for (int i = 0; i < Values<Format>::kLength; ++i) values.value[i] += added.value[i];
     }
-    scatter<Format, kFunctions>(frame_, targets_, at, channel, count, values);
+    scatter<Format, kFunctions>(bindings_, targets_, at, channel, count, values);
   }
 
  private:
-  const Frame& frame_;
+  const Bindings& bindings_;
   const Targets targets_;
   const int width_, height_;
   const View other_;
@@ -324,19 +325,19 @@ class TargetWriter {
 // has not whole vectors.
 template <class Format, TileShape kShape, class Turn>
 IFAST_DEVICE void multiply_global(ConvTile<Format, kShape>& conv, Record<Step> step,
-                                  const Frame& frame, const std::byte* constants,
+                                  const Bindings& bindings, const std::byte* constants,
                                   const ConvPart& part, const Turn& turn) {
   const int thread = ptx::thread_index();
   if (!kShape.any_source || step[&Step::whole_vectors]) {
     conv.multiply(turn, [&](int first_chunk) {
-      return VectorLoader<Format, kShape>(frame, step, constants, part, first_chunk, thread);
+      return VectorLoader<Format, kShape>(bindings, step, constants, part, first_chunk, thread);
     });
     return;
   }
   if constexpr (kShape.any_source) {
     conv.multiply(turn, [&](int first_chunk) {
       return PixelLoader<GlobalSource<Format>, kShape>(
-          GlobalSource<Format>(frame, step[&Step::source]), step, constants, part, first_chunk,
+          GlobalSource<Format>(bindings, step[&Step::source]), step, constants, part, first_chunk,
           thread);
     });
   }
@@ -345,20 +346,20 @@ IFAST_DEVICE void multiply_global(ConvTile<Format, kShape>& conv, Record<Step> s
 // One tile of a convolution between buffers, or one segment of it; the segments of a tile follow
 // each other. Returns whether the tile is complete.
 template <class Format, TileShape kShape, class Turn>
-IFAST_DEVICE bool conv_tile(Record<Step> step, const Cut& cut, const Frame& frame,
+IFAST_DEVICE bool conv_tile(Record<Step> step, const Cut& cut, const Bindings& bindings,
                             const std::byte* constants, int tile, int first_partial,
                             const Turn& turn) {
   const bool spread = first_partial != kNoPartials;
   const int segments = spread ? step[&Step::segments] : 1, whole = tile / segments;
   const int group_tiles = cut.group_tiles;
   const ConvPart part{whole / group_tiles * kShape.rows,
-                      frame.batch * step[&Step::height] * step[&Step::width],
+                      bindings.batch * step[&Step::height] * step[&Step::width],
                       whole % group_tiles * kShape.columns, tile % segments,
                       spread ? first_partial + tile * partials_of(kShape) : kNoPartials};
   ConvTile<Format, kShape> conv(step, constants, part);
-  multiply_global<Format, kShape>(conv, step, frame, constants, part, turn);
+  multiply_global<Format, kShape>(conv, step, bindings, constants, part, turn);
   turn.summed();
-  return conv.finish(frame, TargetWriter<Format, true>(step, frame, constants));
+  return conv.finish(bindings, TargetWriter<Format, true>(step, bindings, constants));
 }
 
 }  // namespace ifast::cuda

@@ -6,10 +6,10 @@ namespace ifast::cuda {
 
 // The input's bytes as numbers.
 template <class Format>
-IFAST_DEVICE Values<Format> read_bytes(const Frame& frame, const View& view, int n, int y, int x,
-                                       int channel, int count) {
-  const std::int64_t* strides = frame.input_strides;
-  const auto* pixel = reinterpret_cast<const std::uint8_t*>(frame.bases[view.base]) +
+IFAST_DEVICE Values<Format> read_bytes(const Bindings& bindings, const View& view, int n, int y,
+                                       int x, int channel, int count) {
+  const std::int64_t* strides = bindings.input_strides;
+  const auto* pixel = reinterpret_cast<const std::uint8_t*>(bindings.bases[view.base]) +
                       n * strides[0] + y * strides[1] + x * strides[2];
   Values<Format> v;
   for (int i = 0; i < Values<Format>::kLength; ++i) {
@@ -29,7 +29,7 @@ IFAST_DEVICE Values<Format> pad(const PixelSource<Format>& source, Pixel at, int
     for (int i = 0; i < Values<Format>::kLength; ++i) result.value[i] = step.value;
     return result;
   }
-  result = step.bytes ? read_bytes<Format>(source.frame, step.source, at.n, y, x, channel, count)
+  result = step.bytes ? read_bytes<Format>(source.bindings, step.source, at.n, y, x, channel, count)
                       : source.read(at.n, y, x, channel, count);
   scale_and_shift(result, source, channel, count);
   return result;

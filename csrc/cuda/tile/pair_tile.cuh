@@ -13,7 +13,7 @@ namespace ifast::cuda {
 // Where the units of one tile's intermediate are. In a unit the pixels are those of a plain tile,
 // in groups of kGroupVectors vectors of channels: what neighbouring threads copy is contiguous.
 template <class Format>
-struct Middle {
+struct Intermediate {
   static constexpr int kRows = kPairShape.rows;
   static constexpr int kUnitVectors = kPairShape.columns / Tensor<Format>::kLength;
   static constexpr int kGroupVectors = 4;
@@ -24,7 +24,7 @@ struct Middle {
   int columns;  // units side by side
   int blocks_log2;
 
-  IFAST_DEVICE Middle(Record<Step> step, Record<Step> first, int output_begin, int output_end)
+  IFAST_DEVICE Intermediate(Record<Step> step, Record<Step> first, int output_begin, int output_end)
       : columns(first[&Step::cut].group_tiles), blocks_log2(step[&Step::cluster_log2]) {
     const int width = step[&Step::width], height = step[&Step::height];
     const int middle_width = first[&Step::width], middle_height = first[&Step::height];
@@ -52,25 +52,26 @@ struct Middle {
 // The intermediate as the second convolution reads it, through registers: a vector arrives while
 // the chunk before is multiplied.
 template <class Format>
-class MiddleSource {
+class IntermediateSource {
  public:
   using Image = int;  // its first pixel, counted from the tile's
 
-  IFAST_DEVICE MiddleSource(const Middle<Format>& middle, const View& view)
-      : middle_(middle), width_(view.width), pixels_(view.height * view.width) {}
+  IFAST_DEVICE IntermediateSource(const Intermediate<Format>& intermediate, const View& view)
+      : intermediate_(intermediate), width_(view.width), pixels_(view.height * view.width) {}
 
-  IFAST_DEVICE Image image(int n) const { return n * pixels_ - middle_.begin; }
+  IFAST_DEVICE Image image(int n) const { return n * pixels_ - intermediate_.begin; }
 
   IFAST_DEVICE void copy(int row, std::uint32_t to, Image image, int y, int x, int vector,
                          bool inside) {
     to_[row] = to;
     loaded_[row] = {};
     if (!inside) return;
-    constexpr int kUnitVectors = Middle<Format>::kUnitVectors, kUnitRows = kPairShape.rows;
+    constexpr int kUnitVectors = Intermediate<Format>::kUnitVectors, kUnitRows = kPairShape.rows;
     const int pixel = image + y * width_ + x;
-    const int unit = pixel / kUnitRows * middle_.columns + vector / kUnitVectors;
+    const int unit = pixel / kUnitRows * intermediate_.columns + vector / kUnitVectors;
     loaded_[row] = ptx::load_cluster_vector(
-        middle_.address(unit, pixel % kUnitRows, vector % kUnitVectors), middle_.owner(unit));
+        intermediate_.address(unit, pixel % kUnitRows, vector % kUnitVectors),
+        intermediate_.owner(unit));
   }
 
   IFAST_DEVICE void land() {
@@ -82,7 +83,7 @@ class MiddleSource {
   // A thread's of a chunk.
   static constexpr int kRows = kPairShape.rows * kChunkVectors / kPairShape.threads();
 
-  const Middle<Format> middle_;
+  const Intermediate<Format> intermediate_;
   const int width_, pixels_;
   std::uint32_t to_[kRows] = {};
   ptx::Vector loaded_[kRows] = {};
@@ -92,7 +93,7 @@ class MiddleSource {
 // must not be NaN.
 template <class Format>
 struct UnitWriter {
-  Middle<Format> middle;
+  Intermediate<Format> intermediate;
   int unit;
   int begin;  // its first pixel
   int relu;
@@ -103,7 +104,7 @@ struct UnitWriter {
     }
     if (relu) values.relu();
     const int vector = channel % kPairShape.columns / Values<Format>::kLength;
-    ptx::store_shared_vector(middle.address(unit, pixel - begin, vector), values.pack());
+    ptx::store_shared_vector(intermediate.address(unit, pixel - begin, vector), values.pack());
   }
 };
 
@@ -129,25 +130,26 @@ class PairTurn {
 // One tile of a pair, by all blocks of a cluster; turn.wait() returns when what the pair reads
 // is there.
 template <class Format, class Turn>
-IFAST_DEVICE void pair_tile(Record<Step> step, const Frame& frame, const std::byte* constants,
+IFAST_DEVICE void pair_tile(Record<Step> step, const Bindings& bindings, const std::byte* constants,
                             int tile, const Turn& turn) {
   using Conv = ConvTile<Format, kPairShape>;
   const Record<Step> first(constant<Step>(constants, step[&Step::first]));
-  const int pixels = frame.batch * step[&Step::height] * step[&Step::width];
+  const int pixels = bindings.batch * step[&Step::height] * step[&Step::width];
   const Cut cut = step[&Step::cut];
   const int group_pixels = cut.group_pixels, group_tiles = cut.group_tiles;
   const int begin = tile * group_pixels, last = begin + group_pixels;
   const int end = last < pixels ? last : pixels;
-  const Middle<Format> middle(step, first, begin, end);
-  const int rank = ptx::cluster_rank(), blocks = 1 << middle.blocks_log2;
+  const Intermediate<Format> intermediate(step, first, begin, end);
+  const int rank = ptx::cluster_rank(), blocks = 1 << intermediate.blocks_log2;
   const int thread = ptx::thread_index();
 
-  for (int unit = rank; unit < middle.units(); unit += blocks) {
-    const ConvPart part{middle.begin + unit / middle.columns * kPairShape.rows, middle.end,
-                        unit % middle.columns * kPairShape.columns};
+  for (int unit = rank; unit < intermediate.units(); unit += blocks) {
+    const ConvPart part{intermediate.begin + unit / intermediate.columns * kPairShape.rows,
+                        intermediate.end, unit % intermediate.columns * kPairShape.columns};
     Conv conv(first, constants, part);
-    multiply_global<Format, kPairShape>(conv, first, frame, constants, part, turn);
-    conv.finish(frame, UnitWriter<Format>{middle, unit, part.begin, step[&Step::middle_relu]});
+    multiply_global<Format, kPairShape>(conv, first, bindings, constants, part, turn);
+    conv.finish(bindings,
+                UnitWriter<Format>{intermediate, unit, part.begin, step[&Step::middle_relu]});
     // The sums are read before the next unit's weights take their place.
     ptx::block_barrier();
   }
@@ -161,11 +163,11 @@ IFAST_DEVICE void pair_tile(Record<Step> step, const Frame& frame, const std::by
                         index % group_tiles * kPairShape.columns};
     Conv conv(step, constants, part);
     conv.multiply(second_turn, [&](int first_chunk) {
-      return PixelLoader<MiddleSource<Format>, kPairShape>(
-          MiddleSource<Format>(middle, step[&Step::source]), step, constants, part, first_chunk,
-          thread);
+      return PixelLoader<IntermediateSource<Format>, kPairShape>(
+          IntermediateSource<Format>(intermediate, step[&Step::source]), step, constants, part,
+          first_chunk, thread);
     });
-    conv.finish(frame, TargetWriter<Format, false>(step, frame, constants));
+    conv.finish(bindings, TargetWriter<Format, false>(step, bindings, constants));
     ptx::block_barrier();
   }
   second_turn.wait();

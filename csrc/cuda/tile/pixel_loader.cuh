@@ -14,8 +14,8 @@ class GlobalSource {
   using Element = typename Format::Element;
   using Image = const Element*;
 
-  IFAST_DEVICE GlobalSource(const Frame& frame, const View& view)
-      : tensor_(frame, view), access_(tensor_.access_bytes()), channels_(view.channels) {}
+  IFAST_DEVICE GlobalSource(const Bindings& bindings, const View& view)
+      : tensor_(bindings, view), access_(tensor_.access_bytes()), channels_(view.channels) {}
 
   IFAST_DEVICE Image image(int n) const { return tensor_.at(n, 0, 0); }
 

@@ -12,14 +12,14 @@ struct PixelSource {
   static constexpr int kLength = Tensor<Format>::kLength;
 
   const Step step;
-  const Frame& frame;
+  const Bindings& bindings;
   const std::byte* constants;
   const Tensor<Format> tensor;
   const bool whole;
 
-  IFAST_DEVICE PixelSource(Record<Step> record, const Frame& all, const std::byte* all_constants)
+  IFAST_DEVICE PixelSource(Record<Step> record, const Bindings& all, const std::byte* all_constants)
       : step(record.whole()),
-        frame(all),
+        bindings(all),
         constants(all_constants),
         tensor(all, step.source),
         whole(tensor.access_bytes() == kVectorBytes) {}

@@ -15,19 +15,19 @@ namespace ifast::cuda {
 template <class Format>
 class PixelTile {
  public:
-  IFAST_DEVICE PixelTile(Record<Step> step, const Frame& frame, const std::byte* constants)
-      : source_(step, frame, constants) {}
+  IFAST_DEVICE PixelTile(Record<Step> step, const Bindings& bindings, const std::byte* constants)
+      : source_(step, bindings, constants) {}
 
   IFAST_DEVICE void run(int tile) const {
     const Step& step = source_.step;
     const int vectors = divide_up(step.channels, kLength);
     const int item = tile % step.cut.group_tiles * kThreads + ptx::thread_index();
     const int index = tile / step.cut.group_tiles * step.cut.group_pixels + item / vectors;
-    const int pixels = source_.frame.batch * step.height * step.width;
+    const int pixels = source_.bindings.batch * step.height * step.width;
     if (item / vectors >= step.cut.group_pixels || index >= pixels) return;
     const Pixel at = pixel_at(step.width, step.height, index);
     const int channel = item % vectors * kLength, count = source_.count_at(channel);
-    scatter(source_.frame, source_.targets(), at, channel, count, compute(at, channel, count));
+    scatter(source_.bindings, source_.targets(), at, channel, count, compute(at, channel, count));
   }
 
  private:

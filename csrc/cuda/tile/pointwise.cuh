@@ -30,7 +30,7 @@ IFAST_DEVICE Values<Format> pointwise(const PixelSource<Format>& source, Pixel a
   Vector result = source.read(at.n, at.y, at.x, channel, count);
   scale_and_shift(result, source, channel, count);
   if (step.other.base >= 0) {
-    const Tensor<Format> other(source.frame, step.other);
+    const Tensor<Format> other(source.bindings, step.other);
     const Vector added = Vector::load(other, other.at(at.n, at.y, at.x), channel, count,
                                       other.access_bytes() == kVectorBytes);
     for (int i = 0; i < kLength; ++i) result.value[i] += added.value[i];
@@ -44,7 +44,7 @@ IFAST_DEVICE Values<Format> gate(const PixelSource<Format>& source, Pixel at, in
                                  int count) {
   const Step& step = source.step;
   Values<Format> result = source.read(at.n, at.y, at.x, channel, count);
-  const Tensor<Format> gates(source.frame, step.other);
+  const Tensor<Format> gates(source.bindings, step.other);
   const auto* pixel =
       gates.at(at.n, step.other.height == 1 ? 0 : at.y, step.other.width == 1 ? 0 : at.x);
   if (step.other.channels == 1) {

@@ -29,7 +29,7 @@ struct Targets {
 // to, with what each target applies. The Plan says which steps' targets have functions; for the
 // others they are left out of the code.
 template <class Format, bool kFunctions = true>
-IFAST_DEVICE void scatter(const Frame& frame, const Targets& targets, Pixel at, int channel,
+IFAST_DEVICE void scatter(const Bindings& bindings, const Targets& targets, Pixel at, int channel,
                           int count, const Values<Format>& values) {
   for (int t = 0; t < targets.count; ++t) {
     const Record<Target> target(targets.first + t);
@@ -40,7 +40,7 @@ IFAST_DEVICE void scatter(const Frame& frame, const Targets& targets, Pixel at, 
     const int target_end = first + view.channels;
     const int end = channel + count < target_end ? channel + count : target_end;
     if (begin >= end) continue;
-    const Tensor<Format> tensor(frame, view);
+    const Tensor<Format> tensor(bindings, view);
     typename Format::Element* to = tensor.at(at.n, at.y, at.x) + (begin - first);
     Values<Format> part = values;
     switch (finish) {

@@ -15,20 +15,20 @@ struct Tensor {
   Element* data;
   std::int64_t image, row, column, channel;
 
-  IFAST_DEVICE Tensor(const Frame& frame, const View& view) {
-    auto* base = reinterpret_cast<Element*>(frame.bases[view.base]);
+  IFAST_DEVICE Tensor(const Bindings& bindings, const View& view) {
+    auto* base = reinterpret_cast<Element*>(bindings.bases[view.base]);
     if (view.base == kInputBase) {
-      image = frame.input_strides[0];
-      row = frame.input_strides[1];
-      column = frame.input_strides[2];
-      channel = frame.input_strides[3];
+      image = bindings.input_strides[0];
+      row = bindings.input_strides[1];
+      column = bindings.input_strides[2];
+      channel = bindings.input_strides[3];
       data = base + view.start * channel;
     } else {
       channel = 1;
       column = view.pitch;
       row = column * view.width;
       image = row * view.height;
-      data = base + frame.batch * view.offset + view.start;
+      data = base + bindings.batch * view.offset + view.start;
     }
   }
 

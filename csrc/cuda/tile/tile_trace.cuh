@@ -16,13 +16,14 @@ class TileTrace {
   using Point = std::uint64_t TileRecord::*;
 
   // `index` is the launch's tile.
-  IFAST_DEVICE TileTrace(const Frame& frame, int index) : frame_(frame), index_(index) {}
+  IFAST_DEVICE TileTrace(const Bindings& bindings, int index)
+      : bindings_(bindings), index_(index) {}
 
-  IFAST_DEVICE bool on() const { return frame_.records != nullptr; }
+  IFAST_DEVICE bool on() const { return bindings_.records != nullptr; }
 
   IFAST_DEVICE void start(int step, int tile) const {
     if (!writes()) return;
-    TileRecord* const record = frame_.records + index_;
+    TileRecord* const record = bindings_.records + index_;
     ptx::store_global(&record->step, step);
     ptx::store_global(&record->tile, tile);
     ptx::store_global(&record->multiprocessor, ptx::multiprocessor());
@@ -31,13 +32,13 @@ class TileTrace {
 
   // The last time that the block gets there counts.
   IFAST_DEVICE void mark(Point point) const {
-    if (writes()) ptx::store_global(&(frame_.records[index_].*point), ptx::nanoseconds());
+    if (writes()) ptx::store_global(&(bindings_.records[index_].*point), ptx::nanoseconds());
   }
 
   // The first time counts.
   IFAST_DEVICE void mark_first(Point point) const {
     if (!writes()) return;
-    std::uint64_t* const time = &(frame_.records[index_].*point);
+    std::uint64_t* const time = &(bindings_.records[index_].*point);
     if (ptx::load_global(time) == 0) ptx::store_global(time, ptx::nanoseconds());
   }
 
@@ -51,7 +52,7 @@ class TileTrace {
  private:
   IFAST_DEVICE bool writes() const { return on() && ptx::thread_index() == 0; }
 
-  const Frame& frame_;
+  const Bindings& bindings_;
   const int index_;
 };
 

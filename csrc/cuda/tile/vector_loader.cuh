@@ -15,10 +15,10 @@ template <class Format, TileShape kShape>
 class VectorLoader {
  public:
   // Needs nothing that a launch writes. Everyone's table is there after the block's next barrier.
-  IFAST_DEVICE VectorLoader(const Frame& frame, Record<Step> step, const std::byte* constants,
+  IFAST_DEVICE VectorLoader(const Bindings& bindings, Record<Step> step, const std::byte* constants,
                             const ConvPart& part, int first_chunk, int thread) {
     const View view = step[&Step::source];
-    const Tensor<Format> source(frame, view);
+    const Tensor<Format> source(bindings, view);
     const Extent stride = step[&Step::stride];
     const int width = step[&Step::width], height = step[&Step::height];
     const int first_image = part.begin / width / height;

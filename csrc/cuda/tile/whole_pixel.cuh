@@ -10,12 +10,12 @@ namespace ifast::cuda {
 template <class Format>
 class WholePixel {
  public:
-  IFAST_DEVICE WholePixel(Record<Step> step, const Frame& frame, const std::byte* constants)
-      : source_(step, frame, constants) {}
+  IFAST_DEVICE WholePixel(Record<Step> step, const Bindings& bindings, const std::byte* constants)
+      : source_(step, bindings, constants) {}
 
   IFAST_DEVICE void run(int tile) const {
     const Step& step = source_.step;
-    const int pixels = source_.frame.batch * step.height * step.width;
+    const int pixels = source_.bindings.batch * step.height * step.width;
     const int index = tile * step.cut.group_pixels + ptx::thread_index() / kLanes;
     if (index >= pixels) return;
     const Pixel at = pixel_at(step.width, step.height, index);
@@ -48,7 +48,7 @@ class WholePixel {
       const int count = source_.count_at(channel);
       Values<Format> v = source_.read(at.n, at.y, at.x, channel, count);
       v.each(map);
-      scatter<Format, false>(source_.frame, source_.targets(), at, channel, count, v);
+      scatter<Format, false>(source_.bindings, source_.targets(), at, channel, count, v);
     }
   }
 

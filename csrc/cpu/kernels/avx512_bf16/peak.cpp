@@ -1,6 +1,7 @@
+#include "cpu/kernels/peak.h"
+
 #include <immintrin.h>
 
-#include "cpu/kernels/peak.h"
 #include "cpu/kernels/generic/dot_loop.h"
 
 namespace ifast::cpu {

@@ -1,8 +1,8 @@
 #pragma once
 
-#include "cpu/kernels/kernels.h"
 #include "cpu/kernels/generic/power.h"
 #include "cpu/kernels/generic/rows.h"
+#include "cpu/kernels/kernels.h"
 
 // Operators along the channels of a pixel, and gates.
 namespace ifast::cpu {

@@ -1,8 +1,8 @@
 #pragma once
 
-#include "cpu/kernels/kernels.h"
 #include "cpu/kernels/generic/rows.h"
 #include "cpu/kernels/generic/unroll.h"
+#include "cpu/kernels/kernels.h"
 
 namespace ifast::cpu {
 namespace {

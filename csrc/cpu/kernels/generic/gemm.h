@@ -1,8 +1,8 @@
 #pragma once
 
-#include "cpu/kernels/prefetch.h"
-#include "cpu/kernels/kernels.h"
 #include "cpu/kernels/generic/unroll.h"
+#include "cpu/kernels/kernels.h"
+#include "cpu/kernels/prefetch.h"
 
 // The GEMM micro-kernel: a block of Rows x Vectors accumulators stays in registers over the whole
 // of K. Each step loads Vectors vectors of weights and broadcasts one unit of each row. The unit
@@ -89,8 +89,9 @@ struct StridedRows {
 
 // Adds the products of unit k of the rows with the next unit of weights.
 template <class Unit, int Rows, int Vectors>
-inline __attribute__((always_inline)) void multiply_unit(const StridedRows<Rows>& a, std::ptrdiff_t k,
-                                                         Progress& at, Vec (&acc)[Rows][Vectors]) {
+inline __attribute__((always_inline)) void multiply_unit(const StridedRows<Rows>& a,
+                                                         std::ptrdiff_t k, Progress& at,
+                                                         Vec (&acc)[Rows][Vectors]) {
   Vec weights[Vectors];
   unroll<Vectors>([&](auto n) {
     weights[n.value] = Unit::load_weights(at.b + n.value * Vec::kLanes * sizeof(float));

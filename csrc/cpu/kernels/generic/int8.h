@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "cpu/kernels/kernels.h"
 #include "cpu/kernels/generic/gemm.h"
 #include "cpu/kernels/generic/integer_winograd.h"
 #include "cpu/kernels/generic/rows.h"
+#include "cpu/kernels/kernels.h"
 
 // The kernels of quantised Plans over the Vec and the IntegerUnit that were included before.
 // docs/int8.md defines the arithmetic: every operation rounds by itself, none is fused (the build

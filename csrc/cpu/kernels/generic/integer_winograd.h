@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "cpu/kernels/kernels.h"
 #include "cpu/kernels/generic/gemm.h"
 #include "cpu/kernels/generic/unroll.h"
+#include "cpu/kernels/kernels.h"
 
 // Quantised convolution by pairs of outputs, Winograd's F(2, 3) in halves: docs/int8.md. The
 // transforms average bytes, which the processor does for a whole vector in one instruction.

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "cpu/kernels/kernels.h"
 #include "cpu/kernels/generic/unroll.h"
+#include "cpu/kernels/kernels.h"
 
 // Operators on whole pixels: pools, blends, norms, conversion.
 namespace ifast::cpu {

@@ -1,8 +1,8 @@
 #pragma once
 
-#include "cpu/kernels/kernels.h"
 #include "cpu/kernels/generic/unroll.h"
 #include "cpu/kernels/generic/winograd_matrices.h"
+#include "cpu/kernels/kernels.h"
 
 // Input and output transforms of Winograd convolution, vectors along the channels.
 namespace ifast::cpu {
