@@ -2,7 +2,5 @@
 if(TARGET ifast_emulator)
   file(GLOB launch_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/cuda/launch/*.cpp)
   target_sources(ifast_emulator PRIVATE ${launch_sources})
-  # A kind of step that a switch forgets does not compile.
-  target_compile_options(ifast_emulator PRIVATE -Werror=switch)
   target_include_directories(ifast_emulator PUBLIC ${PROJECT_SOURCE_DIR}/csrc/emulator)
 endif()

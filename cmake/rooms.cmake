@@ -4,7 +4,8 @@ include(CheckCXXCompilerFlag)
 add_library(ifast_common INTERFACE)
 target_include_directories(ifast_common INTERFACE ${PROJECT_SOURCE_DIR}/csrc)
 target_compile_definitions(ifast_common INTERFACE IFAST_VERSION="${IFAST_VERSION}")
-target_compile_options(ifast_common INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra>)
+# A kind of step or dtype that a switch forgets does not compile.
+target_compile_options(ifast_common INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Werror=switch>")
 target_link_libraries(ifast_common INTERFACE Threads::Threads)
 
 function(ifast_room room)

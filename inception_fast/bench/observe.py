@@ -10,6 +10,7 @@ import torch
 from inception_fast.backends import Backend, get_backend
 from inception_fast.bench.accuracy import allowed, compare, within
 from inception_fast.fast_model import FastModel
+from inception_fast.graph import ir
 from inception_fast.graph.interpreter import interpret
 from inception_fast.graph.ir import Graph
 from inception_fast.plan.memory import layout, lifetimes
@@ -105,8 +106,9 @@ def _written(graph: Graph, step: Step) -> list[str]:
     name = step.name if step.name in graph.by_name else step.name.removesuffix(".output")
     if not is_merged(graph.by_name[name].op):
         return [name]
-    segments = [node for node in graph.consumers[name] if is_segment(graph, node)]
-    return [node.name for node in sorted(segments, key=lambda node: node.op.start)]  # type: ignore[attr-defined]
+    readers = [node for node in graph.consumers[name] if is_segment(graph, node)]
+    segments = [(node.op.start, node.name) for node in readers if isinstance(node.op, ir.Slice)]
+    return [name for _, name in sorted(segments)]
 
 
 def _like(values: Sequence[torch.Tensor], found: Sequence[torch.Tensor]) -> list[torch.Tensor]:

@@ -117,7 +117,7 @@ class Builder:
         suffix = [] if place.is_layer else [kind.lower()]
         return fresh_name(".".join([*([place.origin] if place.origin else []), *suffix]), self.shapes)
 
-    def emit(self, op: ir.Op, inputs: Sequence[str], place: Place, name: str | None = None) -> Data:
+    def emit(self, op: ir.Operation, inputs: Sequence[str], place: Place, name: str | None = None) -> Data:
         """Adds a node and returns its value."""
         name = name or self.name(op.kind, place)
         shape = infer_shape(op, [self.shapes[i] for i in inputs], self.params)

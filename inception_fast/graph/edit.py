@@ -34,7 +34,7 @@ class Edit:
             value = self._rename[value]
         return self.nodes[value]
 
-    def put(self, name: str, op: ir.Op, inputs: tuple[str, ...], origin: str) -> str:
+    def put(self, name: str, op: ir.Operation, inputs: tuple[str, ...], origin: str) -> str:
         """Defines ``name``, replacing its node where it has one."""
         self.nodes[name] = ir.Node(name, op, inputs, origin)
         return name

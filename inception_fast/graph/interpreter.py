@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 import torch
 import torch.nn.functional as F
+from typing_extensions import assert_never
 
 from inception_fast.activation import activate
 from inception_fast.errors import InputError
@@ -57,7 +58,7 @@ def interpret(
     return [live[name] for name in wanted]
 
 
-def apply_op(op: ir.Op, inputs: list[torch.Tensor], params: dict[str, torch.Tensor]) -> torch.Tensor:
+def apply_op(op: ir.Operation, inputs: list[torch.Tensor], params: dict[str, torch.Tensor]) -> torch.Tensor:
     """``op`` applied to tensors with the batch in front; ``params`` have the tensors' dtype."""
     x = inputs[0]
     match op:
@@ -121,8 +122,10 @@ def apply_op(op: ir.Op, inputs: list[torch.Tensor], params: dict[str, torch.Tens
             return F.interpolate(x, op.size, mode="bilinear", align_corners=op.align_corners)
         case ir.Normalize():
             return F.normalize(x, dim=1, eps=op.eps)
+        case ir.Input():
+            raise NotImplementedError("an input has its value already")
         case _:
-            raise NotImplementedError(op.kind)
+            assert_never(op)
 
 
 def _conv(op: ir.Conv2d, inputs: list[torch.Tensor], params: dict[str, torch.Tensor]) -> torch.Tensor:

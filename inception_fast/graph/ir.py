@@ -308,6 +308,36 @@ class Normalize(Op):
     eps: float
 
 
+Operation = (
+    Input
+    | Conv2d
+    | ConvPair
+    | DepthwiseConv2d
+    | Slice
+    | Select
+    | BatchNorm
+    | Affine
+    | ReLU
+    | Activate
+    | Gate
+    | Softmax
+    | LocalResponseNorm
+    | Add
+    | Concat
+    | Copy
+    | Pad
+    | MaxPool
+    | AvgPool
+    | AdaptiveAvgPool
+    | AdaptiveMaxPool
+    | Flatten
+    | Linear
+    | Resize
+    | Normalize
+)
+"""Every kind of op: what matches on one has a case for each."""
+
+
 @dataclass(frozen=True)
 class Node:
     """One op applied to named values.
@@ -318,7 +348,7 @@ class Node:
     """
 
     name: str
-    op: Op
+    op: Operation
     inputs: tuple[str, ...]
     origin: str = ""
 

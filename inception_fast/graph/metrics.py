@@ -40,7 +40,7 @@ def measure(graph: ir.Graph) -> Metrics:
 
 
 def multiply_adds(graph: ir.Graph, node: ir.Node) -> int:
-    """Multiply-adds per image of a convolution or linear layer; 0 for everything else."""
+    """Multiply-adds per image of a convolution of any kind or a linear layer; 0 for everything else."""
     outputs = prod(graph.shapes[node.name])
     match node.op:
         case ir.Conv2d():
@@ -50,6 +50,8 @@ def multiply_adds(graph: ir.Graph, node: ir.Node) -> int:
             return middle * _terms(graph, first) + outputs * _terms(graph, second)
         case ir.Linear(weight=weight):
             return outputs * graph.params[weight].shape[1]
+        case ir.DepthwiseConv2d(weight=weight):
+            return outputs * prod(graph.params[weight].shape[2:])
         case _:
             return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import torch
+from typing_extensions import assert_never
 
 from inception_fast.errors import InputError
 from inception_fast.graph import ir
@@ -49,7 +50,7 @@ def _pool(op: ir.MaxPool | ir.AvgPool, shape: ir.Shape) -> ir.Shape:
     return (shape[0], *spatial)
 
 
-def infer_shape(op: ir.Op, inputs: list[ir.Shape], params: Mapping[str, torch.Tensor]) -> ir.Shape:
+def infer_shape(op: ir.Operation, inputs: list[ir.Shape], params: Mapping[str, torch.Tensor]) -> ir.Shape:
     """Shape of ``op`` applied to values of the given shapes."""
     match op:
         case ir.Input():
@@ -76,8 +77,12 @@ def infer_shape(op: ir.Op, inputs: list[ir.Shape], params: Mapping[str, torch.Te
             return (int(torch.Size(inputs[0]).numel()),)
         case ir.Linear():
             return (params[op.weight].shape[0],)
-        case _:
+        case ir.BatchNorm() | ir.Affine() | ir.ReLU() | ir.Activate() | ir.Gate() | ir.Softmax() | ir.Add() | ir.Copy():
             return inputs[0]
+        case ir.LocalResponseNorm() | ir.Normalize():
+            return inputs[0]
+        case _:
+            assert_never(op)
 
 
 def infer_shapes(nodes: Iterable[ir.Node], params: Mapping[str, torch.Tensor]) -> dict[str, ir.Shape]:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from functools import partial
 
+from typing_extensions import assert_never
+
 from inception_fast.plan.plan import (
     Convolution,
     ConvStep,
+    DepthwiseStep,
+    GateStep,
+    LocalResponseStep,
+    NormalizeStep,
+    PadStep,
     PairStep,
     Plan,
+    PointwiseStep,
     PoolStep,
+    ResizeStep,
     Slice,
+    SoftmaxStep,
     Step,
     constants_of,
     destinations_of,
@@ -35,8 +45,14 @@ def operations(plan: Plan, step: Step) -> int:
             return 2 * (step.middle_height * step.middle_width * _terms(step.first) + pixels * _terms(step.second))
         case PoolStep():
             return pixels * channels * step.kernel[0] * step.kernel[1]
-        case _:
+        case DepthwiseStep():
+            return 2 * pixels * channels * len(step.taps)
+        case LocalResponseStep():
+            return 2 * pixels * channels * step.size
+        case PointwiseStep() | PadStep() | ResizeStep() | NormalizeStep() | SoftmaxStep() | GateStep():
             return pixels * channels
+        case _:
+            assert_never(step)
 
 
 def elements_written(plan: Plan, step: Step) -> int:

@@ -177,13 +177,13 @@ class _StepMaker:
         """One per segment; a merged convolution's are where its Slice nodes were placed."""
         if not is_merged(op):
             return (self.activated(node.name, op.segments[0]),)
-        readers = {n.op.start: n for n in self.graph.consumers[node.name] if isinstance(n.op, ir.Slice)}
+        readers = {n.op.start: (n.name, n.op) for n in self.graph.consumers[node.name] if isinstance(n.op, ir.Slice)}
         targets, start = [], 0
         for segment in op.segments:
-            reader = readers.get(start)
-            if reader is None or reader.op.channels != segment.channels:  # type: ignore[attr-defined]
+            name, reader = readers.get(start, ("", None))
+            if reader is None or reader.channels != segment.channels:
                 raise PlanError(f"{node.name}: no Slice names the segment at channel {start}")
-            targets.append(self.activated(reader.name, segment))
+            targets.append(self.activated(name, segment))
             start += segment.channels
         return tuple(targets)
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Literal
 
+from typing_extensions import assert_never
+
 from inception_fast.activation import Activation
 
 Pair = tuple[int, int]
@@ -408,8 +410,12 @@ def sources_of(step: Step) -> tuple[Slice, ...]:
             extra = step.other
         case GateStep():
             extra = step.gate
-        case _:
+        case DepthwiseStep() | PoolStep() | PadStep() | ResizeStep() | NormalizeStep() | SoftmaxStep():
             extra = None
+        case LocalResponseStep():
+            extra = None
+        case _:
+            assert_never(step)
     return (step.source,) if extra is None else (step.source, extra)
 
 

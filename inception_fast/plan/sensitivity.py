@@ -292,7 +292,7 @@ def _run(graph: ir.Graph, x: torch.Tensor) -> tuple[list[torch.Tensor], list[_Ro
     values = {graph.input.name: x.detach().requires_grad_()}
     sites: list[_Rounded] = []
 
-    def compute(name: str, op: ir.Op, inputs: list[torch.Tensor]) -> torch.Tensor:
+    def compute(name: str, op: ir.Operation, inputs: list[torch.Tensor]) -> torch.Tensor:
         if isinstance(op, ir.Conv2d):
             params[op.weight].requires_grad_()
             # The sums themselves, of which a ReLU's value tells enough, and another function's does not.

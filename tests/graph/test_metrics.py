@@ -27,6 +27,12 @@ def test_strided_convolution_counts_its_outputs() -> None:
     assert measure(graph).multiply_adds == (3 * 3 * 3) * (4 * 2 * 3)
 
 
+def test_depthwise_convolution_counts_its_window() -> None:
+    b = Build(4, 6, 5)
+    graph = b.graph(b.node(ir.DepthwiseConv2d(b.param(4, 1, 2, 3), None, (1, 1), (0, 0, 0, 0), (1, 1)), "x"))
+    assert measure(graph).multiply_adds == (4 * 5 * 3) * (2 * 3)
+
+
 def test_pair_is_one_launch_and_writes_its_result_only() -> None:
     b = Build(4, 6, 5)
     graph = b.graph(b.conv(b.conv("x", 3, (1, 3), padding=(0, 0, 0, 0)), 2, (3, 1)))

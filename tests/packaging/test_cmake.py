@@ -56,7 +56,9 @@ def test_only_the_folder_of_an_instruction_set_gets_its_flags(configure: Any, ch
     built = record["instruction_sets"].split(";")
     assert {"avx2", "avx512"} <= set(built)
     assert "-mavx" not in commands["cpu/probe.cpp"]
-    assert "-mavx2" in commands["cpu/kernels/avx2/probe.cpp"] and "-mavx512" not in commands["cpu/kernels/avx2/probe.cpp"]
+    assert (
+        "-mavx2" in commands["cpu/kernels/avx2/probe.cpp"] and "-mavx512" not in commands["cpu/kernels/avx2/probe.cpp"]
+    )
     for name in built[1:]:
         assert {"-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"} <= set(
             commands[f"cpu/kernels/{name}/probe.cpp"].split()

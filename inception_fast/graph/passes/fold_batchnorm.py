@@ -124,7 +124,7 @@ def _takes_nothing(producer: ir.Node) -> str | None:
     return None
 
 
-def _scale_shift(edit: Edit, op: ir.Op) -> tuple[torch.Tensor, torch.Tensor]:
+def _scale_shift(edit: Edit, op: ir.Operation) -> tuple[torch.Tensor, torch.Tensor]:
     if isinstance(op, ir.Affine):
         return edit.param(op.scale), edit.param(op.shift)
     assert isinstance(op, ir.BatchNorm)
@@ -135,7 +135,7 @@ def _scale_shift(edit: Edit, op: ir.Op) -> tuple[torch.Tensor, torch.Tensor]:
     return scale, shift if op.bias is None else edit.param(op.bias) + shift
 
 
-def _scaled(edit: Edit, name: str, op: ir.Op, scale: torch.Tensor, shift: torch.Tensor) -> ir.Op:
+def _scaled(edit: Edit, name: str, op: ir.Operation, scale: torch.Tensor, shift: torch.Tensor) -> ir.Operation:
     """``scale * op + shift`` as one op."""
     if isinstance(op, ir.Affine):
         return _affine(edit, name, edit.param(op.scale) * scale, edit.param(op.shift) * scale + shift)
@@ -150,7 +150,7 @@ def _scaled(edit: Edit, name: str, op: ir.Op, scale: torch.Tensor, shift: torch.
     return replace(op, weight=folded, bias=bias)
 
 
-def _with_activation_of(source: ir.Op, op: ir.Op) -> ir.Op:
+def _with_activation_of(source: ir.Operation, op: ir.Operation) -> ir.Operation:
     """``op``, which has no activation, with that of ``source``."""
     if not isinstance(source, ir.Affine) or source.is_linear:
         return op

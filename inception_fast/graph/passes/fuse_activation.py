@@ -58,7 +58,7 @@ def _obstacle(edit: Edit, node: ir.Node) -> str | None:
     return _refusal(edit, edit.producer(value), node.op)
 
 
-def _refusal(edit: Edit, producer: ir.Node, function: ir.Op) -> str | None:
+def _refusal(edit: Edit, producer: ir.Node, function: ir.Operation) -> str | None:
     """Why a node whose value is private cannot take a function in."""
     if _with(producer.op, function) is not None or (isinstance(function, ir.ReLU) and _is_rectified(edit, producer)):
         return None
@@ -76,7 +76,7 @@ def _refusal(edit: Edit, producer: ir.Node, function: ir.Op) -> str | None:
     return None
 
 
-def _activated(edit: Edit, node: ir.Node, function: ir.Op) -> tuple[ir.Op, tuple[str, ...], str]:
+def _activated(edit: Edit, node: ir.Node, function: ir.Operation) -> tuple[ir.Operation, tuple[str, ...], str]:
     """Op, inputs and origin of ``function(node)``."""
     op = _with(node.op, function)
     if op is not None:
@@ -107,7 +107,7 @@ def _is_rectified(edit: Edit, node: ir.Node) -> bool:
             return False
 
 
-def _with(op: ir.Op, function: ir.Op) -> ir.Op | None:
+def _with(op: ir.Operation, function: ir.Operation) -> ir.Operation | None:
     """``function(op)`` as one op, where there is one."""
     relu, activation = isinstance(function, ir.ReLU), getattr(function, "activation", None)
     match op:
@@ -123,5 +123,5 @@ def _with(op: ir.Op, function: ir.Op) -> ir.Op | None:
             return None
 
 
-def _slope(function: ir.Op) -> str | None:
+def _slope(function: ir.Operation) -> str | None:
     return function.activation.slope if isinstance(function, ir.Activate) else None
