@@ -4,6 +4,7 @@ For each machine under ``benchmarks/results/``, from what is there:
 
 - ``MACHINE-latency.svg`` and ``MACHINE-throughput.svg``: against the batch size, a panel for each model and precision
   that was recorded at two batch sizes or more (``bench*.json``); the band is the 10th to the 90th percentile;
+- ``MACHINE-ratios.svg``: how much longer than ours the fastest other takes, a bar for each contest;
 - ``MACHINE-KERNELS.svg``: each layer's rate against its arithmetic intensity, under the machine's measured roofline
   (``kernels*.json`` with a measured peak); Williams, Waterman and Patterson, "Roofline", 2009.
 
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.tables import RESULTS, ROOT, machine_of, rows_of
+from benchmarks.tables import RESULTS, ROOT, Standing, machine_of, rows_of, standings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,9 +89,13 @@ def roofline(record: dict[str, Any]) -> Roofline | None:
 
 def plot_machine(folder: Path, output: Path) -> list[Path]:
     """Draws what a machine's folder holds; returns the files."""
-    records = [json.loads(file.read_text()) for file in sorted(folder.glob("bench*.json"))]
+    files = sorted(folder.glob("bench*.json"))
+    records = [json.loads(file.read_text()) for file in files]
     panels = curves(records)
     drawn = []
+    contests = [standing for standing in standings(files) if standing.others]
+    if contests:
+        drawn.append(_figure(output / f"{folder.name}-ratios.svg", contests[0].machine, {"": contests}, draw_ratios))
     if panels:
         title = machine_of(records[0])
         for name, draw in (("latency", draw_latency), ("throughput", draw_throughput)):
@@ -131,6 +136,19 @@ def draw_throughput(axes: Axes, panel: Panel, lines: list[Curve]) -> None:
     _label(axes, f"{panel[0]}, {panel[1]}", "batch", "images/s")
     _batch_axis(axes, lines)
     axes.set_ylim(bottom=0)
+
+
+def draw_ratios(axes: Axes, _: str, contests: list[Standing]) -> None:
+    labels = [f"{s.model}, {s.precision}, batch {s.batch}" for s in contests]
+    bars = axes.barh(labels, [s.others[0][1] for s in contests], height=0.7)
+    axes.bar_label(
+        bars, [f"{name}, {ratio:.2f}x" for name, ratio in (s.others[0] for s in contests)], padding=3, fontsize=7
+    )
+    axes.axvline(1.0, color="black", linewidth=1)
+    axes.set_xlim(0, 1.35 * max(s.others[0][1] for s in contests))
+    axes.tick_params(axis="y", labelsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel("time of the fastest other over ours")
 
 
 def draw_roof(axes: Axes, name: str, roof: Roofline) -> None:

@@ -12,8 +12,13 @@ from benchmarks.plot import Curve, Roofline, curves, plot_machine, roofline
 
 
 def _record(batch: int, *names: str, model: str = "inception_v3", seconds: float = 0.5) -> dict[str, Any]:
-    row = {"seconds": {"median": seconds, "p10": seconds - 0.1, "p90": seconds + 0.1}}
-    contest = {"model": model, "precision": "fp16", "batch": batch, "rows": [{"name": n, **row} for n in names]}
+    row = {
+        "seconds": {"median": seconds, "p10": seconds - 0.1, "p90": seconds + 0.1},
+        "ratio": {"median": 1.25},
+        "correct": True,
+    }
+    rows = [{"name": n, "ours": n == "ours", **row} for n in names]
+    contest = {"model": model, "precision": "fp16", "batch": batch, "rows": rows}
     return {
         "environment": {"gpu": None, "cpu": {"model": "a processor"}},
         "threads": 2,
@@ -54,8 +59,10 @@ def test_plots_of_a_machine(tmp_path: Path) -> None:
     record = {"kernels": [kernel], "peak": {"operations_per_second": 1e12, "bytes_per_second": 1e10}}
     (folder / "kernels-1.json").write_text(json.dumps(record))
     files = plot_machine(folder, tmp_path / "images")
-    assert [f.name for f in files] == ["machine-latency.svg", "machine-throughput.svg", "machine-kernels-1.svg"]
+    names = ["machine-ratios.svg", "machine-latency.svg", "machine-throughput.svg", "machine-kernels-1.svg"]
+    assert [f.name for f in files] == names
     before = [f.read_text() for f in files]
-    assert all("a processor, 2 threads" in t and "torch.compile" in t for t in before[:2])
-    assert "measured limit" in before[2]
+    assert all("a processor, 2 threads" in t and "torch.compile" in t for t in before[:3])
+    assert "torch.compile, 1.25x" in before[0] and "inception_v3, fp16, batch 8" in before[0]
+    assert "measured limit" in before[3]
     assert [f.read_text() for f in plot_machine(folder, tmp_path / "images")] == before

@@ -1,4 +1,4 @@
-"""The README's figures are those of the recorded results, and the results are right ones."""
+"""The documents' figures are those of the recorded results, and the results are right ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.operators import DOCUMENT, operators_table
-from benchmarks.tables import RESULTS, ROOT, filled, results_table
+from benchmarks.tables import RESULTS, documents, filled, headline, results_table, standings, summary_table
 
 FILES = sorted(RESULTS.glob("*/bench*.json"))
 
@@ -28,7 +28,8 @@ def _write(file: Path, *contests: dict[str, Any], commit: str = "0123456789abcde
 
 def _contest(model: str, *rows: str, batch: int = 1, milliseconds: float = 12.34) -> dict[str, Any]:
     figures = {"correct": True, "seconds": {"median": milliseconds / 1e3}, "ratio": {"median": 1.5}}
-    return {"model": model, "batch": batch, "precision": "fp32", "rows": [{"name": name, **figures} for name in rows]}
+    named = [{"name": name, "ours": not index, **figures} for index, name in enumerate(rows)]
+    return {"model": model, "batch": batch, "precision": "fp32", "rows": named}
 
 
 def test_replays_have_columns_of_their_own(tmp_path: Path) -> None:
@@ -44,10 +45,46 @@ def test_replays_have_columns_of_their_own(tmp_path: Path) -> None:
     assert "replay" not in results_table([_write(tmp_path / "bench.json", _contest("inception_v3", "ours"))])
 
 
-def test_readme_quotes_the_records() -> None:
+def test_documents_quote_the_records() -> None:
     assert FILES
-    text = (ROOT / "README.md").read_text()
-    assert filled(text, results_table(FILES)) == text, "run python -m benchmarks.tables"
+    for document, text in documents(FILES).items():
+        assert document.read_text() == text, "run python -m benchmarks.tables"
+
+
+def _ranked(precision: str = "fp32", milliseconds: float = 10.0, **ratios: float) -> dict[str, Any]:
+    contest = _contest("inception_v3", "inception_fast cpu", *ratios, milliseconds=milliseconds)
+    for row, ratio in zip(contest["rows"][1:], ratios.values(), strict=True):
+        row["ratio"] = {"median": ratio}
+    return {**contest, "precision": precision}
+
+
+def test_summary_names_the_fastest_other_whose_result_is_right(tmp_path: Path) -> None:
+    contest = _ranked(
+        **{"eager contiguous": 3.0, "eager channels_last": 2.5, "torch.compile": 2.0, "wrong": 1.1, "peer": 1.25}
+    )
+    contest["rows"][4]["correct"] = False
+    alone = _contest("googlenet", "inception_fast cpu")
+    file = _write(tmp_path / "bench.json", contest, alone)
+    assert summary_table([file]).splitlines()[2:] == [
+        "| inception_v3 | fp32 | 1 | 10.0 | peer, 1.25x | 2.00x | 2.50x |",
+    ]
+    assert [s.others for s in standings([file])] == [
+        (),
+        (("peer", 1.25), ("torch.compile", 2.0), ("eager channels_last", 2.5), ("eager contiguous", 3.0)),
+    ]
+
+
+def test_headline_prefers_half_precision_and_leaves_out_who_did_not_run(tmp_path: Path) -> None:
+    slow, fast = _ranked("fp32", eager=2.0), _ranked("fp16", 0.25, jax=1.5)
+    single = _write(tmp_path / "bench-1.json", slow)
+    assert headline([single]) == (
+        "**Inception-v3, fp32, one image, a processor, 2 threads: 10.0 ms; "
+        "the fastest other, eager, takes 2.00x as long, eager 2.00x.**"
+    )
+    both = [single, _write(tmp_path / "bench-2.json", fast, gpu={"name": "a GPU"})]
+    assert headline(both) == (
+        "**Inception-v3, fp16, one image, a GPU: 0.25 ms; the fastest other, jax, takes 1.50x as long.**"
+    )
 
 
 def test_every_recorded_result_of_ours_was_right() -> None:

@@ -98,15 +98,15 @@ def test_nvcc_that_does_not_work_is_recorded(configure: Any, checkout: Path) -> 
 
 def test_the_library_has_the_emulator_on_request(configure: Any, checkout: Path) -> None:
     _, commands = configure("-DIFAST_CUDA=OFF")
-    assert "engine.cpp" in commands and "device_runner.cpp" not in commands
-    assert "IFAST_WITH_EMULATOR" not in commands["engine.cpp"]
+    assert "library/engine.cpp" in commands and "library/device_runner.cpp" not in commands
+    assert "IFAST_WITH_EMULATOR" not in commands["library/engine.cpp"]
     _, commands = configure("-DIFAST_CUDA=OFF", "-DIFAST_EMULATOR=ON")
-    assert "IFAST_WITH_EMULATOR=1" in commands["engine.cpp"]
-    assert "IFAST_MAKE_RUNNER=make_emulator_runner" in commands["device_runner.cpp"]
+    assert "IFAST_WITH_EMULATOR=1" in commands["library/engine.cpp"]
+    assert "IFAST_MAKE_RUNNER=make_emulator_runner" in commands["library/device_runner.cpp"]
 
 
 def test_cuda_can_be_switched_off(configure: Any, checkout: Path) -> None:
     add_source(checkout, "cuda/probe.cu")
     record, commands = configure("-DIFAST_CUDA=OFF")
     assert "IFAST_CUDA=OFF" in record["cuda"]["reason"]
-    assert "probe.cu" not in commands
+    assert "cuda/probe.cu" not in commands

@@ -9,6 +9,7 @@ import pytest
 
 ROOTS = ("inception_fast/", "csrc/", "tests/", "docs/", "cmake/", "benchmarks/", "examples/")
 PATH = re.compile(r"`([\w./-]+)`")
+LINK = re.compile(r"\]\(([\w./-]+)(?:#[\w-]*)?\)")
 DOCUMENTS = ("docs/extending.md", "docs/architecture.md", "docs/cpu-backend.md", "csrc/README.md", "csrc/cpu/README.md")
 
 
@@ -17,6 +18,18 @@ def test_every_path_exists(root: Path, document: str) -> None:
     named = [name for name in PATH.findall((root / document).read_text()) if name.startswith(ROOTS)]
     assert named
     assert not [name for name in named if not (root / name).exists()]
+
+
+def test_every_link_leads_somewhere(root: Path) -> None:
+    documents = [root / "README.md", *sorted((root / "docs").glob("*.md")), *sorted(root.glob("*/**/README.md"))]
+    links = [
+        (document, link)
+        for document in documents
+        if ".venv" not in document.parts and "build" not in document.parts
+        for link in LINK.findall(document.read_text())
+    ]
+    assert len(links) > 20
+    assert not [(document.name, link) for document, link in links if not (document.parent / link).exists()]
 
 
 def test_every_recipe_names_files(root: Path) -> None:
