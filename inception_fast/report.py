@@ -28,6 +28,7 @@ class Report:
         stages: number of stages.
         arena: bytes of intermediate activations per image.
         passes: what each pass changed, in numbers, and what it left alone and why.
+        images: what it is called with: dtype and shape, N images.
     """
 
     backend: str
@@ -40,23 +41,26 @@ class Report:
     reason: str = ""
     memory: int = 0
     working: int = 0
+    images: str = ""
 
     @staticmethod
     def of(
         engine: EngineFile, backend: str, driver: str = "", reason: str = "", memory: int = 0, working: int = 0
     ) -> Report:
-        plan = engine.plan
+        plan, metadata = engine.plan, engine.metadata
+        shape = ", ".join(map(str, metadata.called_with))
         return Report(
             backend,
-            engine.metadata.precision,
+            metadata.precision,
             dict(Counter(s.kind for s in plan.steps)),
             len(plan.stages),
             plan.arena * item_size(plan.dtype),
-            _passes_of(engine.metadata.report),
+            _passes_of(metadata.report),
             driver,
             reason,
             memory,
             working,
+            f"{metadata.input_dtype} [N, {shape}]",
         )
 
     def __str__(self) -> str:
@@ -66,6 +70,7 @@ class Report:
             arena += f", kept between calls {self.working / 2**20:.1f} MiB"
         driver = f" ({self.driver} driver)" if self.driver else ""
         lines = [
+            f"takes {self.images}",
             f"backend {self.backend}{driver}, precision {self.precision}" + (f": {self.reason}" if self.reason else ""),
             f"{sum(self.steps.values())} steps ({steps}) in {self.stages} stages, {arena}",
         ]

@@ -53,6 +53,21 @@ def test_int8(backend: str, name: str) -> None:
     assert relative_error(fast(x).double(), truth(module, x)) <= BOUNDS["int8"]
 
 
+@pytest.mark.parametrize(
+    ("name", "images"),
+    [
+        ("normalised", "uint8 [N, 3, 19, 23]"),
+        ("channels last", "uint8 [N, 19, 23, 3]"),
+        ("channels last, of numbers", "float32 [N, 19, 23, 3]"),
+    ],
+)
+def test_the_report_says_what_images_are_taken(name: str, images: str) -> None:
+    front = FRONTS[name]
+    report = ifast.optimize(network(front), front.images(1), backend="reference", strict=True).report()
+    assert report.images == images
+    assert str(report).startswith(f"takes {images}\n")
+
+
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_bytes_are_made_numbers_in_one_step(precision: str) -> None:
     front = FRONTS["normalised"]
