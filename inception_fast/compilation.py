@@ -1,4 +1,4 @@
-"""From a captured network to an engine file: passes, the measure of its rounding, lowering."""
+"""From a captured network to an engine: passes, the measure of its rounding, lowering."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import torch
 
-from inception_fast.backends.base import Lowering
+from inception_fast.backends import Lowering, selection
 from inception_fast.errors import InputError
+from inception_fast.fast_model import FastModel
 from inception_fast.graph.capture import Captured
 from inception_fast.graph.ir import Graph, Input
 from inception_fast.graph.metrics import Metrics, measure
@@ -23,6 +24,20 @@ from inception_fast.template import Known, Template, digest
 
 FEWEST_IMAGES = 4
 """Calibrating int8 on fewer is warned of."""
+
+
+def build(
+    captured: Captured,
+    example: torch.Tensor,
+    precision: str,
+    backend: str,
+    batch_invariant: bool = False,
+    accuracy: str = "promise",
+) -> FastModel:
+    """The FastModel of a captured network, for inputs like ``example``."""
+    lowering = selection(backend, example.device, precision, batch_invariant=batch_invariant).backend.lowering
+    engine = make_engine(captured, example, precision, lowering, batch_invariant, accuracy)
+    return FastModel(engine, captured.structure, backend, example.device)
 
 
 def make_engine(

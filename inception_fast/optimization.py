@@ -10,18 +10,16 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from inception_fast.artefacts.choose import module_of
-from inception_fast.backends import select_backend, selection
-from inception_fast.compilation import make_engine
+from inception_fast.backends import select_backend
+from inception_fast.compilation import build
 from inception_fast.errors import InputError, InputTypeError
 from inception_fast.fast_model import FastModel
 from inception_fast.graph.capture import Captured, capture
-from inception_fast.plan.engine_file import PRECISIONS
-from inception_fast.plan.plan import QUANTIZED
+from inception_fast.precision import check_precision
 
 if TYPE_CHECKING:
     from inception_fast.partition.partitioned_model import PartitionedModel
 
-PUBLIC_PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
 ACCURACIES = ("promise", "eager", "fast")
 
 
@@ -129,37 +127,6 @@ def _of_many_sizes(
         raise InputError("accuracy", repr(accuracy), "'promise' where sizes='any'")
     limit = MEMORY_LIMIT if memory_limit is None else memory_limit
     return ManySizes(model, example, Options(precision, backend, batch_invariant, limit))
-
-
-def build(
-    captured: Captured,
-    example: torch.Tensor,
-    precision: str,
-    backend: str,
-    batch_invariant: bool = False,
-    accuracy: str = "promise",
-) -> FastModel:
-    """The FastModel of a captured network, for inputs like ``example``."""
-    lowering = selection(backend, example.device, precision, batch_invariant=batch_invariant).backend.lowering
-    engine = make_engine(captured, example, precision, lowering, batch_invariant, accuracy)
-    return FastModel(engine, captured.structure, backend, example.device)
-
-
-def check_precision(precision: str, *, calibrating: bool = True) -> None:
-    """Refuses a name that is no precision.
-
-    Args:
-        calibrating: whether there are images that ``int8`` could be calibrated on.
-    """
-    names = [name for name in PUBLIC_PRECISIONS if calibrating or PRECISIONS[name] != QUANTIZED]
-    if precision not in names:
-        expected = f"one of {', '.join(map(repr, names))}"
-        if precision in PUBLIC_PRECISIONS:
-            expected += (
-                ": it is calibrated on images, and there are none where a new size or new weights call for another "
-                "engine; optimize(model, images, precision='int8') does that"
-            )
-        raise InputError("precision", repr(precision), expected)
 
 
 def single_example(example_inputs: torch.Tensor | Sequence[torch.Tensor]) -> torch.Tensor:

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from inception_fast.bench.record import jsonable
     from inception_fast.bench.targets import load_target
     from inception_fast.explain import islands
-    from inception_fast.optimization import check_precision
+    from inception_fast.precision import check_precision
 
     check_precision(args.precision, calibrating=False)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

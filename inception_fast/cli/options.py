@@ -89,7 +89,7 @@ def precisions_of(args: argparse.Namespace, default: tuple[str, ...]) -> tuple[s
     Raises:
         InputError: one is unknown.
     """
-    from inception_fast.optimization import check_precision
+    from inception_fast.precision import check_precision
 
     chosen = tuple(dict.fromkeys(args.precision or default))
     for precision in chosen:

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from inception_fast.bench.record import jsonable
     from inception_fast.bench.targets import chosen_models
     from inception_fast.cli.options import device_of
-    from inception_fast.optimization import check_precision
+    from inception_fast.precision import check_precision
     from inception_fast.tuning.choice import limits_of, machine_of
     from inception_fast.tuning.cost import H200
     from inception_fast.tuning.group import group_key

@@ -20,7 +20,7 @@ from inception_fast.errors import InceptionFastError, InputError
 from inception_fast.fast_model import FastModel
 from inception_fast.nn.fingerprint import Fingerprint
 from inception_fast.nn.glance import Glance
-from inception_fast.optimization import check_precision
+from inception_fast.precision import check_precision
 from inception_fast.shared_weights import SharedWeights
 
 MEMORY_LIMIT = 2**30

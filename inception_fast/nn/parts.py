@@ -12,13 +12,13 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from inception_fast.artefacts.choose import module_of
+from inception_fast.compilation import build
 from inception_fast.errors import CaptureError, InceptionFastError, InputError
 from inception_fast.fast_model import FastModel
 from inception_fast.graph.capture import Captured
 from inception_fast.nn.cut_points import CutPoint
 from inception_fast.nn.fingerprint import Fingerprint
 from inception_fast.nn.forms import Budget, Forms, Options, run_apart
-from inception_fast.optimization import build
 from inception_fast.partition.capture import Parts as CapturedParts
 from inception_fast.partition.capture import capture_parts, example_of_call
 from inception_fast.partition.partitioned_model import PartitionedModel

@@ -10,8 +10,8 @@ from torch import nn
 
 import inception_fast as ifast
 from inception_fast.backends import names
+from inception_fast.compilation import build
 from inception_fast.graph.capture import Captured, capture
-from inception_fast.optimization import build
 from tests.backends.harness import here_on_the_cpu
 from tests.integrations.networks import network, photos
 

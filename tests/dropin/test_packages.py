@@ -14,8 +14,8 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 import inception_fast as ifast
+from inception_fast.compilation import build as build_fast
 from inception_fast.graph.capture import Captured, capture
-from inception_fast.optimization import build as build_fast
 from tests.graph.capturing import check_captured
 from tests.graph.check import relative_error
 from tests.packages import VARIANTS, build, images

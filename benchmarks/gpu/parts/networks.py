@@ -10,8 +10,8 @@ from benchmarks.gpu.worker import Visit, main
 from inception_fast.backends import get_backend
 from inception_fast.bench.accuracy import true_outputs
 from inception_fast.bench.targets import load_images
+from inception_fast.compilation import make_engine
 from inception_fast.graph.capture import Captured, capture
-from inception_fast.optimization import make_engine
 from inception_fast.plan.engine_file import write_engine
 
 
