@@ -53,7 +53,7 @@ class Data(Symbolic):
 
     Attributes:
         shape: of the ATen tensor without its batch; the elements are in row-major order.
-        scale, shift: float64 ``[count]``, or None for one and zero.
+        scale, shift: float64 ``[count]``; None, both of them, for one and zero.
         place: where the last of these changes was made.
         order: of an image, which of (channels, height, width) each dimension of ``shape`` is.
     """
@@ -134,7 +134,7 @@ class Builder:
 
     def node_of(self, x: Data) -> ir.Node | None:
         """The node whose value ``x`` is, whole and as it is; None where it is a part of one, or moved."""
-        if x.scale is not None or x.shift is not None or x.count != self.shapes[x.source][0]:
+        if x.scale is not None or x.count != self.shapes[x.source][0]:
             return None
         return next(n for n in self.nodes if n.name == x.source)
 
@@ -150,12 +150,10 @@ class Builder:
         name = x.source
         if (x.start, x.count) != (0, self.shapes[name][0]):
             name = self.emit(ir.Slice(x.start, x.count), [name], replace(x.place, is_layer=False)).source
-        if x.scale is not None or x.shift is not None:
+        if x.scale is not None and x.shift is not None:
             affine = self.name("affine", replace(x.place, is_layer=False))
-            scale = torch.ones(x.count, dtype=torch.float64, device="cpu") if x.scale is None else x.scale
-            shift = torch.zeros(x.count, dtype=torch.float64, device="cpu") if x.shift is None else x.shift
-            op = ir.Affine(self.param(Const(scale), f"{affine}.scale"), self.param(Const(shift), f"{affine}.shift"))
-            name = self.emit(op, [name], x.place, affine).source
+            scale, shift = self.param(Const(x.scale), f"{affine}.scale"), self.param(Const(x.shift), f"{affine}.shift")
+            name = self.emit(ir.Affine(scale, shift), [name], x.place, affine).source
         if name != x.source:
             self._emitted.append((x, name))
         return name
@@ -181,23 +179,18 @@ class Builder:
         """``x * scale + shift``, both float64 of shape ``[1]`` or ``[count]``."""
         if torch.all(scale == 1) and torch.all(shift == 0):
             return x
-        if x.scale is None and x.shift is None:
+        if x.scale is None or x.shift is None:
             return replace(x, scale=scale.expand(x.count), shift=shift.expand(x.count), place=place)
-        old_shift = torch.zeros(1, dtype=torch.float64, device="cpu") if x.shift is None else x.shift
-        new_scale = scale if x.scale is None else x.scale * scale
-        new_shift = old_shift * scale + shift
+        new_scale, new_shift = x.scale * scale, x.shift * scale + shift
         finite = new_scale.float().isfinite().all() and new_shift.float().isfinite().all()
+        # The network's input, of which nothing is rounded yet, is moved without rounding.
+        exact = self._input_of(x.source) is not None and shifts_exactly(x.scale, x.shift)
         # Infinities of the one would meet zeros or infinities of the other; step by step they are the model's own.
-        if not finite or (self._moves_input(x) and not powers_of_two(new_scale)):
+        if not finite or (exact and not powers_of_two(new_scale)):
             settled = self.settle(x)
             apart = Data(settled, 0, x.count, x.shape, x.place, order=x.order)
             return replace(apart, scale=scale.expand(x.count), shift=shift.expand(x.count), place=place)
         return replace(x, scale=new_scale.expand(x.count), shift=new_shift.expand(x.count), place=place)
-
-    def _moves_input(self, x: Data) -> bool:
-        """Whether ``x`` is the network's input, of which nothing is rounded yet, moved without rounding."""
-        scale, shift = (torch.ones(1, dtype=torch.float32, device="cpu") if x.scale is None else x.scale), x.shift
-        return self._input_of(x.source) is not None and shift is not None and shifts_exactly(scale, shift)
 
     def is_bytes(self, value: str) -> bool:
         """Whether a value is the network's input, or channels of it, and bytes."""

@@ -162,7 +162,7 @@ class Translator:
         if not self.builder.is_bytes(result.source):
             return False
         if dtype is torch.uint8:
-            return result.scale is None and result.shift is None
+            return result.scale is None
         return dtype in (torch.float32, torch.float64)
 
     def _value(self, argument: Any) -> Any:

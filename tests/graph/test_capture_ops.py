@@ -169,6 +169,7 @@ LINEARS: dict[str, Forward] = {
     "linear": lambda m, x: F.linear(x, m.w, m.b),
     "linear without bias": lambda m, x: F.linear(x, m.w),
     "addmm": lambda m, x: torch.addmm(m.b, x, m.w.t(), beta=0.5, alpha=3),
+    "addmm, doubled": lambda m, x: torch.addmm(m.b, x, m.w.t(), beta=2, alpha=2),
     "addmm with a row": lambda m, x: torch.addmm(m.b[None], x, m.w.t()),
     "matmul": lambda m, x: x @ m.w.t(),
     "mm": lambda m, x: torch.mm(x, m.w.t()),
@@ -194,6 +195,7 @@ AFFINES: dict[str, Forward] = {
     "vector from the left": lambda m, x: m.v - x,
     "one number": lambda m, x: x * m.v[0, 0] + m.v.mean(),
     "literals": lambda m, x: (x - torch.tensor([1.0, 2, 3, 4]).view(1, C, 1, 1)) / torch.tensor(0.5),
+    "division by almost nothing": lambda m, x: x / 4e-39,
     "computed": lambda m, x: x * (m.v + 1e-3).rsqrt() + torch.arange(C).view(C, 1, 1),
 }
 
@@ -257,6 +259,10 @@ def test_normalize_flat(keepdim: bool, eps: float) -> None:
     assert captured.graph.nodes[-1].op.eps == eps
 
 
+def test_normalize_a_pooled_image() -> None:
+    assert check(lambda m, x: F.normalize(x.mean((2, 3))))[1] == ["AdaptiveAvgPool", "Normalize", "Flatten"]
+
+
 NORMALISATIONS: list[tuple[Forward, float]] = [
     (lambda m, x: F.normalize(x, eps=0.5), 0.5),
     (lambda m, x: F.normalize(x, dim=-3), 1e-12),
@@ -294,6 +300,20 @@ SLICES: dict[str, tuple[Forward, list[str]]] = {
     ),
     "flipped while turned": (lambda m, x: x.movedim(1, 3).flip(3).movedim(3, 1), ["Select"]),
     "index": (lambda m, x: x[:, [2, 0, -1, 0]], ["Select"]),
+    "uneven split": (lambda m, x: x.split(3, 1), ["Slice", "Slice"]),
+    "split from the end of the dimensions": (lambda m, x: x.split([1, 3], -3)[1], ["Slice"]),
+    "unbind from the end of the dimensions": (lambda m, x: torch.stack(x.unbind(-3)[1:3], -3), ["Slice"]),
+    "flip from the end of the dimensions": (lambda m, x: x.flip(-3), ["Select"]),
+    "index from the end of the dimensions": (lambda m, x: x.index_select(-3, torch.tensor([3, 1])), ["Select"]),
+    "turned from the end of the dimensions": (
+        lambda m, x: x.permute(0, -2, -1, 1).permute(0, -1, 1, -2)[:, 1:],
+        ["Slice"],
+    ),
+    "index of one": (lambda m, x: x[:, [2]], ["Slice"]),
+    "a plane times one number": (lambda m, x: (x[:, 0] * torch.full((1, 1), 2.0)).unsqueeze(1), ["Slice", "Affine"]),
+    "slice from the end of the dimensions": (lambda m, x: torch.ops.aten.slice.Tensor(x, -3, 1, 3), ["Slice"]),
+    "select from the end of the dimensions": (lambda m, x: x.select(-3, 1).unsqueeze(-3), ["Slice"]),
+    "whole rows": (lambda m, x: F.relu(torch.ops.aten.slice.Tensor(x, 2, 0, H)), ["ReLU"]),
     "index in order": (lambda m, x: x[:, [1, 2]], ["Slice"]),
     "index_select": (lambda m, x: x.index_select(1, torch.tensor([3, 1])), ["Select"]),
     "moved, then in another order": (lambda m, x: (x * m.v + 1).flip(1), ["Select", "Affine"]),
@@ -306,6 +326,10 @@ SLICES: dict[str, tuple[Forward, list[str]]] = {
 @pytest.mark.parametrize(("forward", "expected"), SLICES.values(), ids=list(SLICES))
 def test_slices_of_channels(forward: Forward, expected: list[str]) -> None:
     assert check(forward, v=weight(C, 1, 1))[1] == expected
+
+
+def test_more_channels_than_rows_apart() -> None:
+    assert check(lambda m, x: torch.stack(x.unbind(1)[::-1], 1), shape=(4, 2, 3))[1] == ["Select"]
 
 
 def test_channels_normalised_one_by_one_are_one_affine() -> None:
@@ -373,6 +397,11 @@ IDENTITIES: dict[str, Forward] = {
     "dropout2d": lambda m, x: F.dropout2d(x, training=False),
     "alpha_dropout": lambda m, x: F.alpha_dropout(x, training=False),
     "dropout without effect": lambda m, x: F.dropout(x, 0.0, training=True),
+    "native dropout": lambda m, x: torch.native_dropout(x, 0.5, False)[0],
+    "flattened and back": lambda m, x: x.flatten(-2).view(x.shape),
+    "flattened in the middle and back": lambda m, x: x.flatten(1, 2).view(-1, C, H, W),
+    "a dimension more and back": lambda m, x: x.unsqueeze(-1).squeeze(4).unsqueeze(2).squeeze(-3),
+    "squeezed where it is wide": lambda m, x: x.squeeze(2),
     "clone": lambda m, x: x.clone(),
     "contiguous": lambda m, x: x.contiguous(memory_format=torch.channels_last),
     "detach": lambda m, x: x.detach(),

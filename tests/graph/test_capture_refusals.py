@@ -56,16 +56,29 @@ def test_the_line_is_the_user_s_where_a_layer_of_pytorch_calls_the_op() -> None:
 
 
 v = torch.ones(4, 1, 1)
+OF_A_NORM = "it is applied to a norm, which may only divide the tensor that it was taken of"
 
 UNSUPPORTED: dict[str, tuple[Forward, str, str]] = {
     "error function": (lambda m, x: x.erf(), "aten.erf.default", "the Inception family has no such operation"),
     "threshold": (lambda m, x: F.threshold(x, 1.0, 2.0), "aten.threshold.default",
                   "below 1.0 it is 2.0: only a maximum is supported"),
+    "beyond float32": (lambda m, x: F.leaky_relu(x, 1e39), "aten.leaky_relu.default",
+                       "(1e+39, 0.0) are no float32 numbers"),
+    "a bound beyond float32": (lambda m, x: x.clamp(max=-1e39), "aten.clamp.default",
+                               "(0.0, -1e+39) are no float32 numbers"),
+    "scaled in front of an exponential": (lambda m, x: torch.ops.aten.elu(x, 1.0, 1.5, 2.0), "aten.elu.default",
+                                          "input_scale 2.0 is not supported"),
+    "maximum of a number of five dimensions": (lambda m, x: torch.maximum(x, torch.ones(1, 1, 1, 1, 1)),
+                                               "aten.maximum.default", "the second operand is no number"),
     "maximum of two": (lambda m, x: torch.maximum(x, F.relu(-x)), "aten.maximum.default",
                        "its second operand depends on the input"),
     "minimum by channel": (lambda m, x: torch.minimum(x, v), "aten.minimum.default",
                            "the second operand is no number"),
     "softmax over rows": (lambda m, x: x.softmax(2), "aten.softmax.int", "only one over the channels is supported"),
+    "softmax over a plane's rows": (lambda m, x: x[:, 0].softmax(1), "aten.softmax.int",
+                                    "only one over the channels is supported"),
+    "mean of a plane's rows": (lambda m, x: x[:, 0].mean(2), "aten.mean.dim",
+                               "only all pixels of a channel can be reduced"),
     "transposed": (lambda m, x: F.conv_transpose2d(x, torch.ones(4, 2, 1, 1)), "aten.conv_transpose2d.input",
                    "the Inception family has no such operation"),
     "transposed, by the general op": (
@@ -85,6 +98,8 @@ UNSUPPORTED: dict[str, tuple[Forward, str, str]] = {
                    "only padding with a constant is supported, not mode 'reflect'"),
     "padding with infinity": (lambda m, x: F.pad(x, (1, 1), value=torch.inf), "aten.pad.default",
                               "padding with inf is not supported"),
+    "padding beyond float32": (lambda m, x: F.pad(x, (1, 1), value=1e39), "aten.pad.default",
+                               "padding with 1e+39 is not supported"),
     "padding with no number": (lambda m, x: F.pad(x, (1, 1), value=torch.nan), "aten.pad.default",
                                "padding with nan is not supported"),
     "numbers around minus infinity": (lambda m, x: F.pad(F.pad(x, (1, 1), value=-torch.inf), (1, 1)),
@@ -96,6 +111,12 @@ UNSUPPORTED: dict[str, tuple[Forward, str, str]] = {
                                             "pool takes"),
     "a window of nothing": (lambda m, x: F.max_pool2d(F.pad(x, (3, 0), value=-torch.inf), 3), "aten.max_pool2d.default",
                             "a window lies outside of the image"),
+    "a window of nothing at the end": (lambda m, x: F.max_pool2d(F.pad(x, (0, 3), value=-torch.inf), 3),
+                                       "aten.max_pool2d.default", "a window lies outside of the image"),
+    "a row of nothing at the end": (lambda m, x: F.max_pool2d(F.pad(x, (0, 0, 0, 2), value=-torch.inf), 2, 1),
+                                    "aten.max_pool2d.default", "a window lies outside of the image"),
+    "padding besides, and nothing else": (lambda m, x: F.max_pool2d(F.pad(x, (2, 0), value=-torch.inf), 3, 1, 1),
+                                          "aten.max_pool2d.default", "a window lies outside of the image"),
     "padding the channels": (lambda m, x: F.pad(x, (0, 0, 0, 0, 0, 1)), "aten.pad.default",
                              "only height and width can be padded"),
     "cropping": (lambda m, x: F.pad(x, (-1, 0)), "aten.pad.default", "negative padding is not supported"),
@@ -129,6 +150,8 @@ UNSUPPORTED: dict[str, tuple[Forward, str, str]] = {
                  "division by a tensor that depends on the input is not supported"),
     "broadcast sum": (lambda m, x: x + x.mean((2, 3), keepdim=True), "aten.add.Tensor",
                       "tensors of different shapes are added"),
+    "constant per row of a plane": (lambda m, x: x[:, 0] + torch.arange(7).view(7, 1), "aten.add.Tensor",
+                                    "the constant differs between pixels"),
     "constant per pixel": (lambda m, x: x + torch.arange(9), "aten.add.Tensor",
                            "the constant differs between pixels"),
     "constant that enlarges": (lambda m, x: x[:, :1] * v, "aten.mul.Tensor", "the constant enlarges the tensor"),
@@ -138,6 +161,8 @@ UNSUPPORTED: dict[str, tuple[Forward, str, str]] = {
                                "it computes with the number of images"),
     "active dropout": (lambda m, x: F.dropout(x), "aten.dropout.default",
                        "dropout is active; it must follow the training flag"),
+    "active native dropout": (lambda m, x: torch.native_dropout(x, 0.5, True)[0], "aten.native_dropout.default",
+                              "dropout is active; it must follow the training flag"),
     "noise": (lambda m, x: x + torch.randn(4, 1, 1), "aten.randn.default", "its result is random"),
     "zeros per image": (lambda m, x: torch.cat([x, torch.zeros(x.shape[0], 1, 7, 9)], 1), "aten.zeros.default",
                         "its result depends on the number of images"),
@@ -152,6 +177,16 @@ UNSUPPORTED: dict[str, tuple[Forward, str, str]] = {
     "stacked images": (lambda m, x: torch.stack([x, x], 2).flatten(1, 2), "aten.stack.default",
                        "only channels can be stacked"),
     "every other channel": (lambda m, x: x[:, ::2], "aten.slice.Tensor", "only slices of step 1 are supported"),
+    "channels in a mask": (lambda m, x: x[:, torch.tensor([True, False, True, True])], "aten.index.Tensor",
+                           "its index is no list of channels"),
+    "channels and rows by an index": (lambda m, x: x[:, [0, 1], [1, 2]].unsqueeze(1), "aten.index.Tensor",
+                                      "only channels can be chosen by an index"),
+    "a plane's column": (lambda m, x: x[:, 0][:, 0], "aten.select.int", "only channels can be sliced"),
+    "planes, then channels": (lambda m, x: x[:, 0][:, 1:3], "aten.slice.Tensor", "only channels can be sliced"),
+    "rows one by one": (lambda m, x: x.unbind(2)[0], "aten.unbind.int", "only channels can be split"),
+    "rows in parts": (lambda m, x: x.split([3, 4], 2)[0], "aten.split_with_sizes.default",
+                      "only channels can be split"),
+    "channels and rows flipped": (lambda m, x: x.flip(1, 2), "aten.flip.default", "only channels can be flipped"),
     "crop": (lambda m, x: x[:, :, 1:], "aten.slice.Tensor", "height and width cannot be sliced"),
     "one row": (lambda m, x: x[:, :, 2], "aten.select.int", "a single row or column cannot be taken"),
     "one image": (lambda m, x: x[0], "aten.select.int", "it takes one image of the batch"),
@@ -177,6 +212,12 @@ UNSUPPORTED: dict[str, tuple[Forward, str, str]] = {
     "turned batch": (lambda m, x: x.transpose(0, 1), "aten.transpose.int", "it mixes the images of a batch"),
     "turned tokens": (lambda m, x: x.flatten(2).transpose(1, 2), "aten.transpose.int",
                       "it is applied to (N, 4, 63) in place of images (N, C, H, W)"),
+    "turned vectors": (lambda m, x: F.linear(x.mean((2, 3)), torch.ones(4, 4)).view(-1, 4, 1, 1).permute(0, 2, 3, 1),
+                       "aten.permute.default", "only the dimensions of images can change places"),
+    "expanded by a dimension": (lambda m, x: x.expand(2, -1, -1, -1, -1), "aten.expand.default",
+                                "its shape is not fixed"),
+    "expanded to as many channels as images": (lambda m, x: x[:, :1].expand(-1, x.shape[0], -1, -1),
+                                               "aten.expand.default", "its shape is not fixed"),
     "turned views": (lambda m, x: x.view(-1, 9, 4, 7).permute(0, 2, 3, 1), "aten.permute.default",
                      "only the dimensions of images can change places"),
     "rows by an index": (lambda m, x: x[:, :, [1, 0]], "aten.index.Tensor", "only channels can be chosen by an index"),
@@ -195,6 +236,20 @@ UNSUPPORTED: dict[str, tuple[Forward, str, str]] = {
                      "only the norm over the channels is supported"),
     "norm of another tensor": (lambda m, x: F.relu(x) / x.norm(2, 1, True), "aten.div.Tensor",
                                "a norm may only divide the tensor that it was taken of"),
+    "norm bounded above": (lambda m, x: x / x.norm(2, 1, True).clamp(1e-3, 5.0), "aten.clamp.default", OF_A_NORM),
+    "norm bounded by nothing": (lambda m, x: x / x.norm(2, 1, True).clamp(max=torch.inf), "aten.clamp.default",
+                                OF_A_NORM),
+    "norm of everything": (lambda m, x: x.mean((2, 3)) / torch.linalg.vector_norm(x.mean((2, 3)), dim=None),
+                           "aten.linalg_vector_norm.default", "only the norm over the channels is supported"),
+    "norm of planes": (lambda m, x: x[:, 0] / x[:, 0].norm(2, 1, True), "aten.linalg_vector_norm.default",
+                       "only the norm over the channels is supported"),
+    "norm of channels and rows": (lambda m, x: x / x.norm(2, (1, 2), True), "aten.linalg_vector_norm.default",
+                                  "only the norm over the channels is supported"),
+    "norm of the same, moved": (lambda m, x: (x + 1) / x.norm(2, 1, True), "aten.div.Tensor",
+                                "a norm may only divide the tensor that it was taken of"),
+    "norm expanded to more channels": (lambda m, x: x[:, :1] / x[:, :1].norm(2, 1, True).expand(-1, 3, -1, -1),
+                                       "aten.expand.default",
+                                       "a norm is expanded to another shape than its tensor's"),
     "norm by itself": (lambda m, x: x.norm(2, 1, True), "aten.linalg_vector_norm.default",
                        "the model returns a norm, which may only divide the tensor that it was taken of"),
     "sum with a norm": (lambda m, x: x + x.norm(2, 1, True), "aten.add.Tensor",
@@ -211,6 +266,17 @@ def test_unsupported(forward: Forward, op: str, reason: str) -> None:
     error = caught.value
     assert (error.op, error.reason) == (op, reason)
     assert error.module == "" and error.source.startswith(f"{inspect.getfile(Model)}:")
+
+
+def test_as_many_constants_in_a_row_as_channels() -> None:
+    with pytest.raises(UnsupportedOpError, match="the constant differs between pixels"):
+        capture(Model(lambda m, x: x + torch.arange(2)), example((2, 3, 2)))
+
+
+def test_a_norm_that_lines_up_with_rows() -> None:
+    """The norm of the pixels of one column, of an image as high as it has channels."""
+    with pytest.raises(UnsupportedOpError, match="the norm does not line up with the channels"):
+        capture(Model(lambda m, x: x / x.norm(2, 1).unsqueeze(2)), example((4, 4, 9)))
 
 
 class TwoInputs(nn.Module):

@@ -47,7 +47,7 @@ def gelu(b: Builder, place: Place, x: Any, approximate: str) -> Data:
 
 
 @rule("elu.default")
-def elu(b: Builder, place: Place, x: Any, alpha: float, scale: float = 1, input_scale: float = 1) -> Data:
+def elu(b: Builder, place: Place, x: Any, alpha: float, scale: float, input_scale: float = 1) -> Data:
     require(input_scale == 1, f"input_scale {input_scale} is not supported")
     return _times(b, place, activate(b, place, x, Activation("elu", float(alpha))), scale)
 

@@ -36,7 +36,7 @@ class Padded(Symbolic):
 
     x: Data
     padding: Margins
-    value: float = 0.0
+    value: float
 
     def __str__(self) -> str:
         if self.value == -math.inf:

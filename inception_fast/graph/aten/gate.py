@@ -12,6 +12,7 @@ from inception_fast.graph.builder import Builder, Data, Place, Symbolic
 
 _SELF_GATED: dict[str, FunctionName] = {"sigmoid": "silu", "hardsigmoid": "hardswish"}
 """``x * function(x)``."""
+_NO_GATE = "it multiplies tensors of shapes that are neither equal nor a gate's"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,9 @@ class Repeated(Symbolic):
 
 def gate(b: Builder, place: Place, x: Any, y: Any) -> Data:
     """``x * y``, of which one may be repeated along the other's channels or pixels."""
+    repeated = [v.shape for v in (x, y) if isinstance(v, Repeated)]
     x, y = (data(v.x if isinstance(v, Repeated) else v) for v in (x, y))
+    require(all(_spreads(r, x.shape) or _spreads(r, y.shape) for r in repeated), _NO_GATE)
     if x.same_as(y):
         return _activate(b, place, x, Activation("power", 2.0))
     for plain, other in ((x, y), (y, x)):
@@ -35,7 +38,7 @@ def gate(b: Builder, place: Place, x: Any, y: Any) -> Data:
         if function is not None:
             return _activate(b, place, plain, Activation(function))
     image, factor = (x, y) if _fits(b, x, y) else (y, x)
-    require(_fits(b, image, factor), "it multiplies tensors of shapes that are neither equal nor a gate's")
+    require(_fits(b, image, factor), _NO_GATE)
     return replace(b.emit(ir.Gate(), [b.settle(image), b.settle(factor)], place), shape=image.shape)
 
 
@@ -53,11 +56,14 @@ def _function_of(b: Builder, x: Data, y: Data) -> FunctionName | None:
 
 def _fits(b: Builder, x: Data, gate: Data) -> bool:
     """Whether ``gate`` may be one of ``x``: in the shapes that the model has given them, and in the Graph's own."""
-    shape, own, image = gate.shape, b.natural_shape(gate), b.natural_shape(x)
-    # Shapes of other lengths would line up a batch with something else.
-    if len(shape) != len(x.shape) or not all(g in (1, s) for g, s in zip(shape, x.shape, strict=True)):
-        return False
-    channels, plane, pixels = own[0], own[1:] or (1, 1), image[1:] or (1, 1)
+    own, image = b.natural_shape(gate), b.natural_shape(x)
+    plane, pixels = own[1:] or (1, 1), image[1:] or (1, 1)
     as_made = x.shape == image or (pixels == (1, 1) and x.has_channels_first)
-    aligned = (channels, *plane) == (*shape, 1, 1)[:3]
-    return as_made and aligned and plane in ((1, 1), pixels) and channels in (1, image[0])
+    aligned = (own[0], *plane) == (*gate.shape, 1, 1)[:3]
+    return _spreads(gate.shape, x.shape) and as_made and aligned and plane in ((1, 1), pixels)
+
+
+def _spreads(shape: ir.Shape, full: ir.Shape) -> bool:
+    """Whether a tensor of one shape is repeated to the other, axis by axis."""
+    # Shapes of other lengths would line up a batch with something else.
+    return len(shape) == len(full) and all(s in (1, f) for s, f in zip(shape, full, strict=True))

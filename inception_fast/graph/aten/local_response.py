@@ -10,7 +10,7 @@ from typing import Any
 
 from inception_fast.activation import Activation
 from inception_fast.graph import ir
-from inception_fast.graph.aten.rule import Ints, data, require, rule
+from inception_fast.graph.aten.rule import data, require, rule
 from inception_fast.graph.builder import Builder, CannotExpress, Data, Place, Symbolic
 
 SQUARE = ir.Activate(Activation("power", 2.0))
@@ -77,19 +77,16 @@ def avg_pool3d(
     b: Builder,
     place: Place,
     x: Any,
-    kernel: Ints,
-    stride: Ints,
-    padding: Ints,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
     ceil_mode: bool,
     count_include_pad: bool,
     divisor_override: int | None,
 ) -> LocalMean:
     if not isinstance(x, Neighbours):
         raise CannotExpress("only the one in a local response norm is supported")
-    size = kernel if isinstance(kernel, int) else kernel[0]
-    plain = list(kernel) == [size, 1, 1] if not isinstance(kernel, int) else size == 1
-    steps = {stride} if isinstance(stride, int) else set(stride)
-    pads = {padding} if isinstance(padding, int) else set(padding)
-    require(plain and steps == {1} and pads == {0} and divisor_override is None, "the window is no run of channels")
+    size, plain = kernel[0], set(kernel[1:]) == set(stride) == {1} and not any(padding)
+    require(plain and divisor_override is None, "the window is no run of channels")
     require((x.before, x.after) == (size // 2, (size - 1) // 2), "its window is not centred")
     return LocalMean(x.of, x.shape, size)

@@ -22,13 +22,6 @@ class Norm(Symbolic):
     def __str__(self) -> str:
         return "a norm, which may only divide the tensor that it was taken of"
 
-    def expanded(self) -> Norm:
-        """The norm in the shape of its tensor."""
-        if self.shape == self.x.shape:
-            return self
-        require(self.shape == (1, *self.x.shape[1:]), "a norm is expanded to another shape than its tensor's")
-        return replace(self, shape=self.x.shape)
-
     def dividing(self, b: Builder, place: Place, x: Any) -> Data:
         """``x`` divided by it."""
         source = data(x)

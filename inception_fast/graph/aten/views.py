@@ -231,10 +231,11 @@ def movedim(b: Builder, place: Place, x: Any, source: int, destination: int) -> 
 
 @rule("expand.default", "expand_as.default")
 def expand(b: Builder, place: Place, x: Any, size: Any, implicit: bool = False) -> Norm | Repeated | Data:
-    if isinstance(x, Norm):
-        return x.expanded()
-    source = data(x)
+    source = x if isinstance(x, Norm) else data(x)
     shape = size.shape if isinstance(size, Data) else tuple(size)[1:]
     require(all(isinstance(s, int) for s in shape) and len(shape) == len(source.shape), "its shape is not fixed")
     full = tuple(old if new == -1 else new for old, new in zip(source.shape, shape, strict=True))
+    if isinstance(source, Norm):
+        require(full in (source.shape, source.x.shape), "a norm is expanded to another shape than its tensor's")
+        return source
     return source if full == source.shape else Repeated(source, full)
