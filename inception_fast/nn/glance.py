@@ -12,8 +12,6 @@ from torch import nn
 
 from inception_fast.nn.constants import attributes_in_forward
 
-_LOOKED_AT = ("training", "_forward_hooks", "_forward_pre_hooks", "_modules", "_parameters", "_buffers")
-
 
 class Glance:
     """What a module and all in it were: modules, tensors and their versions, modes, attributes that ``forward`` reads.
@@ -65,18 +63,17 @@ class Glance:
         if module is None:
             return None
         parts, tensors = [module], list[torch.Tensor | None]()
-        for part, (kind, mode, forward, get, attributes) in zip(parts, self._looks, strict=False):
+        for part, (kind, forward, get, attributes) in zip(parts, self._looks, strict=False):
             own = part.__dict__
-            training, hooks, pre_hooks, modules, parameters, buffers, *values = get(own)
-            if hooks or pre_hooks or training is not mode or type(part) is not kind or values != attributes:
+            if type(part) is not kind or get(own) != attributes or id(own.get("forward")) != forward:
                 return None
-            if id(own.get("forward")) != forward:
+            if own["_forward_hooks"] or own["_forward_pre_hooks"]:
                 return None
-            if modules:
+            if modules := own["_modules"]:
                 parts += [m for m in modules.values() if m is not None]
-            if parameters:
+            if parameters := own["_parameters"]:
                 tensors += parameters.values()
-            if buffers:
+            if buffers := own["_buffers"]:
                 tensors += buffers.values()
         there = [t for t in tensors if t is not None]
         addresses, versions = [t.data_ptr() for t in there], [t._version for t in there]
@@ -87,10 +84,10 @@ class Glance:
 _UNREADABLE = (KeyError, AttributeError, RuntimeError, TypeError, ValueError)
 
 
-def _look(part: nn.Module) -> tuple[type, object, int, Callable[[Any], Any], list[object]]:
-    """What is to be seen in one module: its class, mode and ``forward``, where its tables and attributes are, and what
-    the attributes are.
+def _look(part: nn.Module) -> tuple[type, int, Callable[[Any], Any], object]:
+    """What is to be seen in one module besides its tables: its class and ``forward``, where its mode and attributes
+    are, and what they are.
     """
     own = vars(part)
-    names = attributes_in_forward(part)
-    return type(part), own["training"], id(own.get("forward")), itemgetter(*_LOOKED_AT, *names), [own[n] for n in names]
+    get = itemgetter("training", *attributes_in_forward(part))
+    return type(part), id(own.get("forward")), get, get(own)
