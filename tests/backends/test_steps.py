@@ -94,6 +94,16 @@ def test_squares_of_responses_are_not_the_dtypes(dtype: str, bound: float, backe
     assert got.dtype == x.dtype and relative_error(got.double(), interpret(build.graph(), x)[0]) < bound
 
 
+@pytest.mark.parametrize("backend", EAGER)
+def test_an_input_that_is_returned_is_a_copy(backend: str) -> None:
+    build = Build(3, 4, 3)
+    build.conv("x", 2)
+    graph = build.graph("x", "conv2d1")
+    x = torch.randn(2, 3, 4, 3).contiguous(memory_format=torch.channels_last)
+    got = make_executor(backend, graph).run(x)[0]
+    assert torch.equal(got, x) and got.data_ptr() != x.data_ptr()
+
+
 def test_what_a_step_wrote_is_not_written_over() -> None:
     """The memory of ``block`` is that of ``scaled`` later."""
     executor, x = executor_of("reference"), images()

@@ -138,11 +138,12 @@ CONSTANTS = {"w": torch.arange(36.0).view(4, 3, 3) - 17, "b": torch.arange(4.0)}
 SOURCE, SIZE = (7, 9), (7, 4)
 
 
-def test_definition() -> None:
+@pytest.mark.parametrize("taps", [CONV.taps, ((0, -1), (0, 0), (0, 2)), ((-1, 1), (0, 0), (2, 1))])
+def test_definition(taps: tuple[Pair, ...]) -> None:
     x = torch.randint(-3, 4, (2, 3, *SOURCE)).double()
     constants = {k: v.double() for k, v in CONSTANTS.items()}
-    want = convolve(x, constants["w"], CONV.taps, CONV.stride, SIZE) + constants["b"].view(-1, 1, 1)
-    assert torch.equal(defined_conv(x, CONV, constants, SIZE), want)
+    want = convolve(x, constants["w"], taps, CONV.stride, SIZE) + constants["b"].view(-1, 1, 1)
+    assert torch.equal(defined_conv(x, replace(CONV, taps=taps), constants, SIZE), want)
 
 
 def test_definition_in_bands_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
