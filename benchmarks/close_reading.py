@@ -16,8 +16,8 @@ from inception_fast.backends import get_backend
 from inception_fast.backends.cuda import native
 from inception_fast.graph.capture import capture
 from inception_fast.graph.passes import optimize_graph
+from inception_fast.lowering.lower import lower
 from inception_fast.models import InceptionV3
-from inception_fast.plan.lower import lower
 from inception_fast.plan.plan import Convolution, ConvStep, PairStep, Plan, PoolStep
 
 MULTIPROCESSORS = 132

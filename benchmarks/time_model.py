@@ -34,7 +34,7 @@ from inception_fast.cli.table import render_table
 from inception_fast.errors import InputError
 from inception_fast.graph.capture import capture
 from inception_fast.graph.passes import optimize_graph
-from inception_fast.plan.lower import lower
+from inception_fast.lowering.lower import lower
 from inception_fast.plan.plan import Plan
 from inception_fast.plan.serialize import plan_to_json
 from inception_fast.tuning.machine_constants import Machine, read_machine, shipped_machine

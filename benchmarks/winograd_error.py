@@ -17,7 +17,7 @@ from inception_fast.backends.cpu import CpuExecutor
 from inception_fast.cli.table import render_table
 from inception_fast.graph.capture import capture
 from inception_fast.graph.passes import optimize_graph
-from inception_fast.plan.lower import lower
+from inception_fast.lowering.lower import lower
 
 CHANNELS, SIZE, BATCH = (128, 64), 24, 3
 DIRECT = "direct"

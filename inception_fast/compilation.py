@@ -15,10 +15,10 @@ from inception_fast.graph.ir import Graph, Input
 from inception_fast.graph.metrics import Metrics, measure
 from inception_fast.graph.passes import optimize_graph, report_passes, run_passes
 from inception_fast.graph.report import PassReport
+from inception_fast.lowering.lower import lower, lowered
+from inception_fast.lowering.sensitivity import ALONE, MeasuredBefore, Surroundings, convolution_names, sensitivities
 from inception_fast.plan.engine_file import PRECISIONS, EngineFile, Metadata
-from inception_fast.plan.lower import lower, lowered
 from inception_fast.plan.plan import MOST_SENSITIVE, QUANTIZED, Plan, Sensitivity, convolutions_of
-from inception_fast.plan.sensitivity import ALONE, MeasuredBefore, Surroundings, convolution_names, sensitivities
 from inception_fast.report import passes_to_text
 from inception_fast.template import Known, Template, digest
 
@@ -57,7 +57,7 @@ def make_engine(
             ``int8``.
         known: where to look for what engines of the same network for other image sizes have left, and to leave it; of
             a network that is alone.
-        place: see :func:`inception_fast.plan.sensitivity.sensitivities`.
+        place: see :func:`inception_fast.lowering.sensitivity.sensitivities`.
     """
     images = captured.planes(example)
     if PRECISIONS[precision] == QUANTIZED:
@@ -113,7 +113,7 @@ def _sensitivities(
     known: MeasuredBefore | None,
     place: Surroundings,
 ) -> dict[str, Sensitivity]:
-    """By convolution; see :func:`inception_fast.plan.lower.lower`."""
+    """By convolution; see :func:`inception_fast.lowering.lower.lower`."""
     if accuracy == "fast":
         return {}
     names = convolution_names(graph)

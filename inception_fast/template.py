@@ -18,9 +18,9 @@ from inception_fast.errors import InputError
 from inception_fast.graph import ir
 from inception_fast.graph.passes import Stage, report_passes
 from inception_fast.graph.report import PassReport
-from inception_fast.plan.lower import Lowered, lowered
+from inception_fast.lowering.lower import Lowered, lowered
+from inception_fast.lowering.sensitivity import MeasuredBefore, measured_size
 from inception_fast.plan.plan import Plan, Sensitivity
-from inception_fast.plan.sensitivity import MeasuredBefore, measured_size
 from inception_fast.tensors import bytes_of
 
 
@@ -80,7 +80,7 @@ class Known:
     """What is left of making engines of one network, or of several that share parts, for those to come.
 
     Attributes:
-        measured: see :func:`inception_fast.plan.sensitivity.sensitivities`.
+        measured: see :func:`inception_fast.lowering.sensitivity.sensitivities`.
         templates: by what decides them.
     """
 

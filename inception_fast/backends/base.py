@@ -23,7 +23,7 @@ class Availability:
 
 @dataclass(frozen=True)
 class Lowering:
-    """How a backend wants its Plans lowered; see :mod:`inception_fast.plan.lower`.
+    """How a backend wants its Plans lowered; see :mod:`inception_fast.lowering.lower`.
 
     Attributes:
         merge_siblings: make one product of the 1x1 convolutions that read one tensor.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from inception_fast.explain.labels import TIMES, channels, epilogue, headline, planes
-from inception_fast.plan.lower import describe
+from inception_fast.lowering.lower import describe
 from inception_fast.plan.plan import (
     Buffer,
     ConvStep,

@@ -13,8 +13,8 @@ from inception_fast.fast_model import FastModel
 from inception_fast.graph import ir
 from inception_fast.graph.interpreter import interpret
 from inception_fast.graph.ir import Graph
+from inception_fast.lowering.placement import is_merged, is_segment
 from inception_fast.plan.memory import layout, lifetimes
-from inception_fast.plan.placement import is_merged, is_segment
 from inception_fast.plan.plan import Buffer, Destination, Output, Plan, PointwiseStep, Slice, Step, destinations_of
 
 

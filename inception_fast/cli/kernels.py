@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
     from inception_fast.bench.targets import chosen_models, load_target
     from inception_fast.graph.capture import capture
     from inception_fast.graph.passes import optimize_graph
+    from inception_fast.lowering.lower import lower
     from inception_fast.plan.engine_file import PRECISIONS
-    from inception_fast.plan.lower import lower
     from inception_fast.precision import check_precision
 
     device, wanted = device_of(args), pattern(args.filter)

@@ -13,9 +13,9 @@ from inception_fast.graph.ir import Graph
 from inception_fast.graph.metrics import Metrics
 from inception_fast.graph.passes import optimize_graph
 from inception_fast.graph.report import PassReport
+from inception_fast.lowering.lower import lower
 from inception_fast.plan.cost import elements_written, item_size, operations
 from inception_fast.plan.engine_file import PRECISIONS
-from inception_fast.plan.lower import lower
 from inception_fast.plan.memory import lifetimes, lower_bound
 from inception_fast.plan.plan import ConvStep, PairStep, Plan, Slice, destinations_of
 

@@ -14,6 +14,7 @@ from inception_fast.compilation import make_engine
 from inception_fast.errors import InputError
 from inception_fast.fast_model import FastModel
 from inception_fast.graph.translate import place_of, source_line
+from inception_fast.lowering.sensitivity import ALONE, Surroundings
 from inception_fast.partition.arguments import Example
 from inception_fast.partition.capture import Parts
 from inception_fast.partition.partitioned_model import PartitionedModel
@@ -24,7 +25,6 @@ from inception_fast.partition.rest import assemble
 from inception_fast.partition.worth import elements_of
 from inception_fast.plan.engine_file import PRECISIONS
 from inception_fast.plan.plan import QUANTIZED
-from inception_fast.plan.sensitivity import ALONE, Surroundings
 from inception_fast.shared_weights import SharedWeights
 
 

@@ -89,7 +89,7 @@ MOST_SENSITIVE = 1e30
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Of the outputs to one convolution; :mod:`inception_fast.plan.sensitivity` measures it.
+    """Of the outputs to one convolution; :mod:`inception_fast.lowering.sensitivity` measures it.
 
     An algorithm that adds the relative error ``n`` to the sums, as noise, and ``w`` to the weights uses up the share
     ``(noise * n)**2 + (weights * w)**2`` of what may be added in the whole Plan. Neither is above MOST_SENSITIVE.

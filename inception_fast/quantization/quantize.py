@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from inception_fast.errors import PlanError
+from inception_fast.lowering.lower import describe
 from inception_fast.plan.check import MAX_QUANTIZED_BIAS
-from inception_fast.plan.lower import describe
 from inception_fast.plan.memory import layout, lifetimes
 from inception_fast.plan.plan import (
     QUANTIZED,

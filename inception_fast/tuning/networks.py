@@ -21,7 +21,7 @@ def plan_for_triton(model: str, size: int | None, precision: str) -> tuple[Plan,
     from inception_fast.bench.targets import load_target
     from inception_fast.graph.capture import capture
     from inception_fast.graph.passes import optimize_graph
-    from inception_fast.plan.lower import lower
+    from inception_fast.lowering.lower import lower
 
     if Path(model).is_file():
         engine = read_engine(model)

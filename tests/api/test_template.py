@@ -15,8 +15,8 @@ from inception_fast.errors import InputError
 from inception_fast.graph import ir
 from inception_fast.graph.capture import capture
 from inception_fast.graph.passes import report_passes, run_passes
-from inception_fast.plan import sensitivity
-from inception_fast.plan.lower import lowered
+from inception_fast.lowering import sensitivity
+from inception_fast.lowering.lower import lowered
 from inception_fast.plan.plan import Sensitivity
 from inception_fast.template import Known, Template
 from tests.fuzz.as_graph import as_graph

@@ -8,8 +8,8 @@ import torch
 from inception_fast.backends import Executor, get_backend
 from inception_fast.graph import ir
 from inception_fast.graph.interpreter import interpret
+from inception_fast.lowering.lower import lower
 from inception_fast.plan.engine_file import PRECISIONS
-from inception_fast.plan.lower import lower
 from inception_fast.plan.plan import Plan
 from tests.graph.check import relative_error
 

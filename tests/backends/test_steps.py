@@ -14,8 +14,8 @@ from inception_fast.backends.reference import ReferenceExecutor
 from inception_fast.errors import InputError
 from inception_fast.graph import ir
 from inception_fast.graph.interpreter import interpret
+from inception_fast.lowering.lower import lower
 from inception_fast.plan.engine_file import EngineFile
-from inception_fast.plan.lower import lower
 from tests.backends.harness import CPU, make_executor
 from tests.graph.build import Build
 from tests.graph.check import relative_error

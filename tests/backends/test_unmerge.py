@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from inception_fast.backends.unmerge import unmerge
-from inception_fast.plan.lower import lower
+from inception_fast.lowering.lower import lower
 from inception_fast.plan.plan import ConvStep, Slice
 from tests.backends.cases import CASES
 

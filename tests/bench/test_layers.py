@@ -15,7 +15,7 @@ from inception_fast.bench.layers import Layer, concats, isolate, signature, type
 from inception_fast.bench.twins import Twin, operands_of
 from inception_fast.graph.capture import capture
 from inception_fast.graph.passes import optimize_graph
-from inception_fast.plan.lower import lower
+from inception_fast.lowering.lower import lower
 from inception_fast.plan.plan import Plan, convolutions_of, destinations_of
 from tests.bench.nets import SIZE, Block, Residual, images, small
 from tests.plan.definition import plan_outputs

@@ -20,7 +20,7 @@ from inception_fast.bench.peers.cudnn_problem import Problem, Tensors
 from inception_fast.bench.peers.cudnn_steps import Run, Steps
 from inception_fast.graph import ir
 from inception_fast.graph.interpreter import interpret
-from inception_fast.plan.lower import lower
+from inception_fast.lowering.lower import lower
 from tests.backends.cases import CASES
 from tests.bench.cudnn_on_torch import ON_TORCH, from_memory, in_copies
 from tests.bench.nets import FAMILY_PARAMETERS, images, small

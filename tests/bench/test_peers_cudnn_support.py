@@ -13,8 +13,8 @@ from inception_fast.bench.peers import cudnn as peer
 from inception_fast.bench.peers.cudnn_problem import Problem, Tensors, describe
 from inception_fast.bench.peers.cudnn_steps import Run, Steps
 from inception_fast.graph import ir
+from inception_fast.lowering.lower import lower
 from inception_fast.plan.engine_file import PRECISIONS
-from inception_fast.plan.lower import lower
 from tests.bench.nets import FAMILY_PARAMETERS, images, small
 from tests.graph.build import Build
 from tests.graph.families import family_graph

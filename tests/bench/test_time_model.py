@@ -25,7 +25,7 @@ from benchmarks.time_model import (
 from inception_fast.backends import get_backend
 from inception_fast.backends.cuda import EMULATE
 from inception_fast.errors import InputError
-from inception_fast.plan.lower import lower
+from inception_fast.lowering.lower import lower
 from inception_fast.plan.plan import Plan
 from inception_fast.tuning.machine_constants import shipped_machine
 from tests.graph.build import Build

@@ -20,8 +20,8 @@ from inception_fast.activation import Activation
 from inception_fast.backends.cpu import CpuExecutor
 from inception_fast.errors import EngineFileError
 from inception_fast.graph import ir
+from inception_fast.lowering.lower import lower
 from inception_fast.plan.engine_file import EngineFile, engine_bytes, read_engine_bytes, write_engine
-from inception_fast.plan.lower import lower
 from tests.cpp.building import MEMORY_SANITIZERS, ROOT, build, build_sanitized, run
 from tests.fuzz.sanitized import objection, write_networks
 from tests.graph.build import Build

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from inception_fast.backends.reference_int8 import QuantizedExecutor
-from inception_fast.plan.lower import describe
+from inception_fast.lowering.lower import describe
 from inception_fast.plan.memory import align
 from inception_fast.plan.plan import (
     Buffer,

@@ -10,7 +10,7 @@ import torch
 from inception_fast.backends.base import StepTime
 from inception_fast.backends.cpu import CpuExecutor, native
 from inception_fast.errors import EngineFileError, InputError
-from inception_fast.plan.lower import lower
+from inception_fast.lowering.lower import lower
 from tests.backends.cases import CASES
 from tests.backends.harness import assert_close, lowered, network_input, run, truth_and_bounds
 

@@ -17,7 +17,7 @@ from inception_fast.explain.blocks import find_blocks
 from inception_fast.explain.network import draw
 from inception_fast.graph.capture import capture
 from inception_fast.graph.passes import optimize_graph
-from inception_fast.plan.lower import lower
+from inception_fast.lowering.lower import lower
 from inception_fast.plan.plan import Plan, destinations_of
 from tests.bench.nets import SIZE, Small
 

@@ -11,10 +11,10 @@ from inception_fast.backends import Executor, get_backend
 from inception_fast.backends.cpu import CpuExecutor
 from inception_fast.graph.ir import Graph
 from inception_fast.graph.passes import optimize_graph
+from inception_fast.lowering.lower import lower
+from inception_fast.lowering.sensitivity import sensitivities
 from inception_fast.plan.engine_file import PRECISIONS
-from inception_fast.plan.lower import lower
 from inception_fast.plan.plan import Plan
-from inception_fast.plan.sensitivity import sensitivities
 from inception_fast.quantization import calibrate, quantize
 from tests.backends.harness import poison
 from tests.fuzz.as_graph import as_graph

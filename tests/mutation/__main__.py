@@ -32,10 +32,10 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "inception_fast"
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
 MUTATED = (
-    *("graph/passes/", "plan/lower.py", "plan/placement.py", "backends/torch", "backends/reference.py"),
-    *("graph/", "plan/"),
+    *("graph/passes/", "lowering/lower.py", "lowering/placement.py", "backends/torch", "backends/reference.py"),
+    *("graph/", "lowering/", "plan/"),
 )
-TESTS = ("tests/graph", "tests/plan", "tests/backends", "tests/fuzz")
+TESTS = ("tests/graph", "tests/lowering", "tests/plan", "tests/backends", "tests/fuzz")
 QUICK = ("-k", "not triton and not cuda and not cpu and not families and not packages and not capture_models")
 """Interpreter and emulator take seconds for what the other backends do in milliseconds; compiled code is as it is."""
 KILLED, SURVIVED = "killed", "survived"

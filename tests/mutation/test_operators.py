@@ -49,5 +49,5 @@ def test_names_are_of_one_place_each() -> None:
 
 def test_files() -> None:
     files = known_files()
-    assert "inception_fast/plan/lower.py" in files and "inception_fast/graph/passes/fold_batchnorm.py" in files
+    assert "inception_fast/lowering/lower.py" in files and "inception_fast/graph/passes/fold_batchnorm.py" in files
     assert len(files) == len(set(files)) and "inception_fast/cli/main.py" not in files

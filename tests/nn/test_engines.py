@@ -170,7 +170,7 @@ def test_a_size_costs_no_weights(deep: nn.Module) -> None:
 
 def test_rounding_is_measured_once(block: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     """For all images that are measured on smaller ones; its result is that of a measurement for each size."""
-    from inception_fast.plan import sensitivity
+    from inception_fast.lowering import sensitivity
 
     monkeypatch.setattr(sensitivity, "MOST_SIDE", 8)
     measured, real = [], sensitivity._sensitivities

@@ -13,7 +13,7 @@ import pytest
 from inception_fast.activation import Activation
 from inception_fast.errors import PlanError
 from inception_fast.graph import ir
-from inception_fast.plan.lower import lower
+from inception_fast.lowering.lower import lower
 from inception_fast.plan.plan import (
     Buffer,
     Constant,

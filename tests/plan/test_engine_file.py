@@ -18,6 +18,7 @@ import torch
 from inception_fast.activation import Activation
 from inception_fast.errors import EngineFileError, InputError, PlanError
 from inception_fast.graph import ir
+from inception_fast.lowering.lower import lower
 from inception_fast.plan import engine_file
 from inception_fast.plan.engine_file import (
     CONSTANT_ALIGNMENT,
@@ -29,7 +30,6 @@ from inception_fast.plan.engine_file import (
     read_engine_bytes,
     write_engine,
 )
-from inception_fast.plan.lower import lower
 from inception_fast.plan.plan import NormalizeStep, PadStep, Plan
 from inception_fast.plan.serialize import decode
 from inception_fast.report import Report

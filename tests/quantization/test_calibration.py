@@ -8,7 +8,7 @@ import torch
 from inception_fast.backends.cpu import CpuBackend
 from inception_fast.graph.capture import capture
 from inception_fast.graph.passes import optimize_graph
-from inception_fast.plan.lower import lower
+from inception_fast.lowering.lower import lower
 from inception_fast.quantization import calibration
 from inception_fast.quantization.calibration import OUTERMOST, Samples, calibrate
 from tests.integrations.networks import network, photos

@@ -15,7 +15,7 @@ from triton.runtime.driver import driver
 
 from inception_fast.backends.triton_compile import AbsentDriver
 from inception_fast.backends.triton_executor import TritonExecutor
-from inception_fast.plan.lower import lower
+from inception_fast.lowering.lower import lower
 from inception_fast.tuning.choice import ConfigChoice
 from inception_fast.tuning.cost import H200
 from tests.triton.blocks import block

@@ -11,7 +11,7 @@ import torch
 
 from inception_fast.backends.cuda_graph import with_index
 from inception_fast.graph import ir
-from inception_fast.plan.lower import lower
+from inception_fast.lowering.lower import lower
 from inception_fast.plan.plan import Destination, Plan, PoolStep, Slice, destinations_of
 from inception_fast.tuning import choice
 from inception_fast.tuning.choice import ConfigChoice

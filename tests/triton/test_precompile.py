@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from inception_fast.plan.lower import lower
+from inception_fast.lowering.lower import lower
 from inception_fast.tuning import precompile as module
 from inception_fast.tuning.cost import A100, H200
 from inception_fast.tuning.precompile import CompileError, Target, default_processes, precompile

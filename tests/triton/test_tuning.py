@@ -15,7 +15,7 @@ from inception_fast.backends import get_backend
 from inception_fast.cli.main import main
 from inception_fast.errors import InputError
 from inception_fast.graph.passes import optimize_graph
-from inception_fast.plan.lower import lower
+from inception_fast.lowering.lower import lower
 from inception_fast.tuning import choice
 from inception_fast.tuning.candidates import LIMIT, candidates, interpreted, proposals
 from inception_fast.tuning.choice import INVARIANT_IMAGES, ConfigChoice, known_entries

@@ -9,9 +9,9 @@ from inception_fast.backends import get_backend
 from inception_fast.graph.capture import capture
 from inception_fast.graph.interpreter import interpret
 from inception_fast.graph.passes import optimize_graph
+from inception_fast.lowering.lower import lower
 from inception_fast.models import create_model
 from inception_fast.photos import load_photos
-from inception_fast.plan.lower import lower
 from tests.graph.check import relative_error
 from tests.triton.exact import DEVICE, requires_triton
 

@@ -26,8 +26,8 @@ from inception_fast.graph.passes import (
     fuse_residual,
 )
 from inception_fast.graph.rewrite import rebuild
+from inception_fast.lowering.lower import lower
 from inception_fast.plan.engine_file import PRECISIONS
-from inception_fast.plan.lower import lower
 
 VECTOR_BYTES = 16
 """The images' channels are filled up with zeros to a multiple of what a thread loads at once."""

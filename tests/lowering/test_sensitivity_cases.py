@@ -9,9 +9,9 @@ import torch
 
 from inception_fast.graph import ir
 from inception_fast.graph.interpreter import interpret
-from inception_fast.plan import sensitivity as measured
+from inception_fast.lowering import sensitivity as measured
+from inception_fast.lowering.sensitivity import MeasuredBefore, Surroundings, sensitivities
 from inception_fast.plan.plan import MOST_SENSITIVE, Sensitivity
-from inception_fast.plan.sensitivity import MeasuredBefore, Surroundings, sensitivities
 from tests.graph.build import Build
 from tests.graph.check import relative_error
 

@@ -12,7 +12,7 @@ from inception_fast.activation import Activation
 from inception_fast.graph import ir
 from inception_fast.graph.capture import capture
 from inception_fast.graph.interpreter import interpret
-from inception_fast.plan.probes import probes
+from inception_fast.lowering.probes import probes
 from tests.graph.build import Build
 
 

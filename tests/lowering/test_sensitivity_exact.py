@@ -12,8 +12,8 @@ import torch.nn.functional as F
 
 from inception_fast.activation import Activation
 from inception_fast.graph import ir
-from inception_fast.plan import sensitivity as measured
-from inception_fast.plan.sensitivity import Surroundings, sensitivities
+from inception_fast.lowering import sensitivity as measured
+from inception_fast.lowering.sensitivity import Surroundings, sensitivities
 from tests.graph.build import Build
 
 FLOOR = 6e-6

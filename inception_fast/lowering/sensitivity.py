@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from inception_fast.errors import InputError
 from inception_fast.graph import ir
 from inception_fast.graph.interpreter import activated_segments, apply_op
+from inception_fast.lowering.probes import probes
 from inception_fast.plan.plan import MOST_SENSITIVE, Sensitivity
-from inception_fast.plan.probes import probes
 from inception_fast.tensors import bytes_of
 
 VECTORS = 2

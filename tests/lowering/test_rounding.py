@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inception_fast.plan.rounding import rounded_affine, rounded_weights
+from inception_fast.lowering.rounding import rounded_affine, rounded_weights
 
 EPS = torch.finfo(torch.float32).eps
 

@@ -16,9 +16,10 @@ from inception_fast.activation import Activation
 from inception_fast.errors import PlanError
 from inception_fast.graph import ir
 from inception_fast.graph.shapes import conv_shape
+from inception_fast.lowering.placement import Placement, is_merged, is_segment, is_view, place, unflattened
+from inception_fast.lowering.rounding import rounded_affine, rounded_weights
 from inception_fast.plan.check import accumulator_dtype
 from inception_fast.plan.memory import layout, lifetimes
-from inception_fast.plan.placement import Placement, is_merged, is_segment, is_view, place, unflattened
 from inception_fast.plan.plan import (
     Constant,
     Convolution,
@@ -39,7 +40,6 @@ from inception_fast.plan.plan import (
     SoftmaxStep,
     Step,
 )
-from inception_fast.plan.rounding import rounded_affine, rounded_weights
 from inception_fast.plan.schedule import schedule
 
 

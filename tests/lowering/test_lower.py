@@ -8,7 +8,7 @@ import torch
 from inception_fast.errors import PlanError
 from inception_fast.graph import ir
 from inception_fast.graph.passes.merge_siblings import merge_siblings
-from inception_fast.plan.lower import lower
+from inception_fast.lowering.lower import lower
 from inception_fast.plan.memory import lifetimes, lower_bound
 from inception_fast.plan.plan import (
     ConvStep,

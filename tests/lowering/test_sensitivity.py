@@ -11,9 +11,8 @@ from torch import nn
 from inception_fast.graph import ir
 from inception_fast.graph.capture import capture
 from inception_fast.graph.passes import optimize_graph
-from inception_fast.plan import sensitivity as measured
-from inception_fast.plan.plan import MOST_SENSITIVE, Sensitivity
-from inception_fast.plan.sensitivity import (
+from inception_fast.lowering import sensitivity as measured
+from inception_fast.lowering.sensitivity import (
     FLOOR,
     SUM_ROUNDING,
     Surroundings,
@@ -21,6 +20,7 @@ from inception_fast.plan.sensitivity import (
     probes,
     sensitivities,
 )
+from inception_fast.plan.plan import MOST_SENSITIVE, Sensitivity
 from tests.backends.cases import CASES
 from tests.graph.build import Build
 

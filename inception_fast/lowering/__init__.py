@@ -1,0 +1,1 @@
+"""From a prepared Graph to a Plan: steps and places, rounded constants, and how much rounding a layer may add."""
