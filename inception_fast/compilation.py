@@ -83,25 +83,20 @@ def _lowered(
     captured: Graph, dtype: str, lowering: Lowering, accuracy: str, known: Known | None, place: Surroundings
 ) -> tuple[Plan, dict[str, torch.Tensor], tuple[PassReport, ...]]:
     """Plan, constants and reports of a network in floating point."""
-    key: tuple[object, ...] = ()
+    key = None
     if known is not None:
         assert isinstance(captured.input.op, Input)
         key = (digest(captured), dtype, lowering, accuracy)
-        template = known.templates.get(key)
-        again = template and template.at(*captured.input.op.shape[1:])
-        if template and again:
-            plan, reports = again
-            return (
-                plan,
-                template.found.constants,
-                (*reports, _rounding_report(reports[-1].after, accuracy, template.sensitivities)),
-            )
+        if again := known.at(key, *captured.input.op.shape[1:]):
+            template, plan, reports = again
+            note = _rounding_report(reports[-1].after, accuracy, template.sensitivities)
+            return plan, template.found.constants, (*reports, note)
     start, stages = run_passes(captured, lowering)
     graph, reports = stages[-1].graph, report_passes(start, stages)
-    measured = _sensitivities(captured, graph, dtype, accuracy, known.measured if known else None, place)
+    measured = _sensitivities(captured, graph, dtype, accuracy, known.measured if known is not None else None, place)
     found = lowered(graph, dtype, measured)
     if known is not None:
-        known.templates[key] = Template.of(start, stages, measured, found)
+        found = known.keep(key, Template.of(start, stages, measured, found))
     return found.plan, found.constants, (*reports, _rounding_report(reports[-1].after, accuracy, measured))
 
 

@@ -10,6 +10,7 @@ from inception_fast.backends.shared import Shared
 from inception_fast.fast_model import FastModel
 from inception_fast.graph.structure import OutputStructure
 from inception_fast.plan.engine_file import EngineFile
+from inception_fast.tensors import holds_the_same
 
 
 class SharedWeights:
@@ -28,13 +29,6 @@ class SharedWeights:
             part: tells the engines of one part of the module from those of another, whose constants have other names.
         """
         known = self._constants
-        alike = {name: _alike(known.setdefault((part, name), t), t) for name, t in engine.constants.items()}
+        first = {name: known.setdefault((part, name), t) for name, t in engine.constants.items()}
+        alike = {name: first[name] if holds_the_same(first[name], t) else t for name, t in engine.constants.items()}
         return FastModel(replace(engine, constants=alike), structure, backend, device, self._made)
-
-
-def _alike(known: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
-    """``known`` where it holds the same."""
-    if known is tensor:
-        return known
-    same = known.dtype == tensor.dtype and known.shape == tensor.shape and torch.equal(known, tensor)
-    return known if same else tensor

@@ -9,8 +9,8 @@ constants are those of the size before.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -21,7 +21,10 @@ from inception_fast.graph.report import PassReport
 from inception_fast.lowering.lower import Lowered, lowered
 from inception_fast.lowering.sensitivity import MeasuredBefore, measured_size
 from inception_fast.plan.plan import Plan, Sensitivity
-from inception_fast.tensors import bytes_of
+from inception_fast.tensors import bytes_of, holds_the_same
+
+MOST_TEMPLATES = 8
+"""Of one module; several where sizes round weights otherwise, or decide which operators it calls."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +78,38 @@ class Template:
         return height, width
 
 
-@dataclass(frozen=True)
 class Known:
-    """What is left of making engines of one network, or of several that share parts, for those to come.
+    """What is left of making engines of one module, for those to come.
 
     Attributes:
         measured: see :func:`inception_fast.lowering.sensitivity.sensitivities`.
-        templates: by what decides them.
     """
 
-    measured: MeasuredBefore = field(default_factory=dict)
-    templates: dict[tuple[object, ...], Template] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.measured: MeasuredBefore = {}
+        self._templates: list[tuple[Hashable, Template]] = []
+
+    def __len__(self) -> int:
+        """Templates that are kept."""
+        return len(self._templates)
+
+    def at(self, key: Hashable, height: int, width: int) -> tuple[Template, Plan, tuple[PassReport, ...]] | None:
+        """A template that was kept under ``key``, with what it gives for a size; None where none does."""
+        for kept, template in self._templates:
+            if kept == key and (found := template.at(height, width)):
+                return template, *found
+        return None
+
+    def keep(self, key: Hashable, template: Template) -> Lowered:
+        """Keeps a template, with constants that another one has where they hold the same; what it was lowered to."""
+        constants = dict(template.found.constants)
+        for _, other in self._templates:
+            for name, tensor in other.found.constants.items():
+                if name in constants and holds_the_same(constants[name], tensor):
+                    constants[name] = tensor
+        found = replace(template.found, constants=constants)
+        self._templates = [*self._templates, (key, replace(template, found=found))][-MOST_TEMPLATES:]
+        return found
 
 
 def digest(graph: ir.Graph) -> bytes:

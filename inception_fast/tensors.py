@@ -119,3 +119,8 @@ def _examined(argument: str, x: torch.Tensor) -> torch.Tensor:
         raise _too_short(argument, resolved)
     _plain_keys.add(_keys(resolved).raw_repr())
     return resolved
+
+
+def holds_the_same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two tensors are one, or have the same dtype, shape and values."""
+    return a is b or (a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b))

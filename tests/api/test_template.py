@@ -18,7 +18,7 @@ from inception_fast.graph.passes import report_passes, run_passes
 from inception_fast.lowering import sensitivity
 from inception_fast.lowering.lower import lowered
 from inception_fast.plan.plan import Sensitivity
-from inception_fast.template import Known, Template
+from inception_fast.template import MOST_TEMPLATES, Known, Template
 from tests.fuzz.as_graph import as_graph
 from tests.fuzz.generate import generate
 from tests.fuzz.module import module
@@ -109,11 +109,43 @@ def test_engines_of_one_network_have_one_set_of_constants() -> None:
         make_engine(capture(model, x := torch.zeros(1, 3, *size)), x, "fp32", lowering, known=known)
         for size in ((192, 200), (192, 211), (300, 192))
     ]
-    assert len(known.templates) == 1
+    assert len(known) == 1
     assert all(e.constants is engines[0].constants for e in engines)
     assert [e.metadata.input_shape for e in engines] == [(3, 192, 200), (3, 192, 211), (3, 300, 192)]
     x = torch.zeros(1, 3, 192, 211)
     assert engines[1].plan == make_engine(capture(model, x), x, "fp32", lowering).plan
+
+
+def test_sizes_that_round_weights_otherwise_are_known_side_by_side() -> None:
+    """A 1x7 window sees all of its taps at 13 columns and more: two sets of its weights, one of all others."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 16, 16), nn.Conv2d(4, 6, (1, 7), padding=(0, 3)), nn.BatchNorm2d(6)).eval()
+    model[2].running_var.fill_(3.7)
+    known, lowering = Known(), get_backend("reference").lowering
+
+    def constants(size: int) -> dict[str, torch.Tensor]:
+        x = torch.zeros(1, 3, size, size)
+        return dict(make_engine(capture(model, x), x, "fp32", lowering, known=known).constants)
+
+    wide, narrow = constants(13 * 16), constants(12 * 16)
+    assert len(known) == 2
+    again = [constants(14 * 16), constants(12 * 16 + 1)]
+    assert len(known) == 2
+    for one, other in zip((wide, narrow), again, strict=True):
+        assert all(other[name] is tensor for name, tensor in one.items())
+    different = {name for name in wide if wide[name] is not narrow[name]}
+    assert different and all(name.endswith("weight") and wide[name].shape[1] == 7 for name in different)
+
+
+def test_the_oldest_template_makes_room() -> None:
+    known = Known()
+    graph = capture(Pooled().eval(), torch.zeros(1, 3, 200, 200)).graph
+    template = template_of(graph, Lowering())
+    for key in range(MOST_TEMPLATES + 1):
+        known.keep(key, template)
+    assert len(known) == MOST_TEMPLATES
+    assert known.at(0, 210, 210) is None
+    assert known.at(1, 210, 210) is not None
 
 
 def test_other_weights_are_another_network() -> None:
@@ -123,7 +155,7 @@ def test_other_weights_are_another_network() -> None:
     with torch.no_grad():
         model.after.bias[1] += 1
     second = make_engine(capture(model, x), x, "fp32", lowering, known=known)
-    assert len(known.templates) == 2
+    assert len(known) == 2
     assert any(not torch.equal(first.constants[name], t) for name, t in second.constants.items())
 
 
