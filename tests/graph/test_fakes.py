@@ -38,6 +38,16 @@ def test_a_norm_of_other_channels_fails_as_ever() -> None:
             shaped(aten.batch_norm.default, (x, *vectors, False, 0.1, 1e-5, True), {})
 
 
+def test_a_norm_without_statistics_fails_as_ever() -> None:
+    with torch.inference_mode(), FakeTensorMode():
+        args = (torch.empty(2, 3, 5, 7), None, None, None, None, False, 0.1, 1e-5, True)
+        with pytest.raises(RuntimeError) as wanted:
+            aten.batch_norm.default(*args)
+        with pytest.raises(RuntimeError) as found:
+            shaped(aten.batch_norm.default, args, {})
+        assert str(found.value) == str(wanted.value)
+
+
 def test_any_other_operator_is_called() -> None:
     with FakeTensorMode():
         assert shaped(aten.cat.default, ([torch.empty(2, 3), torch.empty(2, 4)],), {"dim": 1}).shape == (2, 7)

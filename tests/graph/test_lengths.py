@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, ShapeEnv
 
 from inception_fast.errors import CaptureError
 from inception_fast.graph.capture import capture
@@ -55,3 +57,13 @@ def test_what_else_has_a_length() -> None:
             with pytest.raises(TypeError):
                 len(wrong)  # type: ignore[arg-type]
     assert builtins.len is before
+
+
+def test_another_thread_that_traces_has_numbers() -> None:
+    """Which there are none of where a size follows from values."""
+    with FakeTensorMode(shape_env=(sizes := ShapeEnv())):
+        x = torch.empty(sizes.create_unbacked_symint(), 3)
+    with lengths_are_sizes(), ThreadPoolExecutor(1) as pool:
+        assert isinstance(len(x), torch.SymInt)
+        with pytest.raises(GuardOnDataDependentSymNode):
+            pool.submit(lambda: len(x)).result()
