@@ -102,6 +102,19 @@ def test_sizes_of_which_another_would_be_measured_are_prepared_anew() -> None:
     assert template.at(191, 300) is None
 
 
+def test_a_small_size_is_like_itself() -> None:
+    """Not like the one on its side."""
+    template = template_of(capture(Pooled().eval(), torch.zeros(1, 3, 20, 30)).graph, Lowering())
+    assert template.at(20, 30) is not None
+    assert template.at(30, 20) is None
+
+
+def test_a_template_has_no_values() -> None:
+    template = template_of(capture(Pooled().eval(), torch.zeros(1, 3, 20, 20)).graph, Lowering())
+    graphs = [template.start, *(stage.graph for stage in template.stages)]
+    assert all(graph.params and all(p.is_meta for p in graph.params.values()) for graph in graphs)
+
+
 def test_engines_of_one_network_have_one_set_of_constants() -> None:
     model, known = Pooled().eval(), Known()
     lowering = get_backend("reference").lowering

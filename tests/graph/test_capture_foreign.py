@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Self
 
 import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from inception_fast.errors import CaptureError, InputTypeError
+from inception_fast.errors import CaptureError, InputError, InputTypeError
 from inception_fast.graph.capture import capture
 from tests.graph.capturing import SHAPE, example, relative_error
 
@@ -100,3 +101,17 @@ def test_traced_by_fx() -> None:
     captured = capture(fx.symbolic_trace(model), example())
     assert captured.structure == capture(model, example()).structure
     assert relative_error(captured, model, torch.randn(3, *SHAPE)) <= 1e-12
+
+
+class FromExportedProgram(Returns):
+    """Another's, whose flag means what it says."""
+
+    def eval(self) -> Self:
+        return super().eval()
+
+
+@pytest.mark.parametrize("model", [fx.symbolic_trace(Returns()), FromExportedProgram()], ids=["fx", "name"])
+def test_only_exported_programs_are_not_asked_for_their_mode(model: nn.Module) -> None:
+    with pytest.raises(InputError, match="got training mode"):
+        capture(model.train(), example())
+    capture(model.eval(), example())

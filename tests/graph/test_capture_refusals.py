@@ -441,6 +441,18 @@ def test_part_of_the_model_in_training_mode(child: nn.Module) -> None:
     assert str(caught.value) == "model: got training mode (module 'block.part'), expected eval mode"
 
 
+def test_a_constant_of_another_dtype_is_returned() -> None:
+    """Its dtype is not what is wrong with it."""
+    with pytest.raises(CaptureError, match="the model returns 'c', which does not depend on its input"):
+        capture(Model(lambda m, x: (x * 2, m.c), c=torch.arange(3)), example())
+
+
+def test_a_layer_of_pytorch_in_training_mode() -> None:
+    """Alone it is the model, and what it heeds does not matter."""
+    with pytest.raises(InputError, match=r"^model: got training mode, expected eval mode$"):
+        capture(nn.Conv2d(4, 2, 1), example())
+
+
 @pytest.mark.parametrize("child", [nn.Identity(), nn.Linear(2, 3), nn.Sequential(nn.ReLU()), nn.MaxPool2d(2)], ids=str)
 def test_a_training_flag_without_effect_is_no_obstacle(child: nn.Module) -> None:
     model = network()
