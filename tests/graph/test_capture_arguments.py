@@ -62,3 +62,7 @@ def test_containers_of_every_kind_get_their_items_back() -> None:
     for container in (model.listed, [*model.named.values()], [*model.several]):
         assert len(container) == 1 and container[0] is old
     assert list(model.named) == ["old"] and list(model.ordered) == ["old", "last"]
+
+
+def test_a_module_called_by_keyword() -> None:
+    check(lambda m, x: m.a(input=x), a=torch.nn.Conv2d(SHAPE[0], 5, 3))
