@@ -183,6 +183,28 @@ def test_sensitivities_go_with_the_template() -> None:
     assert at[0] != lowered(run_passes(graph.at(220, 240), Lowering())[1][-1].graph, "float32").plan
 
 
+def test_arms_that_are_one_convolution_at_even_sizes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1x2 and 2x1 of stride 2 give images of one size where height and width are even."""
+    monkeypatch.setattr(sensitivity, "MOST_SIDE", 1)
+
+    class Arms(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.row, self.column = nn.Conv2d(3, 4, (1, 2), 2), nn.Conv2d(3, 4, (2, 1), 2)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return self.row(x), self.column(x)
+
+    lowering = Lowering(merge_taps=True)
+    even, odd = (template_of(capture(Arms().eval(), torch.zeros(1, 3, n, n)).graph, lowering) for n in (8, 9))
+    assert len(even.found.plan.steps) == 1 and len(odd.found.plan.steps) == 2
+    assert even.at(10, 12) is not None and odd.at(11, 13) is not None
+    for size in ((9, 9), (8, 11), (11, 8)):
+        assert even.at(*size) is None
+    for size in ((8, 8), (10, 14)):
+        assert odd.at(*size) is None
+
+
 def test_a_linear_layer_over_all_pixels_wants_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sensitivity, "MOST_SIDE", 1)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 24, 5)).eval()

@@ -33,7 +33,7 @@ PACKAGE = ROOT / "inception_fast"
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
 MUTATED = (
     *("graph/passes/", "lowering/lower.py", "lowering/placement.py", "backends/torch", "backends/reference.py"),
-    *("graph/", "lowering/", "plan/"),
+    *("graph/", "lowering/", "plan/", "template.py"),
 )
 TESTS = ("tests/graph", "tests/lowering", "tests/plan", "tests/backends", "tests/fuzz")
 QUICK = ("-k", "not triton and not cuda and not cpu and not families and not packages and not capture_models")
