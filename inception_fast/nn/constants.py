@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dis
 import functools
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from torch import nn
 
 _PLAIN = (type(None), bool, int, float, str)
 _MOST_ITEMS = 64
-"""Of a container among a module's attributes; longer ones are not looked at."""
+"""Of a container among a module's attributes, with those of containers in it; larger ones are not looked at."""
+_WRITERS = {"append", "extend", "insert", "update", "setdefault", "pop", "popitem", "add", "remove", "discard", "clear"}
+"""Methods of containers."""
 
 
 class Constants:
@@ -31,14 +34,14 @@ class Constants:
 
 
 class Attributes:
-    """The numbers, strings and tuples of such that ``forward`` of a part of a model reads and does not write, the class
-    of the part and a ``forward`` of its own; as they were. Looked at in each call, in a fraction of a microsecond.
+    """The numbers, strings and containers of such that ``forward`` of a part of a model reads and does not write, the
+    class of the part and a ``forward`` of its own; as they were. Looked at in each call, in a microsecond or less.
     """
 
     def __init__(self, module: nn.Module) -> None:
         own, names = vars(module), attributes_in_forward(module)
         self._get = itemgetter(*names) if names else None
-        self._values = self._get(own) if self._get else None
+        self._values = copy.deepcopy(self._get(own)) if self._get else None
         self._kind, self._forward = type(module), id(own.get("forward"))
 
     def are_those_of(self, module: nn.Module) -> bool:
@@ -55,8 +58,8 @@ class Attributes:
 def attributes_in_forward(module: nn.Module) -> list[str]:
     """The names of :class:`Attributes` of a module."""
     own = vars(module)
-    read = _read_in_forward(type(module))  # type: ignore[arg-type]
-    return [name for name in read if name in own and _is_immutable(own[name])]
+    read, writes_items = _read_in_forward(type(module))  # type: ignore[arg-type]
+    return [name for name in read if name in own and _is_constant(own[name], not writes_items)]
 
 
 @functools.cache
@@ -71,19 +74,38 @@ def reads_mode(kind: type[nn.Module]) -> bool:
 
 
 @functools.cache
-def _read_in_forward(kind: type[nn.Module]) -> tuple[str, ...]:
-    written = {
-        instruction.argval
-        for method in _methods_in_forward(kind).values()
-        for code in _codes(method.__code__)
-        for instruction in dis.get_instructions(code)
-        if instruction.opname == "STORE_ATTR"
-    }
-    return tuple(sorted(names_in_forward(kind) - written))
+def _read_in_forward(kind: type[nn.Module]) -> tuple[tuple[str, ...], bool]:
+    """The attributes that ``forward`` reads and does not write, and whether it may write to items of a container."""
+    codes = [code for method in _methods_in_forward(kind).values() for code in _codes(method.__code__)]
+    instructions = [instruction for code in codes for instruction in dis.get_instructions(code)]
+    written = {i.argval for i in instructions if i.opname == "STORE_ATTR"}
+    items = any(i.opname in ("STORE_SUBSCR", "DELETE_SUBSCR") for i in instructions)
+    names = names_in_forward(kind)
+    return tuple(sorted(names - written)), items or not _WRITERS.isdisjoint(names)
 
 
-def _is_immutable(value: object) -> bool:
-    return isinstance(value, _PLAIN) or (type(value) is tuple and all(isinstance(item, _PLAIN) for item in value))
+def _is_constant(value: object, containers: bool) -> bool:
+    """Whether a value is a number, a string or a tuple of such; with ``containers`` also any other small one."""
+    if type(value) is tuple and not containers:
+        return all(isinstance(item, _PLAIN) for item in value)
+    return isinstance(value, _PLAIN) or (containers and _items(value) is not None)
+
+
+def _items(value: object, most: int = _MOST_ITEMS) -> int | None:
+    """How many numbers and strings there are in a container and those in it; None where there are too many, or other
+    things.
+    """
+    if isinstance(value, _PLAIN):
+        return 1
+    if type(value) not in (list, tuple, set, frozenset, dict):
+        return None
+    found = 1
+    for item in (*value, *value.values()) if isinstance(value, dict) else value:  # type: ignore[attr-defined]
+        within = _items(item, most - found) if found < most else None
+        if within is None:
+            return None
+        found += within
+    return found
 
 
 def names_in_forward(kind: type[nn.Module]) -> set[str]:
@@ -122,12 +144,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _plain(value: Any) -> object:
-    """``value`` where it can be compared at no cost, else its type."""
+    """``value`` as it is now, where it can be compared at little cost, else its type."""
     if isinstance(value, _PLAIN):
         return value
-    if isinstance(value, list | tuple | set | frozenset | dict) and len(value) <= _MOST_ITEMS:
-        items = value.items() if isinstance(value, dict) else value
-        flat = [part for item in items for part in (item if isinstance(item, tuple) else (item,))]
-        if all(isinstance(part, _PLAIN) for part in flat):
-            return type(value), frozenset(value) if isinstance(value, set | frozenset) else tuple(flat)
-    return type(value)
+    return copy.deepcopy(value) if _items(value) is not None else type(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable
 from operator import itemgetter
@@ -90,4 +91,5 @@ def _look(part: nn.Module) -> tuple[type, int, Callable[[Any], Any], object]:
     """
     own = vars(part)
     get = itemgetter("training", *attributes_in_forward(part))
-    return type(part), id(own.get("forward")), get, get(own)
+    # Lists among them may be written to.
+    return type(part), id(own.get("forward")), get, copy.deepcopy(get(own))

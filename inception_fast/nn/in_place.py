@@ -33,7 +33,7 @@ class InPlace(Installed, Block):
 
     It is served as a whole or in parts, with any arguments; those that nothing can be made of run on the original, with
     a warning. Parts with hooks are called as they are, with real values, between the engines. Graphs of PyTorch's
-    compilers have the original's operators, where it is not served as a whole. Numbers, strings and lists of such that
+    compilers have the original's operators, where it is not served as a whole. Numbers, strings and containers of such that
     ``forward`` finds among the module's attributes are constants, and engines are built anew where they have changed.
 
     Args:

@@ -51,7 +51,8 @@ def pair(make: Callable[[], nn.Module]) -> tuple[Any, Any]:
     original = lively(make())
     model = copy.deepcopy(original)
     swap(model, torch.zeros(SHAPE))
-    assert isinstance(vars(model)["forward"], InPlace) == (make is Whole) != isinstance(model.second, Block)
+    whole = not isinstance(original, Parts)
+    assert isinstance(vars(model)["forward"], InPlace) == whole != isinstance(model.second, Block)
     assert_same(model, original, *SHAPE)
     return model, original
 
@@ -114,6 +115,87 @@ def test_dropout_at_inference() -> None:
         torch.testing.assert_close(got, original(torch.ones(SHAPE)))
     model.drop.eval()
     assert_same(model, original.eval(), *SHAPE)
+    assert model.forward.forms == engines
+
+
+class Scaled(BasicConv2d):
+    """With numbers in containers."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.scales: list[Any] = [1.5, [2.0, 0.5]]
+        self.by_name = {"all": (0.75,)}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * self.scales[0] * self.scales[1][1] * self.by_name["all"][0]
+
+
+class WholeScaled(Whole):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = Scaled(3, 12, 3, padding=1)
+
+
+class PartsScaled(Parts):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = Scaled(3, 12, 3, padding=1)
+
+
+@pytest.mark.parametrize("make", [WholeScaled, PartsScaled])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda part: part.scales.__setitem__(0, 3.0),
+        lambda part: part.scales[1].__setitem__(1, 4.0),
+        lambda part: part.by_name.update(all=(2.0,)),
+    ],
+    ids=["item", "item of an item", "value"],
+)
+def test_numbers_in_containers_that_are_written_to(
+    make: Callable[[], nn.Module], change: Callable[[Any], object]
+) -> None:
+    model, original = pair(make)
+    for changed in (model, original):
+        change(changed.first)
+    assert_same(model, original, *SHAPE)
+
+
+def test_containers_of_the_model_itself_that_are_written_to() -> None:
+    class Own(Whole):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scales = [1.5, [2.0]]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x * self.scales[0]) * self.scales[1][0]  # type: ignore[index]
+
+    model = lively(Own())
+    original = copy.deepcopy(model)
+    swap(model, torch.zeros(SHAPE))
+    assert_same(model, original, *SHAPE)
+    for changed in (model, original):
+        changed.scales[1][0] = 5.0
+    assert_same(model, original, *SHAPE)
+
+
+def test_containers_that_forward_writes_to_cost_nothing() -> None:
+    class Counting(BasicConv2d):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.counts = {"calls": 0}
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.counts["calls"] += 1
+            return super().forward(x)
+
+    original = Whole()
+    original.first = Counting(3, 12, 3, padding=1)
+    model = lively(original)
+    swap(model, torch.zeros(SHAPE))
+    engines = model.forward.forms
+    model.first.counts["calls"] += 1
+    model(torch.ones(SHAPE))
     assert model.forward.forms == engines
 
 
