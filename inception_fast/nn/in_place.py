@@ -33,8 +33,9 @@ class InPlace(Installed, Block):
 
     It is served as a whole or in parts, with any arguments; those that nothing can be made of run on the original, with
     a warning. Parts with hooks are called as they are, with real values, between the engines. Graphs of PyTorch's
-    compilers have the original's operators, where it is not served as a whole. Numbers, strings and containers of such that
-    ``forward`` finds among the module's attributes are constants, and engines are built anew where they have changed.
+    compilers have the original's operators, where it is not served as a whole. Numbers, strings and containers of such
+    that ``forward`` finds among the module's attributes are constants, and engines are built anew where they have
+    changed.
 
     Args:
         module: whose ``forward`` it is to be; also a module of ``torch.jit``, whose numbers are constants for good.
