@@ -20,7 +20,7 @@ from inception_fast.lowering.sensitivity import ALONE, MeasuredBefore, Surroundi
 from inception_fast.plan.engine_file import PRECISIONS, EngineFile, Metadata
 from inception_fast.plan.plan import MOST_SENSITIVE, QUANTIZED, Plan, Sensitivity, convolutions_of
 from inception_fast.report import passes_to_text
-from inception_fast.template import Known, Template, digest
+from inception_fast.template import Known, Template, network_key
 
 FEWEST_IMAGES = 4
 """Calibrating int8 on fewer is warned of."""
@@ -86,7 +86,7 @@ def _lowered(
     key = None
     if known is not None:
         assert isinstance(captured.input.op, Input)
-        key = (digest(captured), dtype, lowering, accuracy)
+        key = (network_key(captured), dtype, lowering, accuracy)
         if again := known.at(key, *captured.input.op.shape[1:]):
             template, plan, reports = again
             note = _rounding_report(reports[-1].after, accuracy, template.sensitivities)

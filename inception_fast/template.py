@@ -8,7 +8,6 @@ constants are those of the size before.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
@@ -21,7 +20,7 @@ from inception_fast.graph.report import PassReport
 from inception_fast.lowering.lower import Lowered, lowered
 from inception_fast.lowering.sensitivity import MeasuredBefore, measured_size
 from inception_fast.plan.plan import Plan, Sensitivity
-from inception_fast.tensors import bytes_of, holds_the_same
+from inception_fast.tensors import digest, holds_the_same
 
 MOST_TEMPLATES = 8
 """Of one module; several where sizes round weights otherwise, or decide which operators it calls."""
@@ -112,14 +111,9 @@ class Known:
         return found
 
 
-def digest(graph: ir.Graph) -> bytes:
+def network_key(graph: ir.Graph) -> bytes:
     """Tells networks apart, their parameters with them, that differ in more than the size of their images."""
-    text = repr((graph.at(0, 0).nodes, graph.outputs))
-    found = hashlib.sha256(text.encode())
-    for name, parameter in sorted(graph.params.items()):
-        found.update(repr((name, parameter.dtype, parameter.shape)).encode())
-        found.update(bytes_of(parameter))
-    return found.digest()
+    return digest((graph.at(0, 0).nodes, graph.outputs), graph.params)
 
 
 def _without_values(graph: ir.Graph) -> ir.Graph:

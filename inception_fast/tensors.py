@@ -7,6 +7,9 @@ a shape and strides describe, resolves what can be resolved, and refuses the res
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+
 import torch
 from torch.autograd import forward_ad
 
@@ -119,6 +122,15 @@ def _examined(argument: str, x: torch.Tensor) -> torch.Tensor:
         raise _too_short(argument, resolved)
     _plain_keys.add(_keys(resolved).raw_repr())
     return resolved
+
+
+def digest(what: object, tensors: Mapping[str, torch.Tensor]) -> bytes:
+    """Of the text of ``what``, and of tensors on the CPU by name, with their values."""
+    found = hashlib.sha256(repr(what).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(repr((name, tensor.dtype, tensor.shape)).encode())
+        found.update(bytes_of(tensor))
+    return found.digest()
 
 
 def holds_the_same(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -10,7 +10,6 @@ The images are made here, from the Graph alone, so that the result is a function
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from inception_fast.graph import ir
 from inception_fast.graph.interpreter import activated_segments, apply_op
 from inception_fast.lowering.probes import probes
 from inception_fast.plan.plan import MOST_SENSITIVE, Sensitivity
-from inception_fast.tensors import bytes_of
+from inception_fast.tensors import digest
 
 VECTORS = 2
 """Random ones for each image, which the outputs share out."""
@@ -178,11 +177,7 @@ def _once(
     if known is None or place is not ALONE:
         return _sensitivities(original, prepared, dtype, place)
     # Passes make the parameters of the one graph from those of the other.
-    digest = hashlib.sha256(repr((original.nodes, original.outputs, prepared.nodes, prepared.outputs, dtype)).encode())
-    for name, parameter in sorted(original.params.items()):
-        digest.update(repr((name, parameter.dtype, parameter.shape)).encode())
-        digest.update(bytes_of(parameter))
-    key = digest.digest()
+    key = digest((original.nodes, original.outputs, prepared.nodes, prepared.outputs, dtype), original.params)
     if key not in known:
         known[key] = _sensitivities(original, prepared, dtype, place)
     return known[key]
